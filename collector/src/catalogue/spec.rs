@@ -1,0 +1,289 @@
+//! The validated catalogue: what drivers, normaliser, store and API look things up in. Immutable once built.
+//!
+//! Made by [`super::build`] from config files and a [`super::PointRegistry`]; nothing here can be invalid.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::model::{Decimal, LinkKey, Medium, Origin, PointId, PointIdentity, ReferenceState, Unit};
+use crate::protocol::json::{RecordMap, ValuePath};
+use crate::protocol::modbus::RegisterSource;
+
+/// Everything the config says about the park's meters, resolved.
+#[derive(Debug)]
+pub struct Catalogue {
+    /// CRC-32 of the effective configuration; goes with every batch in the journal.
+    pub version: u32,
+    /// The park.
+    pub park: Park,
+    /// Enterprises in config order.
+    pub enterprises: Vec<Enterprise>,
+    /// Links in config order.
+    pub links: Vec<Arc<Link>>,
+    /// Devices in config order.
+    pub devices: Vec<Arc<Device>>,
+    /// Points in config order, device by device.
+    pub points: Vec<Arc<Point>>,
+    by_point_id: Vec<Option<Arc<Point>>>,
+    by_stable_id: HashMap<String, Arc<Point>>,
+    device_by_id: HashMap<String, Arc<Device>>,
+}
+
+impl Catalogue {
+    /// Puts the parts together and indexes them; points are those of `devices`, in order.
+    pub fn new(version: u32, park: Park, enterprises: Vec<Enterprise>, links: Vec<Arc<Link>>, devices: Vec<Arc<Device>>) -> Self {
+        let points: Vec<Arc<Point>> = devices.iter().flat_map(|device| device.points.iter().cloned()).collect();
+        let length = points.iter().map(|point| point.id.index().saturating_add(1)).max().unwrap_or(0);
+        let mut by_point_id = vec![None; length];
+        let mut by_stable_id = HashMap::with_capacity(points.len());
+        for point in &points {
+            if let Some(slot) = by_point_id.get_mut(point.id.index()) {
+                *slot = Some(Arc::clone(point));
+            }
+            by_stable_id.insert(point.identity.stable_id.clone(), Arc::clone(point));
+        }
+        let device_by_id = devices.iter().map(|device| (device.id.clone(), Arc::clone(device))).collect();
+        Self { version, park, enterprises, links, devices, points, by_point_id, by_stable_id, device_by_id }
+    }
+
+    /// The point of a PointId; `None` for one that the present config does not use (history may).
+    pub fn point(&self, id: PointId) -> Option<&Arc<Point>> {
+        self.by_point_id.get(id.index())?.as_ref()
+    }
+
+    /// The point of a stable id such as `acme/main-meter/energy_import`.
+    pub fn point_by_stable_id(&self, stable_id: &str) -> Option<&Arc<Point>> {
+        self.by_stable_id.get(stable_id)
+    }
+
+    /// The device of an id.
+    pub fn device(&self, id: &str) -> Option<&Arc<Device>> {
+        self.device_by_id.get(id)
+    }
+}
+
+/// A name in Chinese and English; either may be missing in the config, then both are the same.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Names {
+    /// Chinese.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// The park itself.
+#[derive(Clone, Debug)]
+pub struct Park {
+    /// Stable id.
+    pub id: String,
+    /// Names.
+    pub name: Names,
+    /// IANA name of the zone that days and months are in.
+    pub time_zone: String,
+    /// Units that pages show per canonical unit (`kWh` -> `MWh`); absent: the canonical one.
+    pub display_units: HashMap<Unit, Unit>,
+}
+
+/// One enterprise of the park.
+#[derive(Clone, Debug)]
+pub struct Enterprise {
+    /// Stable id.
+    pub id: String,
+    /// Names.
+    pub name: Names,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Link {
+    /// Stable id.
+    pub id: String,
+    /// Its key in journal records.
+    pub key: LinkKey,
+    /// What it speaks, and the settings of that.
+    pub driver: DriverSettings,
+}
+
+/// The drivers there are; the settings of each.
+#[derive(Clone, Debug)]
+pub enum DriverSettings {
+    /// MQTT 3.1.1 client.
+    Mqtt(MqttSettings),
+    /// Modbus TCP client.
+    ModbusTcp(ModbusTcpSettings),
+}
+
+/// Settings of one broker session.
+#[derive(Clone, Debug)]
+pub struct MqttSettings {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port, 1883 by default.
+    pub port: u16,
+    /// Stable client id: the persistent session belongs to it.
+    pub client_id: String,
+    /// User name.
+    pub username: Option<String>,
+    /// Password; never printed.
+    pub password: Option<Secret>,
+    /// Keep-alive in seconds, 30 by default.
+    pub keep_alive_s: u16,
+    /// Largest packet accepted, in bytes.
+    pub max_packet_bytes: u32,
+}
+
+/// Settings of one Modbus TCP connection; all units behind it share it.
+#[derive(Clone, Debug)]
+pub struct ModbusTcpSettings {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port, 502 by default.
+    pub port: u16,
+    /// Time an answer may take, 1000 ms by default.
+    pub timeout_ms: u32,
+    /// Time a connection may take, 3000 ms by default.
+    pub connect_timeout_ms: u32,
+}
+
+/// A text that is never printed: `Debug` and `Display` show `****`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("****")
+    }
+}
+
+/// One meter.
+#[derive(Debug)]
+pub struct Device {
+    /// Stable id, unique in the park.
+    pub id: String,
+    /// Names.
+    pub name: Names,
+    /// Id of the enterprise it belongs to; `None` for the park's own.
+    pub enterprise: Option<String>,
+    /// The link it is reached by.
+    pub link: Arc<Link>,
+    /// Profile it was made from.
+    pub profile: Option<String>,
+    /// Origin that its samples carry: metered, or simulated in the demo.
+    pub origin: Origin,
+    /// How it is addressed on the link.
+    pub address: DeviceAddress,
+    /// Its points, in config order.
+    pub points: Vec<Arc<Point>>,
+}
+
+/// How a device is addressed on its link.
+#[derive(Clone, Debug)]
+pub enum DeviceAddress {
+    /// Behind an MQTT broker.
+    Mqtt(MqttAddress),
+    /// Behind a Modbus connection.
+    Modbus(ModbusAddress),
+}
+
+/// Topics and payload of an MQTT device.
+#[derive(Clone, Debug)]
+pub struct MqttAddress {
+    /// One entry per topic filter (`+` and `#` as in MQTT), each with the points its messages carry.
+    pub topics: Vec<TopicMap>,
+}
+
+/// What messages under one topic filter mean.
+#[derive(Clone, Debug)]
+pub struct TopicMap {
+    /// Topic filter, `park/acme/gas-1/telemetry` or with `+` and `#`.
+    pub filter: String,
+    /// QoS asked for, 1 unless configured.
+    pub qos: u8,
+    /// Where records and their time are in the payload.
+    pub records: RecordMap,
+    /// Where each point's value is within a record.
+    pub values: Vec<(ValuePath, PointId)>,
+}
+
+/// Unit and polling of a Modbus device.
+#[derive(Clone, Debug)]
+pub struct ModbusAddress {
+    /// Unit identifier, 0-255.
+    pub unit_id: u8,
+    /// Accept only answers that carry this unit id; some bridges answer with their own.
+    pub check_unit: bool,
+    /// Poll interval; polls are aligned to multiples of it on the wall clock.
+    pub poll_interval_ms: u32,
+    /// Most registers in one read, at most 125.
+    pub max_block: u16,
+    /// Most unwanted registers read along to join two blocks.
+    pub max_gap: u16,
+    /// Addresses never read along, per function, as inclusive ranges.
+    pub forbidden: Vec<(crate::protocol::modbus::Function, u16, u16)>,
+}
+
+/// One measured quantity of a device.
+#[derive(Debug)]
+pub struct Point {
+    /// The registry's number.
+    pub id: PointId,
+    /// What is fixed under that number: stable id, kind, canonical unit, decimals.
+    pub identity: PointIdentity,
+    /// Stable id of its device.
+    pub device: String,
+    /// Id within the device: the last part of the stable id.
+    pub local_id: String,
+    /// Names.
+    pub name: Names,
+    /// Quantity in series names: `active_power`, `energy_import`, `so2_concentration`.
+    pub quantity: String,
+    /// Medium.
+    pub medium: Medium,
+    /// Reference state of a gas volume.
+    pub reference: Option<ReferenceState>,
+    /// Unit of the device's number.
+    pub raw_unit: Unit,
+    /// Exact factor on the device's number before its unit counts, `0.01`.
+    pub scale: Decimal,
+    /// Exact summand after `scale`, in the raw unit.
+    pub offset: Decimal,
+    /// Valid range in the canonical unit, both ends inclusive.
+    pub valid_min: Option<Decimal>,
+    /// See `valid_min`.
+    pub valid_max: Option<Decimal>,
+    /// Counter: value at which the register wraps to 0, in the canonical unit.
+    pub modulus: Option<Decimal>,
+    /// Counter: highest plausible rise per hour, in the canonical unit.
+    pub rate_max_per_hour: Option<Decimal>,
+    /// Interval at which values are expected; `None` where unknown.
+    pub interval_ms: Option<u32>,
+    /// Kept by the rules for compliance records; emission points unless configured otherwise.
+    pub compliance: bool,
+    /// Role in the park's balance: `gate`, `sub`, ...
+    pub role: Option<String>,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where its number is read from.
+    pub source: PointSource,
+}
+
+/// Where a point's number is read from.
+#[derive(Clone, Debug)]
+pub enum PointSource {
+    /// From the payloads of its device's topics; the path is in [`TopicMap::values`].
+    Mqtt,
+    /// From registers or bits.
+    Modbus(RegisterSource),
+}

@@ -1,0 +1,92 @@
+//! Drivers: I/O only, one folder each. This file is THE place to add one.
+//!
+//! A driver turns what devices say into [`Batch`]es of readings, hands them to the pipeline through a [`Outlet`], and
+//! answers its peer only when `done` says durable. It knows neither normaliser nor journal.
+
+pub mod modbus;
+pub mod mqtt;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::catalogue::Device;
+use crate::model::{Delivery, LinkKey, Origin, Reading, Rejected, UtcMillis};
+
+/// Readings that arrived together on one link and become durable together.
+#[derive(Debug)]
+pub struct Batch {
+    /// The link they came by.
+    pub link: LinkKey,
+    /// When they arrived.
+    pub received_time: UtcMillis,
+    /// The readings, in order of arrival.
+    pub readings: Vec<Reading>,
+    /// Origin of all of them (a link mixes no origins).
+    pub origin: Origin,
+    /// How messages without a time of their own are recognised when the broker delivers them again: one entry per such
+    /// message, with the range of its readings.
+    pub deliveries: Vec<DeliveredRange>,
+    /// Input that could not be decoded, for the rejects ring.
+    pub rejected: Vec<Rejected>,
+    /// Told once, when the batch is durable or cannot become so. A dropped sender means not durable.
+    pub done: Option<oneshot::Sender<Outcome>>,
+}
+
+/// One message without a time of its own and its readings' place in the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveredRange {
+    /// What recognises it.
+    pub delivery: Delivery,
+    /// The broker said that it may have delivered it before (DUP).
+    pub redelivered: bool,
+    /// Index of its first reading in the batch.
+    pub first: u32,
+    /// Number of its readings.
+    pub count: u32,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// On disk, synced.
+    Durable,
+    /// Not on disk, and not going to be: do not answer the peer.
+    NotDurable,
+}
+
+/// A link or a device changed its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkChange {
+    /// The link.
+    pub link: LinkKey,
+    /// Stable id of the device concerned; empty: the whole link.
+    pub device: String,
+    /// Whether it can be reached now.
+    pub up: bool,
+    /// Why, for a person.
+    pub why: String,
+    /// When.
+    pub time: UtcMillis,
+}
+
+/// What drivers send to the pipeline.
+#[derive(Debug)]
+pub enum Message {
+    /// Readings.
+    Batch(Batch),
+    /// A change of state.
+    Link(LinkChange),
+}
+
+/// Batches on their way from one driver to the pipeline; when full, drivers wait, and so do their peers.
+pub type Outlet = mpsc::Sender<Message>;
+
+/// Devices of one link, handed to its driver.
+#[derive(Clone, Debug)]
+pub struct LinkDevices {
+    /// The link with its settings.
+    pub link: Arc<crate::catalogue::Link>,
+    /// The devices reached by it.
+    pub devices: Vec<Arc<Device>>,
+}

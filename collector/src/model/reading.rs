@@ -1,0 +1,56 @@
+//! What a driver hands over: the device's own numbers, before anything was concluded from them.
+
+use super::decimal::Decimal;
+use super::point::PointId;
+use super::quality::Reason;
+use super::time::UtcMillis;
+
+/// One value of one point as the device gave it, in the device's unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Which point, by the catalogue of arrival.
+    pub point: PointId,
+    /// The number, or why there is none.
+    pub number: Number,
+    /// The device's own stamp, if it gave one.
+    pub source_time: Option<UtcMillis>,
+}
+
+/// A number as it came over the wire.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// An integer register or an exact text.
+    Exact(Decimal),
+    /// A 32-bit float register.
+    F32(f32),
+    /// A 64-bit float register.
+    F64(f64),
+    /// No number: the point is bad for this reason.
+    Missing(Reason),
+}
+
+/// How a redelivered message is recognised whose payload has no time of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Delivery {
+    /// MQTT packet identifier.
+    pub packet_id: u16,
+    /// CRC-32 of topic and payload.
+    pub hash: u32,
+}
+
+/// Input that could not be decoded or mapped: kept raw in the rejects ring, counted, acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Stable id of the device, if that much was known.
+    pub device: Option<String>,
+    /// Where it came in: link id, and topic or block.
+    pub source: String,
+    /// What is wrong and where, for a person.
+    pub reason: String,
+    /// Class of the reason, for the metric: `syntax`, `path`, `type`, `timestamp`, `unmapped`, `oversized`.
+    pub class: &'static str,
+    /// The raw bytes.
+    pub payload: Vec<u8>,
+    /// When it came.
+    pub received_time: UtcMillis,
+}

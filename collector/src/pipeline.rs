@@ -1,0 +1,1 @@
+//! Bounded channels: drivers -> normaliser -> journal -> done.

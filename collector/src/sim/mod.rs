@@ -1,0 +1,1 @@
+//! Simulators that can misbehave.

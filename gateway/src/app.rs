@@ -1,0 +1,1 @@
+//! Composition root: read it to see the whole program.

@@ -1,0 +1,1 @@
+//! Settings of the gateway itself: the `[gateway]` part of the main file.
