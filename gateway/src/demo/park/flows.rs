@@ -41,7 +41,7 @@ flows! {
     /// Charging pile with alternating current.
     PileSlow = 0;
     /// PV plant.
-    Pv = 120;
+    Pv = 80;
     /// Gas of the coating ovens.
     CoatingGas = 50;
     /// Gas of the boiler.

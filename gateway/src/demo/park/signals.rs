@@ -41,15 +41,15 @@ pub enum Signal {
     Outdoor(i64),
     /// Temperature of PV modules in 0.1 degrees C.
     ModuleTemperature,
-    /// SO2 in 0.01 mg/Nm3.
+    /// SO2 in 0.01 mg/m3.
     So2,
-    /// NOx in 0.01 mg/Nm3.
+    /// NOx in 0.01 mg/m3.
     Nox,
-    /// Dust in 0.01 mg/Nm3.
+    /// Dust in 0.01 mg/m3.
     Dust,
     /// O2 in 0.01 %.
     O2,
-    /// Flue gas in Nm3/h.
+    /// Flue gas as it flows, in m3/h.
     FlueFlow,
     /// Flue gas temperature in 0.1 degrees C.
     FlueTemperature,
@@ -136,21 +136,21 @@ pub const SIGNALS: &[SignalRow] = &[
     row("pv-inverter", "active_power", "kW", power(one(Flow::Pv))),
     row("pv-inverter", "energy_export", "kWh", energy(one(Flow::Pv))),
     row("pv-inverter", "dc_voltage", "V", Signal::Wander(6_400, 250, -1)),
-    row("pv-inverter", "temperature", "degC", Signal::ModuleTemperature),
-    row("boiler-stack", "so2", "mg/Nm3", Signal::So2),
-    row("boiler-stack", "nox", "mg/Nm3", Signal::Nox),
-    row("boiler-stack", "dust", "mg/Nm3", Signal::Dust),
-    row("boiler-stack", "o2", "%", Signal::O2),
-    row("boiler-stack", "flow", "Nm3/h", Signal::FlueFlow),
-    row("boiler-stack", "temperature", "degC", Signal::FlueTemperature),
-    row("boiler-stack", "pressure", "Pa", Signal::FluePressure),
-    row("boiler-stack", "humidity", "%", Signal::FlueHumidity),
-    row("fire-water", "pressure", "kPa", Signal::Wander(452, 14, 0)),
-    row("fire-water", "level", "m", Signal::Wander(3_180, 60, -3)),
+    row("pv-inverter", "module_temperature", "degC", Signal::ModuleTemperature),
+    row("boiler-stack", "so2_concentration", "mg/m3", Signal::So2),
+    row("boiler-stack", "nox_concentration", "mg/m3", Signal::Nox),
+    row("boiler-stack", "dust_concentration", "mg/m3", Signal::Dust),
+    row("boiler-stack", "o2_content", "%", Signal::O2),
+    row("boiler-stack", "flue_gas_flow", "m3/h", Signal::FlueFlow),
+    row("boiler-stack", "flue_gas_temperature", "degC", Signal::FlueTemperature),
+    row("boiler-stack", "flue_gas_pressure", "Pa", Signal::FluePressure),
+    row("boiler-stack", "flue_gas_humidity", "%", Signal::FlueHumidity),
+    row("fire-water", "fire_water_pressure", "kPa", Signal::Wander(452, 14, 0)),
+    row("fire-water", "fire_water_level", "m", Signal::Wander(3_180, 60, -3)),
     row("reclaimed-water", "water_volume", "m3", volume(Mix::Reclaimed)),
     row("reclaimed-water", "water_flow", "m3/h", flow(Mix::Reclaimed)),
-    row("reclaimed-water", "pressure", "kPa", Signal::Silent),
-    row("rain-gauge", "rain", "mm", Signal::Silent),
+    row("reclaimed-water", "water_pressure", "kPa", Signal::Silent),
+    row("rain-gauge", "rainfall", "mm", Signal::Silent),
     row("gate-gas", "gas_volume", "m3", volume(Mix::GasGate)),
     row("gate-gas", "gas_flow", "m3/h", flow(Mix::GasGate)),
     row("coating-gas", "gas_volume", "m3", volume(one(Flow::CoatingGas))),
@@ -171,17 +171,17 @@ pub const SIGNALS: &[SignalRow] = &[
     row("dyeing-water", "water_flow", "m3/h", flow(one(Flow::DyeingWater))),
     row("common-water", "water_volume", "m3", volume(one(Flow::CommonWater))),
     row("common-water", "water_flow", "m3/h", flow(one(Flow::CommonWater))),
-    row("waste-water", "cod", "mg/L", Signal::Cod),
-    row("waste-water", "nh3_n", "mg/L", Signal::AmmoniaNitrogen),
-    row("waste-water", "flow", "m3/h", flow(one(Flow::WasteWater))),
-    row("waste-water", "volume", "m3", volume(one(Flow::WasteWater))),
+    row("waste-water", "cod_concentration", "mg/L", Signal::Cod),
+    row("waste-water", "ammonia_nitrogen_concentration", "mg/L", Signal::AmmoniaNitrogen),
+    row("waste-water", "waste_water_flow", "m3/h", flow(one(Flow::WasteWater))),
+    row("waste-water", "outlet_volume", "m3", volume(one(Flow::WasteWater))),
     row("waste-water", "ph", "pH", Signal::Wander(748, 25, -2)),
-    row("pile-1", "active_power", "kW", power(one(Flow::PileFast))),
-    row("pile-1", "energy", "kWh", energy(one(Flow::PileFast))),
-    row("pile-1", "state", "state", Signal::PileState(Flow::PileFast)),
-    row("pile-2", "active_power", "kW", power(one(Flow::PileSlow))),
-    row("pile-2", "energy", "kWh", energy(one(Flow::PileSlow))),
-    row("pile-2", "state", "state", Signal::PileState(Flow::PileSlow)),
+    row("pile-1", "charging_power", "kW", power(one(Flow::PileFast))),
+    row("pile-1", "charging_energy", "kWh", energy(one(Flow::PileFast))),
+    row("pile-1", "connector_state", "state", Signal::PileState(Flow::PileFast)),
+    row("pile-2", "charging_power", "kW", power(one(Flow::PileSlow))),
+    row("pile-2", "charging_energy", "kWh", energy(one(Flow::PileSlow))),
+    row("pile-2", "connector_state", "state", Signal::PileState(Flow::PileSlow)),
 ];
 
 /// The row of a point; `None` for one that is not of this park.
@@ -239,7 +239,7 @@ impl Park {
                 load if load < 200 => Decimal::new(mix(2_090, 620, load, 200) + unrest(6), -2),
                 load => Decimal::new(mix(620, 370, (load - 200).min(800), 800) + drift(22, 35) + unrest(8), -2),
             },
-            Signal::FlueFlow => Decimal::new((load() * 95 / 10 + drift(12, 120) + unrest(30) + 130).max(0), 0),
+            Signal::FlueFlow => Decimal::new((load() * 142 / 10 + drift(12, 170) + unrest(30) + 130).max(0), 0),
             Signal::FlueTemperature => Decimal::new(self.outdoor(middle) + load() + drift(45, 30) + unrest(3) + 60, -1),
             Signal::FluePressure => Decimal::new(-20 - load() / 7 + drift(9, 8) + unrest(3), 0),
             Signal::FlueHumidity => Decimal::new((load() * 14 / 10 + drift(40, 60) + unrest(8) + 180).max(50), -2),

@@ -99,25 +99,25 @@ fn magnitudes_are_plausible() {
             ("line-power", "active_power", 10.0, 500.0),
             ("abatement-power", "active_power", 2.0, 100.0),
             ("pv-inverter", "active_power", 0.0, 400.0),
-            ("pv-inverter", "temperature", -10.0, 80.0),
+            ("pv-inverter", "module_temperature", -10.0, 80.0),
             ("boiler-heat", "heat_power", 0.0, 7_500.0),
             ("boiler-heat", "supply_temperature", 10.0, 175.0),
-            ("boiler-stack", "so2", 0.1, 35.0),
-            ("boiler-stack", "nox", 0.2, 110.0),
-            ("boiler-stack", "dust", 0.1, 15.0),
-            ("boiler-stack", "o2", 2.5, 21.0),
-            ("boiler-stack", "flow", 0.0, 11_000.0),
-            ("boiler-stack", "temperature", 0.0, 150.0),
-            ("boiler-stack", "pressure", -250.0, 0.0),
-            ("boiler-stack", "humidity", 0.5, 18.0),
-            ("waste-water", "cod", 25.0, 120.0),
-            ("waste-water", "nh3_n", 1.5, 6.0),
-            ("waste-water", "flow", 10.0, 50.0),
+            ("boiler-stack", "so2_concentration", 0.1, 35.0),
+            ("boiler-stack", "nox_concentration", 0.2, 110.0),
+            ("boiler-stack", "dust_concentration", 0.1, 15.0),
+            ("boiler-stack", "o2_content", 2.5, 21.0),
+            ("boiler-stack", "flue_gas_flow", 0.0, 16_000.0),
+            ("boiler-stack", "flue_gas_temperature", 0.0, 150.0),
+            ("boiler-stack", "flue_gas_pressure", -250.0, 0.0),
+            ("boiler-stack", "flue_gas_humidity", 0.5, 18.0),
+            ("waste-water", "cod_concentration", 25.0, 120.0),
+            ("waste-water", "ammonia_nitrogen_concentration", 1.5, 6.0),
+            ("waste-water", "waste_water_flow", 10.0, 50.0),
             ("waste-water", "ph", 6.0, 9.0),
             ("gate-gas", "gas_flow", 50.0, 1_200.0),
             ("gate-water", "water_flow", 15.0, 80.0),
-            ("pile-1", "active_power", 0.0, 62.0),
-            ("pile-2", "active_power", 0.0, 7.5),
+            ("pile-1", "charging_power", 0.0, 62.0),
+            ("pile-2", "charging_power", 0.0, 7.5),
         ] {
             for step in 0..4_000 {
                 let at = EPOCH.plus(100 * 24 * HOUR_MS + step * 11_111_111);
@@ -139,9 +139,9 @@ fn the_park_has_something_to_show() {
                 park.value(row(device, point), at, look).unwrap()
             })
         };
-        let nox_high = minutes("boiler-stack", "nox", Look::MinuteMean).filter(|value| value.mantissa > 5_000).count();
+        let nox_high = minutes("boiler-stack", "nox_concentration", Look::MinuteMean).filter(|value| value.mantissa > 5_000).count();
         assert!((60..=600).contains(&nox_high), "seed {seed}: {nox_high} minutes of NOx above 50 mg/Nm3");
-        let stopped = minutes("boiler-stack", "o2", Look::MinuteMean).filter(|value| value.mantissa > 2_000).count();
+        let stopped = minutes("boiler-stack", "o2_content", Look::MinuteMean).filter(|value| value.mantissa > 2_000).count();
         assert!(stopped > 5_000, "seed {seed}: boiler stands still for {stopped} minutes");
         let idle = minutes("line-power", "running", Look::Instant)
             .zip(minutes("abatement-power", "running", Look::Instant))
