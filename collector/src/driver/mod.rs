@@ -12,7 +12,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::catalogue::Device;
-use crate::model::{Delivery, LinkKey, Origin, Reading, Rejected, UtcMillis};
+pub use crate::model::DeliveredRange;
+use crate::model::{LinkKey, Origin, Reading, Rejected, UtcMillis};
 
 /// Readings that arrived together on one link and become durable together.
 #[derive(Debug)]
@@ -32,19 +33,6 @@ pub struct Batch {
     pub rejected: Vec<Rejected>,
     /// Told once, when the batch is durable or cannot become so. A dropped sender means not durable.
     pub done: Option<oneshot::Sender<Outcome>>,
-}
-
-/// One message without a time of its own and its readings' place in the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeliveredRange {
-    /// What recognises it.
-    pub delivery: Delivery,
-    /// The broker said that it may have delivered it before (DUP).
-    pub redelivered: bool,
-    /// Index of its first reading in the batch.
-    pub first: u32,
-    /// Number of its readings.
-    pub count: u32,
 }
 
 /// What became of a batch.
