@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::file::{Disk, FileHandle, FileLayer as _};
-use super::frame::{HEADER_BYTES, Header, VERSION};
+use super::frame::{HEADER_BYTES, Header, MAGIC, VERSION};
 use super::scan::{Found, Scan};
 use super::segment::{segment_firsts, segment_path};
 use super::{Record, SampleRecord, Sequence, codec};
@@ -205,7 +205,7 @@ fn walk(directory: &Path, from: Sequence, mut visit: impl FnMut(Event<'_>) -> bo
 fn header_state(file: &dyn FileHandle, first: u64) -> String {
     let mut bytes = [0; HEADER_BYTES];
     let _ = file.read_at(&mut bytes, 0);
-    match Header::parse(&bytes) {
+    match Header::parse(&bytes, MAGIC) {
         Some(header) if header.version > VERSION => format!("version {}", header.version),
         Some(header) if header.first == first => "good".to_owned(),
         _ => "damaged".to_owned(),

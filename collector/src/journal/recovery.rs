@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::AppendError;
 use super::file::{FileHandle, FileLayer};
-use super::frame::{HEADER_BYTES, Header, VERSION, padded};
+use super::frame::{HEADER_BYTES, Header, MAGIC, VERSION, padded};
 use super::scan::{Found, SECTOR_BYTES, Scan};
 use super::segment::{PREPARED_NAME, Segment, Segments, segment_firsts, segment_path};
 
@@ -51,7 +51,7 @@ pub(super) fn recover(layer: &dyn FileLayer, directory: &Path, resume_after: u64
         let mut header = [0; HEADER_BYTES];
         // An unreadable header is damage like any other: the name tells what is needed.
         let _ = file.read_at(&mut header, 0);
-        if let Some(header) = Header::parse(&header).filter(|header| header.version > VERSION) {
+        if let Some(header) = Header::parse(&header, MAGIC).filter(|header| header.version > VERSION) {
             let path = path.display().to_string();
             return Err(AppendError::Version { path, version: header.version, newest: VERSION });
         }

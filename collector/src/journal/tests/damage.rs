@@ -118,7 +118,7 @@ fn a_newer_format_is_refused_by_name() {
     journal_on_disk(directory.path(), 3);
     let file = segment_files(directory.path()).pop().unwrap();
     let mut bytes = std::fs::read(&file).unwrap();
-    let header = frame::Header { version: 9, first: 1, created: 0 }.to_bytes();
+    let header = frame::Header { version: 9, first: 1, created: 0 }.to_bytes(frame::MAGIC);
     bytes[..header.len()].copy_from_slice(&header);
     std::fs::write(&file, bytes).unwrap();
     let error = Journal::open(directory.path(), settings(2048), clock(), metrics()).unwrap_err();
