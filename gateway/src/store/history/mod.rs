@@ -22,7 +22,7 @@ mod query;
 mod run;
 mod state;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod varint;

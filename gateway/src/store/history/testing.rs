@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::ComplianceOf;
 
 /// 2026-11-01T00:00:00Z.
-pub(super) const NOVEMBER: i64 = 1_793_491_200_000;
+pub(crate) const NOVEMBER: i64 = 1_793_491_200_000;
 
 /// Any sample of point 7, the extremes included.
 pub(super) fn any_sample() -> impl Strategy<Value = Sample> {
@@ -34,7 +34,7 @@ fn any_status() -> impl Strategy<Value = Status> {
 }
 
 /// A good sample without a source time, received when recorded.
-pub(super) fn sample(point: u32, time: i64, value: i64) -> Sample {
+pub(crate) fn sample(point: u32, time: i64, value: i64) -> Sample {
     Sample {
         point: PointId(point),
         status: Status::new(Quality::Good, Reason::None, Origin::Metered, Step::None),
@@ -46,6 +46,6 @@ pub(super) fn sample(point: u32, time: i64, value: i64) -> Sample {
 }
 
 /// Points with an odd number are compliance points.
-pub(super) fn odd() -> ComplianceOf {
+pub(crate) fn odd() -> ComplianceOf {
     Arc::new(|point| point.0 % 2 == 1)
 }
