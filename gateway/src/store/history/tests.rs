@@ -1,5 +1,7 @@
 //! History as a whole.
 
+mod model;
+
 use super::testing::{NOVEMBER, odd, sample};
 use super::*;
 
