@@ -3,6 +3,7 @@
 //! A driver turns what devices say into [`Batch`]es of readings, hands them to the pipeline through a [`Outlet`], and
 //! answers its peer only when `done` says durable. It knows neither normaliser nor journal.
 
+pub mod backoff;
 pub mod modbus;
 pub mod mqtt;
 
