@@ -162,15 +162,24 @@ impl Driver {
         info!(link = %self.link.id, "mqtt stopped");
     }
 
-    /// One connection, from CONNACK to its end.
+    /// One connection, from CONNACK to its end. It counts as up when all subscriptions are answered.
     async fn serve(&mut self, session_present: bool, subscribe: bool, backoff: &mut Backoff) -> Interrupted {
-        self.tell(true, if session_present { "connected, session kept" } else { "connected, new session" }).await;
-        if subscribe && let Err(error) = self.client.subscribe(&self.filters) {
-            return error.into();
+        let mut subscriptions = 0;
+        if subscribe {
+            match self.client.subscribe(&self.filters) {
+                Ok(packets) => subscriptions = packets,
+                Err(error) => return error.into(),
+            }
         }
+        let why = if session_present { "connected, session kept" } else { "connected, new session" };
+        let mut is_told = false;
         let cancel = self.cancel.clone();
         let mut rest_until: Option<Instant> = None;
         loop {
+            if !is_told && subscriptions == 0 {
+                is_told = true;
+                self.tell(true, why).await;
+            }
             let may_read = self.in_flight.len() < BATCHES_IN_FLIGHT_MAX;
             tokio::select! {
                 biased;
@@ -182,7 +191,7 @@ impl Driver {
                 }
                 () = sleep_until(rest_until.unwrap_or_else(Instant::now)), if rest_until.is_some() && may_read => rest_until = None,
                 event = self.client.next(), if rest_until.is_none() && may_read => {
-                    let read = event.map_err(Interrupted::from).and_then(|event| self.read(event));
+                    let read = event.map_err(Interrupted::from).and_then(|event| self.read(event, &mut subscriptions));
                     if self.gather.messages() >= BUSY_MESSAGES {
                         rest_until = Some(Instant::now() + GATHER);
                     }
@@ -199,15 +208,16 @@ impl Driver {
         }
     }
 
-    /// Takes one event and all that are there with it.
-    fn read(&mut self, first: Event) -> Result<(), Interrupted> {
+    /// Takes one event and all that are there with it. `subscriptions`: packets that the broker has not answered yet.
+    fn read(&mut self, first: Event, subscriptions: &mut usize) -> Result<(), Interrupted> {
         let now = self.clock.now().utc;
         let mut next = Some(Ok(first));
         while let Some(event) = next {
             match event? {
                 Event::Message(message) => self.gather.add(&message, now),
-                Event::Subscribed { refused: 0 } => debug!(link = %self.link.id, "subscribed"),
+                Event::Subscribed { refused: 0 } => *subscriptions = subscriptions.saturating_sub(1),
                 Event::Subscribed { refused } => {
+                    *subscriptions = subscriptions.saturating_sub(1);
                     let error = format!("broker refuses {refused} topics; check what the account may read");
                     warn!(link = %self.link.id, error = %error, "not subscribed");
                     self.health.link(&self.link.id, |health| health.error(now, State::Degraded, error));
