@@ -1,1 +1,5 @@
 //! Simulators that can misbehave.
+//!
+//! [`mqtt`] publishers of JSON payloads.
+
+pub mod mqtt;
