@@ -316,11 +316,8 @@ async fn subscribes_again_when_the_broker_lost_the_session() {
 async fn refusals_are_told_in_words() {
     let broker = Broker::start("allow_anonymous false\npassword_file DIRECTORY/nobody");
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-    let with_password = MqttSettings {
-        username: Some("gateway".into()),
-        password: Some(Secret::new("wrong-secret".into())),
-        ..settings(broker.port)
-    };
+    let with_password =
+        MqttSettings { username: Some("gateway".into()), password: Some(Secret::new("wrong-secret".into())), ..settings(broker.port) };
     for (settings, wanted) in [
         (with_password, "not authorised: the user name or password is wrong"),
         (settings(broker.port), "not authorised"),
@@ -409,10 +406,7 @@ async fn maps_wildcards_arrays_batches_and_qos_0() {
         deliveries += batch.deliveries.len();
         batch.done.take().unwrap().send(Outcome::Durable).unwrap();
     }
-    assert_eq!(
-        numbers,
-        ["5=0@99", "1=1.50", "2=1", "1=Missing(NotAvailable)", "3=12.5", "4=1", "4=2", "5=1@1000", "5=2@2000", "6=1"]
-    );
+    assert_eq!(numbers, ["5=0@99", "1=1.50", "2=1", "1=Missing(NotAvailable)", "3=12.5", "4=1", "4=2", "5=1@1000", "5=2@2000", "6=1"]);
     assert_eq!(deliveries, 4, "one for each message of QoS 1 without a time");
     running.stop().await;
 }

@@ -268,7 +268,8 @@ mod tests {
 
     #[test]
     fn misbehaves_as_told() {
-        let mut meter = Meter::new("m", |tick| format!("{}@{}{}", tick.number - tick.counters_since, tick.time.0, if tick.jump { "!" } else { "" }));
+        let mut meter =
+            Meter::new("m", |tick| format!("{}@{}{}", tick.number - tick.counters_since, tick.time.0, if tick.jump { "!" } else { "" }));
         for (fault, wanted) in [
             (None, "0@5"),
             (Some(Fault::Duplicate), "1@5 1@5"),
