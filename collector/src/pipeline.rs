@@ -21,7 +21,7 @@ use crate::driver::{Batch, LinkChange, Message, Outcome};
 use crate::journal::{AppendError, ClockRecord, Journal, LinkRecord, Next, Receipt, Record, SampleRecord, Sequence};
 use crate::metrics::Metrics;
 use crate::model::{Now, Quality, Sample};
-use crate::normalise::{Input, Normaliser};
+use crate::normalise::{Input, Normaliser, StepReport};
 use crate::rejects;
 
 /// Messages that may wait between drivers and the normaliser; when full, drivers wait.
@@ -32,8 +32,8 @@ const UNANSWERED_BATCHES: usize = 256;
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// A jump of the wall clock against the monotonic clock by more than this is recorded.
 const CLOCK_STEP_MS: i64 = 1_000;
-/// Pause before a record that the journal refused is offered again.
-const APPEND_AGAIN: Duration = Duration::from_millis(250);
+/// Samples of one journal record; a larger batch becomes several.
+const SAMPLES_PER_RECORD: usize = 65_536;
 
 /// What the pipeline is made of.
 #[derive(Debug)]
@@ -54,47 +54,59 @@ pub struct Pipeline {
     pub boot_id: u64,
     /// Where the normaliser's state is saved.
     pub saved_state: SavedState,
+    /// Runs the task that answers drivers.
+    pub runtime: tokio::runtime::Handle,
 }
 
-/// One batch that waits for the journal, or a state to be saved once all before it is durable.
+/// What waits for the journal, in order of appending.
 enum Unanswered {
-    Batch { pending: Option<(Record, Receipt)>, samples: u64, arrived: Instant, done: Option<oneshot::Sender<Outcome>> },
-    Save(Vec<u8>),
+    /// A batch; without a receipt when nothing of it was new: then it waits for those before it.
+    Batch { receipt: Option<Receipt>, samples: u64, arrived: Instant, done: Option<oneshot::Sender<Outcome>> },
+    /// Someone who wants to know the sequence that all before it is durable under.
+    Flush(oneshot::Sender<Sequence>),
 }
 
 impl Pipeline {
-    /// Runs until every sender of `inbox` is gone and all that came is durable (or the journal is closed). Blocks: for
-    /// a thread of its own. `runtime` runs the task that answers.
-    pub fn run(mut self, mut inbox: mpsc::Receiver<Message>, runtime: &tokio::runtime::Handle) {
+    /// Runs until every sender of `inbox` is gone and all that came is durable, or the journal is closed. Blocks: for a
+    /// thread of its own.
+    pub fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let (answers, unanswered) = mpsc::channel(UNANSWERED_BATCHES);
-        let answering =
-            runtime.spawn(answer(unanswered, self.journal.clone(), self.metrics.clone(), self.saved_state.clone()));
+        let answering = self.runtime.spawn(answer(unanswered, self.journal.durable(), self.metrics.clone()));
         let mut clock_base = self.clock.now();
         let mut saved_at = Instant::now();
-        let quality_counts = Quality::ALL.iter().map(|quality| self.metrics.samples_quality.with_label_values(&[quality.name()])).collect::<Vec<_>>();
+        let [good, uncertain, bad] =
+            [Quality::Good, Quality::Uncertain, Quality::Bad].map(|quality| self.metrics.samples_quality.with_label_values(&[quality.name()]));
         while let Some(message) = inbox.blocking_recv() {
             let now = self.clock.now();
             self.note_clock_step(&mut clock_base, now, &answers);
             let unanswered = match message {
-                Message::Batch(batch) => self.take(batch, now, &quality_counts),
-                Message::Link(change) => self.append(link_record(change)),
+                Message::Link(change) => self.append(&link_record(change)),
+                Message::Batch(batch) => {
+                    let (report, unanswered) = self.take(batch, now);
+                    good.inc_by(report.good.into());
+                    uncertain.inc_by(report.uncertain.into());
+                    bad.inc_by(report.bad.into());
+                    self.metrics.repeats_dropped.inc_by(report.repeats.into());
+                    self.metrics.unknown_points.inc_by(report.unknown_points.into());
+                    unanswered
+                }
             };
             if answers.blocking_send(unanswered).is_err() {
                 break;
             }
             if saved_at.elapsed() >= SAVE_EVERY {
                 saved_at = Instant::now();
-                let _ = answers.blocking_send(Unanswered::Save(self.normaliser.snapshot()));
+                self.save(&answers);
             }
         }
-        let _ = answers.blocking_send(Unanswered::Save(self.normaliser.snapshot()));
+        self.save(&answers);
         drop(answers);
-        if let Err(error) = runtime.block_on(answering) {
+        if let Err(error) = self.runtime.block_on(answering) {
             error!(error = %error, "the task that answers drivers failed");
         }
     }
 
-    fn take(&mut self, batch: Batch, now: Now, quality_counts: &[prometheus::IntCounter]) -> Unanswered {
+    fn take(&mut self, batch: Batch, now: Now) -> (StepReport, Unanswered) {
         let arrived = Instant::now();
         for rejected in batch.rejected {
             self.rejects.send(rejected);
@@ -107,31 +119,30 @@ impl Pipeline {
             readings: &batch.readings,
             deliveries: &batch.deliveries,
         };
-        let report = self.normaliser.step(&input, now, &mut samples);
-        self.metrics.repeats_dropped.inc_by(report.repeats);
-        self.metrics.unknown_points.inc_by(report.unknown_points);
-        for (counter, count) in quality_counts.iter().zip(report.by_quality) {
-            counter.inc_by(count);
+        let mut report = self.normaliser.step(&input, &mut samples);
+        let (mut receipt, count) = (None, u64::try_from(samples.len()).unwrap_or(u64::MAX));
+        let mut deliveries = std::mem::take(&mut report.deliveries);
+        while !samples.is_empty() || !deliveries.is_empty() {
+            let rest = samples.split_off(samples.len().min(SAMPLES_PER_RECORD));
+            let record = Record::Samples(SampleRecord {
+                catalogue_version: self.catalogue_version,
+                boot_id: self.boot_id,
+                monotonic_ms: now.monotonic_ms,
+                link: batch.link,
+                // With the last part: a message counts as delivered only when all of it is durable.
+                deliveries: if rest.is_empty() { std::mem::take(&mut deliveries) } else { Vec::new() },
+                samples,
+            });
+            self.runtime.block_on(self.journal.ready());
+            receipt = Some(self.journal.append(&record));
+            samples = rest;
         }
-        if samples.is_empty() && report.deliveries.is_empty() {
-            return Unanswered::Batch { pending: None, samples: 0, arrived, done: batch.done };
-        }
-        let count = u64::try_from(samples.len()).unwrap_or(u64::MAX);
-        let record = Record::Samples(SampleRecord {
-            catalogue_version: self.catalogue_version,
-            boot_id: self.boot_id,
-            monotonic_ms: now.monotonic_ms,
-            link: batch.link,
-            deliveries: report.deliveries,
-            samples,
-        });
-        let receipt = self.journal.append(&record);
-        Unanswered::Batch { pending: Some((record, receipt)), samples: count, arrived, done: batch.done }
+        (report, Unanswered::Batch { receipt, samples: count, arrived, done: batch.done })
     }
 
-    fn append(&self, record: Record) -> Unanswered {
-        let receipt = self.journal.append(&record);
-        Unanswered::Batch { pending: Some((record, receipt)), samples: 0, arrived: Instant::now(), done: None }
+    fn append(&self, record: &Record) -> Unanswered {
+        self.runtime.block_on(self.journal.ready());
+        Unanswered::Batch { receipt: Some(self.journal.append(record)), samples: 0, arrived: Instant::now(), done: None }
     }
 
     fn note_clock_step(&self, base: &mut Now, now: Now, answers: &mpsc::Sender<Unanswered>) {
@@ -140,8 +151,20 @@ impl Pipeline {
         if now.utc.since(expected).saturating_abs() > CLOCK_STEP_MS {
             warn!(expected = %expected, found = %now.utc, "the clock of this machine was set");
             let record = ClockRecord { boot_id: self.boot_id, monotonic_ms: now.monotonic_ms, expected, found: now.utc };
-            let _ = answers.blocking_send(self.append(Record::Clock(record)));
+            let _ = answers.blocking_send(self.append(&Record::Clock(record)));
             *base = now;
+        }
+    }
+
+    /// Waits until all appended so far is durable, then saves the normaliser's state as of there.
+    fn save(&self, answers: &mpsc::Sender<Unanswered>) {
+        let (sender, receiver) = oneshot::channel();
+        if answers.blocking_send(Unanswered::Flush(sender)).is_err() {
+            return;
+        }
+        let Ok(durable) = receiver.blocking_recv() else { return };
+        if let Err(error) = self.saved_state.write(durable, &self.normaliser.snapshot(durable.0)) {
+            warn!(error = %error, "the normaliser's state could not be saved; a restart reads more of the journal");
         }
     }
 }
@@ -150,56 +173,41 @@ fn link_record(change: LinkChange) -> Record {
     Record::Link(LinkRecord { link: change.link, device: change.device, up: change.up, why: change.why, time: change.time })
 }
 
-/// Waits for the journal, batch by batch in order, and tells drivers. A record that the journal refused (full disk) is
-/// offered again until it is durable: what the normaliser has seen must not be lost behind its ring of repeats.
-async fn answer(mut unanswered: mpsc::Receiver<Unanswered>, journal: Journal, metrics: Metrics, saved_state: SavedState) {
-    let mut durable = journal.durable();
-    let mut closed = false;
+/// Waits for the journal, batch by batch in order, and tells drivers.
+async fn answer(mut unanswered: mpsc::Receiver<Unanswered>, mut durable: Sequence, metrics: Metrics) {
+    // Once one record is refused nothing is answered any more: a repeat of what was refused must not be.
+    let mut refused = false;
     while let Some(next) = unanswered.recv().await {
         match next {
-            Unanswered::Batch { pending, samples, arrived, done } => {
-                if let Some((record, receipt)) = pending.filter(|_| !closed) {
-                    match until_durable(&journal, &record, receipt).await {
-                        Some(sequence) => durable = sequence,
-                        None => closed = true,
+            Unanswered::Batch { receipt, samples, arrived, done } => {
+                if let Some(receipt) = receipt {
+                    match receipt.durable().await {
+                        Ok(sequence) => durable = sequence,
+                        Err(error) => {
+                            if !refused {
+                                error!(error = %error, "the journal refused a record; nothing is answered from here on");
+                            }
+                            refused = true;
+                        }
                     }
                 }
-                if !closed {
+                if !refused {
                     metrics.samples_durable.inc_by(samples);
                     metrics.durable_lag.observe(arrived.elapsed().as_secs_f64());
                 }
                 if let Some(done) = done {
-                    let _ = done.send(if closed { Outcome::NotDurable } else { Outcome::Durable });
+                    let _ = done.send(if refused { Outcome::NotDurable } else { Outcome::Durable });
                 }
             }
-            Unanswered::Save(_) if closed => {}
-            Unanswered::Save(state) => {
-                let saved_state = saved_state.clone();
-                let saving = tokio::task::spawn_blocking(move || saved_state.write(durable, &state)).await;
-                if let Ok(Err(error)) = saving {
-                    warn!(error = %error, "the normaliser's state could not be saved; a restart reads more of the journal");
-                }
+            Unanswered::Flush(sender) if !refused => {
+                let _ = sender.send(durable);
             }
+            Unanswered::Flush(_) => {}
         }
     }
 }
 
-/// The sequence under which `record` became durable, `None` when the journal was closed before.
-async fn until_durable(journal: &Journal, record: &Record, mut receipt: Receipt) -> Option<Sequence> {
-    loop {
-        match receipt.0.await {
-            Ok(Ok(sequence)) => return Some(sequence),
-            Ok(Err(AppendError::Closed)) | Err(_) => return None,
-            Ok(Err(AppendError::Full(_) | AppendError::Io(_))) => {
-                tokio::time::sleep(APPEND_AGAIN).await;
-                receipt = journal.append(record);
-            }
-        }
-    }
-}
-
-/// The file of the normaliser's saved state: 8 bytes sequence (little endian), then the normaliser's own format, which
-/// carries its checksum. Cheap to clone.
+/// The file of the normaliser's saved state. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SavedState {
     path: PathBuf,
@@ -217,40 +225,46 @@ impl SavedState {
         Sequence(self.floor.load(Ordering::Acquire))
     }
 
-    /// Loads the state into `normaliser` and brings it up to date from the journal. Blocks. A state that cannot be read
-    /// is as none: the first registers after it count as first, which is said in the log.
-    pub fn restore(&self, normaliser: &mut Normaliser, journal: &Journal) -> io::Result<()> {
-        let mut from = Sequence(0);
-        match std::fs::read(&self.path) {
-            Ok(bytes) => match bytes.split_first_chunk::<8>() {
-                Some((sequence, state)) => match normaliser.restore(state) {
-                    Ok(()) => from = Sequence(u64::from_le_bytes(*sequence)),
-                    Err(error) => warn!(error = %error, path = %self.path.display(), "saved state is damaged; starting without"),
-                },
-                None => warn!(path = %self.path.display(), "saved state is cut short; starting without"),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    /// Loads the state into `normaliser`; returns the journal entry it is as of, 0 when there is none. A state that is
+    /// damaged is as none: the first registers after it count as first, which is said in the log. Blocks.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn load(&self, normaliser: &mut Normaliser) -> io::Result<Sequence> {
+        let position = match std::fs::read(&self.path) {
+            Ok(bytes) => normaliser.restore(&bytes).unwrap_or_else(|error| {
+                warn!(error = %error, path = %self.path.display(), "saved state cannot be used; starting without");
+                0
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
-        }
-        self.floor.store(from.0, Ordering::Release);
-        let mut reader = journal.reader(Sequence(from.0.saturating_add(1)));
+        };
+        self.floor.store(position, Ordering::Release);
+        Ok(Sequence(position))
+    }
+
+    /// Brings `normaliser` up to date from the journal behind `position`. Blocks.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn catch_up(normaliser: &mut Normaliser, position: Sequence, journal: &Journal) -> Result<(), AppendError> {
+        let mut reader = journal.reader(Sequence(position.0.saturating_add(1)));
         loop {
-            match reader.next().map_err(io::Error::other)? {
+            match reader.next()? {
                 Next::Entry(_, Record::Samples(record)) => normaliser.observe(record.link, &record.deliveries, &record.samples),
                 Next::Entry(..) => {}
-                Next::Gone { oldest } => reader = journal.reader(oldest),
-                Next::Damaged { from, to } => {
-                    warn!(from = from.0, to = to.0, "damaged journal entries skipped");
+                Next::Gone { oldest } => {
+                    warn!(from = position.0, to = oldest.0, "saved state is older than the journal; registers in between are not known to it");
+                    reader = journal.reader(oldest);
                 }
+                Next::Damaged { from, to } => warn!(from = from.0, to = to.0, "damaged journal entries skipped"),
                 Next::End => return Ok(()),
             }
         }
     }
 
     fn write(&self, durable: Sequence, state: &[u8]) -> io::Result<()> {
-        let mut bytes = durable.0.to_le_bytes().to_vec();
-        bytes.extend_from_slice(state);
-        replace_file(&self.path, &bytes)?;
+        replace_file(&self.path, state)?;
         self.floor.store(durable.0, Ordering::Release);
         Ok(())
     }

@@ -24,7 +24,7 @@ pub fn run(table: &mut Table) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let catalogue = fixture::catalogue(POINTS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let core = parkgate_gateway::app::Core::start(directory.path(), Arc::clone(&catalogue), Default::default(), Arc::new(SystemClock::new()), &runtime.handle().clone())?;
+    let engine = parkgate_gateway::engine::Engine::start(directory.path(), Arc::clone(&catalogue), Default::default(), Arc::new(SystemClock::new()), &runtime.handle().clone())?;
     let mut meters = Meters::new(POINTS, true);
     // The generator's own share is measured first and taken off.
     let total = u64::from(POINTS) * ROUNDS as u64;
@@ -36,7 +36,7 @@ pub fn run(table: &mut Table) -> Result<()> {
     }
     let generator = (own_cpu_seconds() - before_generator) * 10.0;
 
-    let outlet = core.outlet();
+    let outlet = engine.outlet();
     let (cpu, start) = (own_cpu_seconds(), Instant::now());
     for round in 0..ROUNDS {
         readings.clear();
@@ -56,7 +56,7 @@ pub fn run(table: &mut Table) -> Result<()> {
     }
     drop(outlet);
     // Stopping waits until all is durable and in history blocks.
-    core.stop(&runtime)?;
+    engine.stop();
     let (seconds, cpu) = (start.elapsed().as_secs_f64(), own_cpu_seconds() - cpu - generator);
     let rate = total as f64 / seconds;
     table.row("readings -> durable journal -> history, samples/s", format!("{rate:.0}"), ">= 1,000,000", Some(rate >= 1e6));

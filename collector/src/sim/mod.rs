@@ -1,1 +1,3 @@
 //! Simulators that can misbehave.
+
+pub mod modbus;

@@ -1,0 +1,1 @@
+//! Registers of a simulated meter that counts, and can jump, roll over and be reset.
