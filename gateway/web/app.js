@@ -10,6 +10,7 @@ const STALE_INTERVALS = 3;
 const STALE_SLACK_MS = 10000;
 const SPARK_EVERY_MS = 60000;
 const SPARK_REQUESTS_MAX = 3;
+const SPARK_SPAN_MIN = 0.02;
 const DECIMALS_SHIFTED_MAX = 3;
 
 const byId = (id) => document.getElementById(id);
@@ -114,8 +115,8 @@ function age(milliseconds) {
 }
 
 function format(time, options) {
-  const locale = state.language === "zh" ? "zh-CN" : "en-GB";
-  return new Intl.DateTimeFormat(locale, { timeZone: state.park?.time_zone, hourCycle: "h23", ...options }).format(time);
+  // Sweden writes 2026-11-23 14:05:12, which reads the same in both languages.
+  return new Intl.DateTimeFormat("sv-SE", { timeZone: state.park?.time_zone, ...options }).format(time);
 }
 
 const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
@@ -339,6 +340,11 @@ function tile(id, level, figure, note) {
   put(node.querySelector(".note"), note);
 }
 
+// Those of `names` that there are, with how many.
+function counted(prefix, counts, names) {
+  return names.filter((name) => counts[name]).map((name) => text(prefix + name, { n: counts[name] })).join(text("comma"));
+}
+
 function showHeadline(isSilent) {
   const states = { up: 0, degraded: 0, down: 0, unknown: 0 };
   for (const card of state.devices.values()) states[card.device.health.state] += 1;
@@ -346,10 +352,10 @@ function showHeadline(isSilent) {
   for (const row of state.points.values()) worths[row.worth] += 1;
   const abnormal = states.degraded + states.down + states.unknown;
   tile("tile-devices", states.down ? "bad" : abnormal ? "warn" : "", text("devices_up", { up: states.up, all: state.devices.size }),
-    abnormal ? text("devices_abnormal", states) : text("devices_all_up"));
+    abnormal ? counted("devices_", states, ["down", "degraded", "unknown"]) : text("devices_all_up"));
   tile("tile-values", worths.bad ? "bad" : worths.good < state.points.size ? "warn" : "",
     text("values_good", { good: worths.good, all: state.points.size }),
-    worths.good < state.points.size ? text("values_abnormal", worths) : text("values_all_good"));
+    worths.good < state.points.size ? counted("values_", worths, ["bad", "uncertain", "stale", "none"]) : text("values_all_good"));
   const { stats } = state;
   const rate = stats?.samples_per_s ?? null;
   const shownRate = rate === null || isSilent ? "\u2013" : grouped(rate.toFixed(rate < 10 ? 1 : 0));
@@ -406,7 +412,7 @@ function showAll() {
   byId("silent").hidden = !isSilent;
   if (isSilent) put(byId("silent"), text("silent", { age: age(silentMs) }));
   byId("connection").dataset.state = isSilent ? "silent" : "live";
-  put(byId("connection"), text(isSilent ? "gateway_no_contact" : state.heardMs ? "live" : "connecting"));
+  put(byId("connection"), isSilent ? `\u2715 ${text("gateway_no_contact")}` : state.heardMs ? `\u25cf ${text("live")}` : text("connecting"));
   put(byId("clock"), format(new Date(now), DATE_TIME));
   for (const row of state.points.values()) showPoint(row, now);
   for (const card of state.devices.values()) showDevice(card, now);
@@ -462,9 +468,12 @@ function drawSpark(row, buckets) {
   if (numbers.length < 2) return labelSpark(row);
   const lowest = Math.min(...numbers);
   const highest = Math.max(...numbers);
+  // Consumption is seen against nothing; noise of a steady value is not blown up to the full height.
+  const top = Math.max(highest, isCounter ? 0 : lowest + SPARK_SPAN_MIN * Math.abs(highest));
+  const bottom = isCounter ? 0 : lowest;
   row.sparkRange = { lowest, highest, isCounter };
   const x = (index) => ((index / (values.length - 1)) * 100).toFixed(1);
-  const y = (value) => (highest === lowest ? 10 : 18 - ((value - lowest) / (highest - lowest)) * 16).toFixed(1);
+  const y = (value) => (top === bottom ? 18 : 18 - ((value - bottom) / (top - bottom)) * 16).toFixed(1);
   let line = "";
   let area = "";
   let run = [];

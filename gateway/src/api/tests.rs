@@ -702,6 +702,10 @@ fn page_texts_are_complete_in_both_languages() {
             assert!(texts["zh"][format!("{prefix}{name}")].is_string(), "{prefix}{name} has no text");
         }
     };
+    all_named("device_", vec!["up", "degraded", "down", "unknown"]);
+    all_named("devices_", vec!["degraded", "down", "unknown"]);
+    all_named("values_", vec!["bad", "uncertain", "stale", "none"]);
+    all_named("quality_", vec!["stale", "none"]);
     all_named("quality_", Quality::ALL.iter().map(|value| value.name()).collect());
     all_named("reason_", Reason::ALL.iter().map(|value| value.name()).collect());
     all_named("medium_", Medium::ALL.iter().map(|value| value.name()).collect());
