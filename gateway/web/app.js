@@ -5,6 +5,7 @@
 // silent the whole page says so.
 
 const SILENT_AFTER_MS = 5000;
+const SHOW_UNHEARD_AFTER_MS = 1500;
 const STALE_UNKNOWN_INTERVAL_MS = 15 * 60 * 1000;
 const STALE_INTERVALS = 3;
 const STALE_SLACK_MS = 10000;
@@ -410,7 +411,7 @@ function showAll() {
   const isSilent = silentMs > SILENT_AFTER_MS;
   document.body.classList.toggle("is-silent", isSilent);
   byId("silent").hidden = !isSilent;
-  if (isSilent) put(byId("silent"), text("silent", { age: age(silentMs) }));
+  if (isSilent) put(byId("silent-age"), text("silent_since", { age: age(silentMs) }));
   byId("connection").dataset.state = isSilent ? "silent" : "live";
   put(byId("connection"), isSilent ? `\u2715 ${text("gateway_no_contact")}` : state.heardMs ? `\u25cf ${text("live")}` : text("connecting"));
   put(byId("clock"), format(new Date(now), DATE_TIME));
@@ -606,7 +607,10 @@ async function start() {
   relabel();
   await again(refresh);
   listen();
-  setInterval(showAll, 1000);
+  // Each round of the stream shows all; without it, ages run on.
+  setInterval(() => {
+    if (performance.now() - state.heardMs > SHOW_UNHEARD_AFTER_MS) showAll();
+  }, 1000);
   setInterval(loadSparks, 5000);
 }
 

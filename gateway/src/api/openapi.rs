@@ -20,7 +20,8 @@ use utoipa::OpenApi;
         super::probes::livez,
         super::probes::readyz,
         super::probes::metrics,
-    )
+    ),
+    components(schemas(super::stream::HelloDto, super::stream::HealthEventDto, super::stream::StatsDto))
 )]
 struct Document;
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::dto::{HealthDto, LatestDto};
+use super::params::{Nothing, Params};
 use super::{App, Problem, Shared};
 
 /// Streams open at one time; further clients are refused with a problem.
@@ -111,7 +112,7 @@ impl Live {
     responses((status = 200, content_type = "text/event-stream", description = "`event:` hello, health, latest, stats; `data:` JSON",
             body = LatestEventDto),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
-pub async fn get(App(shared): App) -> Result<impl IntoResponse, Problem> {
+pub async fn get(App(shared): App, _: Params<Nothing>) -> Result<impl IntoResponse, Problem> {
     let sender = shared.live.sender().filter(|sender| sender.receiver_count() < CLIENTS_MAX);
     let Some(sender) = sender else { return Err(Problem::too_many_streams(CLIENTS_MAX)) };
     // Before the snapshot is taken: what changes meanwhile comes twice rather than never.
@@ -158,38 +159,38 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// The events of one round; none when nobody listens, and what changed meanwhile comes with the next.
+    /// The events of one round; none when nobody listens: who comes later starts with everything.
     fn next(&mut self, shared: &Shared, heard: bool) -> Vec<Message> {
         let now = shared.clock.now();
-        let applied = shared.record.samples_applied();
-        self.applied.push_back((now.monotonic_ms, applied));
+        self.number = self.number.wrapping_add(1);
+        self.applied.push_back((now.monotonic_ms, shared.record.samples_applied()));
         if self.applied.len() > ROUNDS_PER_RATE.saturating_add(1) {
             self.applied.pop_front();
         }
-        if !heard {
-            return Vec::new();
-        }
-        self.number = self.number.wrapping_add(1);
-        let mut messages = Vec::new();
         let all = self.number.is_multiple_of(ROUNDS_PER_HEALTH);
         let devices = changed(&mut self.devices, shared.health.devices(), all);
         let links = changed(&mut self.links, shared.health.links(), all);
+        let (version, samples) = shared.record.latest_since(self.record_version);
+        self.record_version = version;
+        if !heard {
+            return Vec::new();
+        }
+        let mut messages = Vec::new();
         if !devices.is_empty() || !links.is_empty() {
             messages.push(message("health", &HealthEventDto { devices, links }));
         }
-        let (version, samples) = shared.record.latest_since(self.record_version);
-        self.record_version = version;
         if !samples.is_empty() {
             messages.push(latest(shared, &samples, now.utc));
         }
-        let rate = match (self.applied.front(), self.applied.back()) {
-            (Some(&(start_ms, before)), Some(&(end_ms, after))) if end_ms > start_ms => {
-                Some(after.saturating_sub(before) as f64 * 1000.0 / end_ms.saturating_sub(start_ms) as f64)
-            }
-            _ => None,
-        };
-        messages.push(stats(shared, rate, now.utc));
+        messages.push(stats(shared, self.rate(), now.utc));
         messages
+    }
+
+    /// Samples per second over the rounds remembered; `None` before two are.
+    fn rate(&self) -> Option<f64> {
+        let (&(start_ms, before), &(end_ms, after)) = (self.applied.front()?, self.applied.back()?);
+        let seconds = end_ms.saturating_sub(start_ms) as f64 / 1000.0;
+        (seconds > 0.0).then(|| after.saturating_sub(before) as f64 / seconds)
     }
 }
 

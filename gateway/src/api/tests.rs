@@ -142,7 +142,7 @@ async fn devices_and_their_health() {
               "profile": null
             },
             {
-              "address": "broker.park:1883 ",
+              "address": "broker.park:1883 park/acme/gas/telemetry",
               "driver": "mqtt",
               "enterprise": "acme",
               "health": {
@@ -187,7 +187,7 @@ async fn devices_and_their_health() {
         }"#]]).await;
     check("/api/v1/devices/acme%2Fgas", expect![[r#"
         200 {
-          "address": "broker.park:1883 ",
+          "address": "broker.park:1883 park/acme/gas/telemetry",
           "driver": "mqtt",
           "enterprise": "acme",
           "health": {
@@ -513,6 +513,10 @@ async fn problems_say_what_to_do() {
             404 urn:parkgate:problem:unknown-device
             there is no device `nothing-like-it` in the running configuration
             GET /api/v1/devices lists all"#]]),
+        ("/api/v1/park?verbose=1", expect![[r#"
+            400 urn:parkgate:problem:bad-query
+            unknown parameter `verbose`
+            this address takes no parameters"#]]),
         ("/api/v2", expect![[r#"
             404 urn:parkgate:problem:no-route
             nothing is served at `/api/v2`
