@@ -45,7 +45,8 @@ impl<S: Send + Sync, T: DeserializeOwned + IntoParams> FromRequestParts<S> for P
 #[derive(Debug, Deserialize, IntoParams)]
 pub struct Nothing {}
 
-const TIME_FORMS: &str = "write RFC 3339 (2026-11-23T08:00:00+08:00), milliseconds since 1970, `now`, or a time back from now (-90s, -15m, -24h, -7d)";
+const TIME_FORMS: &str =
+    "write RFC 3339 (2026-11-23T08:00:00+08:00), milliseconds since 1970, `now`, or a time back from now (-90s, -15m, -24h, -7d)";
 
 /// Reads a time: RFC 3339, milliseconds since 1970, `now`, or back from now (`-90s`, `-15m`, `-24h`, `-7d`).
 ///
@@ -96,7 +97,9 @@ pub fn limit(given: Option<usize>, default: usize, most: usize) -> Result<usize,
     match given {
         None => Ok(default),
         Some(limit) if (1..=most).contains(&limit) => Ok(limit),
-        Some(limit) => Err(Problem::bad_query(format!("`limit={limit}` is out of bounds"), format!("from 1 to {most}; follow `next` for more"))),
+        Some(limit) => {
+            Err(Problem::bad_query(format!("`limit={limit}` is out of bounds"), format!("from 1 to {most}; follow `next` for more")))
+        }
     }
 }
 

@@ -14,11 +14,12 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use parkgate_collector::health::Health;
 use parkgate_collector::model::{Sample, UtcMillis};
+use prometheus::IntCounter;
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio::time::MissedTickBehavior;
-use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
@@ -118,10 +119,8 @@ pub async fn get(App(shared): App, _: Params<Nothing>) -> Result<impl IntoRespon
     // Before the snapshot is taken: what changes meanwhile comes twice rather than never.
     let changes = BroadcastStream::new(sender.subscribe());
     drop(sender);
-    let snapshot = snapshot(&shared);
-    let lagged = shared.metrics.stream_lagged.clone();
-    let changes = changes.map_while(move |change| change.inspect_err(|_| lagged.inc()).ok());
-    let events = tokio_stream::iter(snapshot).chain(changes).map(|(name, data)| {
+    let events = told(snapshot(&shared), changes, shared.metrics.stream_lagged.clone());
+    let events = events.map(|(name, data)| {
         let event = Event::default().event(name).data(&*data);
         Ok::<_, Infallible>(if name == "hello" { event.retry(Duration::from_millis(RETRY_MS)) } else { event })
     });
@@ -129,6 +128,11 @@ pub async fn get(App(shared): App, _: Params<Nothing>) -> Result<impl IntoRespon
     // Tells nginx not to hold events back.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"))];
     Ok((unbuffered, Sse::new(events).keep_alive(keep_alive)))
+}
+
+/// What a client is told: everything, then changes until it is too far behind.
+fn told(snapshot: Vec<Message>, changes: BroadcastStream<Message>, lagged: IntCounter) -> impl Stream<Item = Message> {
+    tokio_stream::iter(snapshot).chain(changes.map_while(move |change| change.inspect_err(|_| lagged.inc()).ok()))
 }
 
 /// Sends a round of events every [`ROUND_MS`] until `cancel`, then ends all streams.
@@ -211,10 +215,8 @@ fn snapshot(shared: &Shared) -> Vec<Message> {
 }
 
 fn latest(shared: &Shared, samples: &[Sample], now: UtcMillis) -> Message {
-    let points = samples
-        .iter()
-        .filter_map(|sample| Some(LatestDto::new(shared.catalogue.point(sample.point)?, Some(sample), now)))
-        .collect();
+    let points =
+        samples.iter().filter_map(|sample| Some(LatestDto::new(shared.catalogue.point(sample.point)?, Some(sample), now))).collect();
     message("latest", &LatestEventDto { time_ms: now.0, points })
 }
 
@@ -239,4 +241,37 @@ fn changed(told: &mut BTreeMap<String, Health>, now: BTreeMap<String, Health>, a
 
 fn message(name: &'static str, data: &impl Serialize) -> Message {
     (name, serde_json::to_string(data).expect("plain types with text keys").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_keep_up_is_cut_off() {
+        for (sent, expected, cut) in [(EVENTS_BEHIND_MAX, EVENTS_BEHIND_MAX + 1, 0), (EVENTS_BEHIND_MAX + 1, 1, 1)] {
+            let live = Live::new();
+            let sender = live.sender().unwrap();
+            let lagged = IntCounter::new("lagged", "lagged").unwrap();
+            let told = told(vec![("hello", "".into())], BroadcastStream::new(sender.subscribe()), lagged.clone());
+            for _ in 0..sent {
+                sender.send(("stats", "".into())).unwrap();
+            }
+            drop(sender);
+            live.stop();
+            assert_eq!((told.fold(0, |count, _| count + 1).await, lagged.get()), (expected, cut), "{sent} sent");
+        }
+    }
+
+    #[test]
+    fn only_news_is_told() {
+        let mut told = BTreeMap::new();
+        let mut board = BTreeMap::from([("a".to_owned(), Health::default()), ("b".to_owned(), Health::default())]);
+        assert_eq!(changed(&mut told, board.clone(), false).len(), 2);
+        board.get_mut("a").unwrap().received += 1;
+        assert_eq!(changed(&mut told, board.clone(), false).len(), 0);
+        board.get_mut("b").unwrap().error(UtcMillis(1), parkgate_collector::health::State::Down, "gone");
+        assert_eq!(changed(&mut told, board.clone(), false).keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(changed(&mut told, board, true).len(), 2);
+    }
 }
