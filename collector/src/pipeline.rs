@@ -36,14 +36,13 @@ const CLOCK_STEP_MS: i64 = 1_000;
 const SAMPLES_PER_RECORD: usize = 65_536;
 
 /// What the pipeline is made of.
-#[derive(Debug)]
 pub struct Pipeline {
     /// The normaliser, its state restored.
     pub normaliser: Normaliser,
     /// Where samples become durable.
     pub journal: Journal,
     /// Where input goes that could not be read.
-    pub rejects: rejects::Sender,
+    pub rejects: rejects::Sink,
     /// Clock for stamps.
     pub clock: Arc<dyn Clock>,
     /// Metrics.
@@ -109,7 +108,7 @@ impl Pipeline {
     fn take(&mut self, batch: Batch, now: Now) -> (StepReport, Unanswered) {
         let arrived = Instant::now();
         for rejected in batch.rejected {
-            self.rejects.send(rejected);
+            self.rejects.offer(rejected);
         }
         let mut samples: Vec<Sample> = Vec::with_capacity(batch.readings.len());
         let input = Input {

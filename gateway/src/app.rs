@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use parkgate_collector::catalogue::{self, Catalogue};
+use parkgate_collector::catalogue::{self, Catalogue, Disk, Files, LoadError, Loaded};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::driver::{self, LinkDevices};
 use parkgate_collector::health::HealthBoard;
+use parkgate_collector::rejects;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -24,11 +25,13 @@ use tracing::{error, info, warn};
 
 use crate::api::{self, Readiness};
 use crate::cli::RunArguments;
+#[cfg(feature = "demo")]
+use crate::cli::DemoArguments;
 use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts};
-use crate::{logging, metrics, replay, watch};
+use crate::{cli, logging, metrics, replay, watch};
 
 /// How long drivers may take to hand over what they have.
 const DRIVERS_STOP: Duration = Duration::from_secs(5);
@@ -89,23 +92,86 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
     })
 }
 
+/// `parkgate demo`: the real program on a simulated park.
+#[cfg(feature = "demo")]
+pub fn demo(arguments: &DemoArguments) -> Result<ExitCode> {
+    use crate::demo::{DemoPark, Progress};
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    runtime()?.block_on(async {
+        let mut park = DemoPark::start(arguments.seed, &*clock).await?;
+        let main_file = PathBuf::from("demo.toml");
+        let files = catalogue::MemoryFiles { files: [(main_file.clone(), park.config_text().to_owned())].into(), ..Default::default() };
+        let mut loaded = load(&main_file, &files)?;
+        loaded.gateway.http.listen = arguments.listen;
+        loaded.gateway.data_directory = arguments.data.clone();
+        logging::start(&loaded.gateway.log);
+        let gateway = Gateway::start(open(loaded, Path::new(""), Arc::clone(&clock), true)?).await?;
+        let url = format!("http://{}/", gateway.address());
+        cli::say(&format!("parkgate demo: {url} (history is being written; the page is there already)"));
+        let cancel = CancellationToken::new();
+        gateway.engine().caught_up().await;
+        let view = Arc::new(gateway.engine().history().clone());
+        let outlet = gateway.engine().outlet();
+        let filled = {
+            let filling = park.backfill(Arc::clone(&gateway.catalogue), outlet, view, Arc::clone(&clock), Progress::Shown, cancel.clone());
+            tokio::pin!(filling);
+            tokio::select! {
+                filled = &mut filling => filled,
+                signal = stop_signal() => {
+                    signal?;
+                    cancel.cancel();
+                    filling.await
+                }
+            }
+        };
+        let outcome = match filled {
+            Ok(filled) => {
+                cli::say(&format!("{} readings written and durable", filled.readings));
+                park.go_live(&gateway.catalogue, &clock)?;
+                gateway.start_drivers();
+                cli::say(&format!("open {url} in a browser; Ctrl-C stops"));
+                gateway.until_stopped().await
+            }
+            Err(error) => {
+                let _ = gateway.stop().await;
+                if cancel.is_cancelled() { Ok(ExitCode::SUCCESS) } else { Err(error.into()) }
+            }
+        };
+        park.stop().await;
+        outcome
+    })
+}
+
 /// Loads the configuration and opens the data directory that it names.
 fn prepare(config: &Path, clock: Arc<dyn Clock>) -> Result<Start> {
-    let loaded = catalogue::load::<GatewaySettings>(config).map_err(problems)?;
-    let settings = loaded.gateway().clone();
-    logging::start(&settings.log);
-    let directory = DataDirectory::open_exclusive(&base_of(config).join(&settings.data_directory))?;
-    let mut facts = Facts::open(directory.path())?;
-    let catalogue = Arc::new(loaded.build(&mut facts).map_err(problems)?);
-    Ok(Start { catalogue, settings, directory, facts, clock, demo: false })
+    let loaded = load(config, &Disk)?;
+    logging::start(&loaded.gateway.log);
+    open(loaded, &base_of(config), clock, false)
 }
 
+/// Reads the configuration.
+pub(crate) fn load(config: &Path, files: &dyn Files) -> Result<Loaded<GatewaySettings>> {
+    catalogue::load(config, files).map_err(|error| match error {
+        LoadError::Invalid(problems) => Failure { exit: Exit::Problems, message: problems.render(cli::colour()) }.into(),
+        unreadable => unreadable.into(),
+    })
+}
+
+/// Takes the data directory (relative to `base`) and gives the points their numbers.
+pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn Clock>, demo: bool) -> Result<Start> {
+    let Loaded { gateway: settings, draft } = loaded;
+    let directory = DataDirectory::open_exclusive(&base.join(&settings.data_directory))?;
+    let facts = Facts::open(&directory.facts()).context("facts.db cannot be opened")?;
+    let mut registry = facts.registry()?;
+    let catalogue = Arc::new(draft.build(&mut registry)?);
+    registry.commit().context("new points cannot be entered in facts.db")?;
+    facts.catalogue_loaded(catalogue.version, clock.now().utc)?;
+    Ok(Start { catalogue, settings, directory, facts, clock, demo })
+}
+
+/// The directory that paths in a config are relative to.
 pub(crate) fn base_of(config: &Path) -> PathBuf {
     config.parent().map(Path::to_path_buf).unwrap_or_default()
-}
-
-pub(crate) fn problems(problems: catalogue::Problems) -> anyhow::Error {
-    Failure { exit: Exit::Problems, message: problems.render() }.into()
 }
 
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -149,10 +215,12 @@ impl Gateway {
 
         let runtime = tokio::runtime::Handle::current();
         let engine = {
-            let (catalogue, clock, metrics, path) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone(), directory.path().to_owned());
+            let (catalogue, clock, metrics) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone());
             let engine_settings = settings.engine();
-            tokio::task::spawn_blocking(move || Engine::start(&path, &catalogue, engine_settings, clock, metrics, &runtime)).await??
+            let start = move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime).map(|engine| (engine, directory));
+            tokio::task::spawn_blocking(start).await?
         };
+        let (engine, directory) = engine?;
 
         let http_cancel = CancellationToken::new();
         let state = api::State {
@@ -175,8 +243,8 @@ impl Gateway {
         let (asked, requests) = mpsc::channel(CONTROL_REQUESTS);
         let socket = control::listen(directory.path()).context("the control socket cannot be opened")?;
         rest.spawn(control::serve(socket, asked, rest_cancel.clone()));
-        rest.spawn(answer_control(requests, Arc::clone(&catalogue), engine.outlet().downgrade(), directory.path().to_owned()));
-        rest.spawn(watch::run(engine.journal().clone(), engine.history().clone(), readiness, health.clone(), gateway_metrics, Arc::clone(&clock), rest_cancel.clone()));
+        rest.spawn(answer_control(requests, Arc::clone(&catalogue), engine.outlet().downgrade(), engine.rejects().clone(), directory.rejects()));
+        rest.spawn(watch::run(engine.journal().clone(), engine.history().clone(), readiness, health.clone(), gateway_metrics, rest_cancel.clone()));
         info!(address = %address, devices = catalogue.devices.len(), points = catalogue.points.len(), "gateway started");
         Ok(Self {
             catalogue,
@@ -219,14 +287,15 @@ impl Gateway {
 
     /// Runs until SIGTERM, SIGINT or the failure of a part; then stops everything.
     pub(crate) async fn until_stopped(self) -> Result<ExitCode> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stopped = stop_signal();
+        tokio::pin!(stopped);
         let mut look = tokio::time::interval(Duration::from_millis(500));
         let failed = loop {
             tokio::select! {
-                _ = terminate.recv() => break None,
-                _ = interrupt.recv() => break None,
+                signal = &mut stopped => {
+                    signal?;
+                    break None;
+                }
                 _ = look.tick() => {
                     if let Some(part) = self.failed() {
                         break Some(part);
@@ -289,17 +358,30 @@ impl Gateway {
     }
 }
 
+/// Returns when someone asks the program to stop: SIGTERM or SIGINT.
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
 /// Does what commands ask for over the control socket, one at a time.
 async fn answer_control(
     mut requests: mpsc::Receiver<Asked>,
     catalogue: Arc<Catalogue>,
     outlet: mpsc::WeakSender<driver::Message>,
+    sink: rejects::Sink,
     directory: PathBuf,
 ) {
     while let Some((request, reply)) = requests.recv().await {
         let answer = match request {
             Request::ReplayRejects { device } => match outlet.upgrade() {
-                Some(outlet) => replay::replay(&catalogue, &outlet, &directory.join("rejects"), device.as_deref()).await,
+                Some(outlet) => replay::replay(&catalogue, &outlet, &sink, &directory, device).await,
                 None => Err(anyhow::anyhow!("the gateway is stopping")),
             }
             .map_or_else(|error| Answer::Error { error: format!("{error:#}") }, Answer::Replayed),

@@ -1,7 +1,6 @@
 //! The path from a batch of readings to the record: normaliser, journal, history, each on its own thread. Drivers and
 //! HTTP are not part of it, so that benches and `rejects replay` run just this.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::store::history::{History, HistorySettings};
-use crate::store::reader;
+use crate::store::DataDirectory;
+use crate::store::reader::{self, ReaderStats};
 
 /// How long the normaliser may take to make durable what drivers handed over, at stop. A full disk would hold it for ever.
 const PIPELINE_STOP: Duration = Duration::from_secs(10);
@@ -42,14 +42,14 @@ pub struct EngineSettings {
 }
 
 /// The running parts.
-#[derive(Debug)]
 pub struct Engine {
     outlet: Outlet,
     journal: Journal,
     history: History,
-    rejects: rejects::Sender,
+    rejects: rejects::Sink,
     pipeline: JoinHandle<()>,
     reader: JoinHandle<()>,
+    reader_stats: Arc<ReaderStats>,
     reader_cancel: CancellationToken,
 }
 
@@ -57,7 +57,7 @@ impl Engine {
     /// Opens journal, history and rejects ring in `directory` (whose lock the caller holds), brings the normaliser up to
     /// date, starts the threads. Blocks for as long as the journal's tail takes to read.
     pub fn start(
-        directory: &Path,
+        directory: &DataDirectory,
         catalogue: &Arc<Catalogue>,
         settings: EngineSettings,
         clock: Arc<dyn Clock>,
@@ -65,20 +65,21 @@ impl Engine {
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self> {
         let mut normaliser = Normaliser::new(catalogue, settings.normalise);
-        let saved_state = SavedState::new(directory.join("normalise.state"));
+        let saved_state = SavedState::new(directory.normalise_state());
         let position = saved_state.load(&mut normaliser).context("normalise.state cannot be read")?;
         let points = Arc::clone(catalogue);
         let compliance = move |id: PointId| points.point(id).is_some_and(|point| point.compliance);
-        let history = History::open(&directory.join("history"), settings.history, Arc::new(compliance)).context("history cannot be opened")?;
+        let history = History::open(&directory.history(), settings.history, Arc::new(compliance)).context("history cannot be opened")?;
         let journal_settings = JournalSettings { resume_after: position.max(history.position()), ..settings.journal };
-        let journal = Journal::open(&directory.join("journal"), journal_settings, Arc::clone(&clock), metrics.clone())
+        let journal = Journal::open(&directory.journal(), journal_settings, Arc::clone(&clock), metrics.clone())
             .context("the journal cannot be opened")?;
         let recovery = journal.recovery();
         info!(recovery = ?recovery, "journal opened");
         SavedState::catch_up(&mut normaliser, position, &journal).context("the journal cannot be read")?;
         let catalogue_record = CatalogueRecord { version: catalogue.version, time: clock.now().utc };
         drop(journal.append(&Record::Catalogue(catalogue_record)));
-        let rejects = rejects::Sender::start(&directory.join("rejects"), settings.rejects, metrics.clone()).context("the rejects ring cannot be opened")?;
+        let ring = rejects::Ring::open(&directory.rejects(), settings.rejects, metrics.clone()).context("the rejects ring cannot be opened")?;
+        let rejects = rejects::Sink::start(ring).context("the rejects ring cannot be opened")?;
 
         let (outlet, inbox) = mpsc::channel::<Message>(INBOX_MESSAGES);
         let pipeline = Pipeline {
@@ -94,12 +95,17 @@ impl Engine {
         };
         let pipeline = std::thread::Builder::new().name("normalise".into()).spawn(move || pipeline.run(inbox))?;
         let reader_cancel = CancellationToken::new();
+        let reader_stats = Arc::new(ReaderStats::default());
         let reader = {
-            let (journal, history, cancel, runtime) = (journal.clone(), history.clone(), reader_cancel.clone(), runtime.clone());
-            let floor = move || saved_state.floor();
-            std::thread::Builder::new().name("history".into()).spawn(move || reader::run(&journal, &history, &*clock, &floor, &runtime, &cancel))?
+            let (journal, history, stats, cancel) = (journal.clone(), history.clone(), Arc::clone(&reader_stats), reader_cancel.clone());
+            let floor = Box::new(move || saved_state.floor());
+            std::thread::Builder::new().name("history".into()).spawn(move || {
+                if let Err(error) = reader::run(journal, history, clock, stats, floor, cancel) {
+                    error!(error = %error, "history cannot follow the journal");
+                }
+            })?
         };
-        Ok(Self { outlet, journal, history, rejects, pipeline, reader, reader_cancel })
+        Ok(Self { outlet, journal, history, rejects, pipeline, reader, reader_stats, reader_cancel })
     }
 
     /// Where drivers send their batches.
@@ -118,8 +124,21 @@ impl Engine {
     }
 
     /// The rejects ring.
-    pub fn rejects(&self) -> &rejects::Sender {
+    pub fn rejects(&self) -> &rejects::Sink {
         &self.rejects
+    }
+
+    /// Returns when history has taken in what was durable at the call.
+    pub async fn caught_up(&self) {
+        let durable = self.journal.durable();
+        while self.history.position() < durable {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What the reader of the journal met.
+    pub fn reader_stats(&self) -> &Arc<ReaderStats> {
+        &self.reader_stats
     }
 
     /// Name of a thread that ended although it should run; `None` while all run.
@@ -140,6 +159,7 @@ impl Engine {
         if !join(self.reader, "history", HISTORY_STOP) {
             late.push("history");
         }
+        self.rejects.close();
         self.journal.close();
         let durable: Sequence = self.journal.durable();
         info!(durable = durable.0, "journal closed");

@@ -11,7 +11,7 @@ const LEVEL_VARIABLE: &str = "PARKGATE_LOG";
 
 /// Starts logging; a second call changes nothing.
 pub fn start(settings: &LogSettings) {
-    let filter = EnvFilter::try_from_env(LEVEL_VARIABLE).or_else(|_| EnvFilter::try_new(&settings.level)).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env(LEVEL_VARIABLE).or_else(|_| EnvFilter::try_new(settings.level.name())).unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match settings.format {
         LogFormat::Logfmt => registry

@@ -5,6 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use garde::Validate;
+use parkgate_collector::normalise::NormaliseSettings;
+use parkgate_collector::rejects::RingSettings;
+use crate::engine::EngineSettings;
+use crate::store;
 use parkgate_collector::journal::JournalSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +49,31 @@ impl Default for GatewaySettings {
             history: HistorySettings::default(),
             rejects: RejectsSettings::default(),
             log: LogSettings::default(),
+        }
+    }
+}
+
+impl GatewaySettings {
+    /// The settings of the parts from batch to record.
+    pub fn engine(&self) -> EngineSettings {
+        EngineSettings {
+            journal: (&self.journal).into(),
+            history: (&self.history).into(),
+            normalise: NormaliseSettings::default(),
+            rejects: RingSettings { budget_bytes: self.rejects.ring_megabytes.saturating_mul(MEGABYTE), ..RingSettings::default() },
+        }
+    }
+}
+
+impl From<&HistorySettings> for store::HistorySettings {
+    fn from(table: &HistorySettings) -> Self {
+        Self {
+            checkpoint_bytes: table.checkpoint_megabytes.saturating_mul(MEGABYTE),
+            checkpoint_ms: u64::from(table.checkpoint_seconds).saturating_mul(1000),
+            head_bytes: usize::try_from(table.head_megabytes.saturating_mul(MEGABYTE)).unwrap_or(usize::MAX),
+            retention_months_compliance: table.compliance_retention_months,
+            retention_months_other: table.raw_retention_months,
+            budget_bytes: None,
         }
     }
 }
@@ -95,6 +124,7 @@ impl From<&JournalTable> for JournalSettings {
             segment_bytes: table.segment_megabytes.saturating_mul(MEGABYTE),
             budget_bytes: table.budget_megabytes.saturating_mul(MEGABYTE),
             reserve_bytes: table.reserve_megabytes.saturating_mul(MEGABYTE),
+            ..Self::default()
         }
     }
 }

@@ -1,10 +1,7 @@
-//! Once a second: what the parts say of themselves becomes readiness and metrics. Now and then it lets history merge
-//! small blocks and delete what retention no longer keeps.
+//! Once a second: what the parts say of themselves becomes readiness and metrics.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use parkgate_collector::clock::Clock;
 use parkgate_collector::health::{HealthBoard, State};
 use parkgate_collector::journal::Journal;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +13,6 @@ use crate::store::history::{History, HistoryStats};
 
 /// How often the parts are asked.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often history is maintained; a pass that finds nothing to do is cheap.
-const MAINTAIN_EVERY_MS: u64 = 60 * 60 * 1000;
 /// History this far behind the journal is a problem, in entries.
 const LAG_ENTRIES: u64 = 100_000;
 /// A journal that is full within this many days is said so.
@@ -30,13 +25,11 @@ pub async fn run(
     readiness: Readiness,
     health: HealthBoard,
     metrics: Metrics,
-    clock: Arc<dyn Clock>,
     cancel: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut before = HistoryStats::default();
-    let mut maintained_ms = clock.now().monotonic_ms;
     let mut warned_full_soon = false;
     loop {
         tokio::select! {
@@ -45,13 +38,13 @@ pub async fn run(
         }
         let stats = history.stats();
         publish(&metrics, &before, &stats);
-        let durable = journal.durable().0;
-        let behind = durable.saturating_sub(stats.position.0);
+        let journal_stats = journal.stats();
+        let behind = journal_stats.durable.0.saturating_sub(stats.position.0);
         readiness.set("engine", Ok(()));
-        let full_soon = journal.full_in_days().filter(|days| *days < FULL_SOON_DAYS);
-        let journal_state = match (journal.full(), full_soon) {
-            (Some(error), _) => Err(format!("{error}; meters wait, nothing is lost that was acknowledged; free disk space or raise [gateway.journal] budget_megabytes")),
-            _ => Ok(()),
+        let full_soon = journal_stats.full_in_days.filter(|days| *days < FULL_SOON_DAYS);
+        let journal_state = match &journal_stats.full {
+            Some(error) => Err(format!("{error}; meters wait, nothing is lost that was acknowledged; free disk space or raise [gateway.journal] budget_megabytes")),
+            None => Ok(()),
         };
         match full_soon {
             Some(days) if !warned_full_soon => {
@@ -71,15 +64,6 @@ pub async fn run(
         readiness.set("links", if down.is_empty() { Ok(()) } else { Err(format!("not connected: {}", down.join(", "))) });
         before = stats;
 
-        let now = clock.now();
-        if now.monotonic_ms.saturating_sub(maintained_ms) >= MAINTAIN_EVERY_MS {
-            maintained_ms = now.monotonic_ms;
-            let history = history.clone();
-            let pass = tokio::task::spawn_blocking(move || history.maintain(now.utc)).await;
-            if let Ok(Err(error)) = pass {
-                warn!(error = %error, "history could not be maintained; tried again in an hour");
-            }
-        }
     }
 }
 

@@ -10,8 +10,12 @@ pub mod mqtt;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::Device;
+use crate::catalogue::{Device, DriverSettings};
+use crate::clock::Clock;
+use crate::health::HealthBoard;
+use crate::metrics::Metrics;
 pub use crate::model::DeliveredRange;
 use crate::model::{LinkKey, Origin, Reading, Rejected, UtcMillis};
 
@@ -78,4 +82,19 @@ pub struct LinkDevices {
     pub link: Arc<crate::catalogue::Link>,
     /// The devices reached by it.
     pub devices: Vec<Arc<Device>>,
+}
+
+/// Runs the driver that a link's settings name, until `cancel`.
+pub async fn run(
+    devices: LinkDevices,
+    outlet: Outlet,
+    health: HealthBoard,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+) {
+    match &devices.link.driver {
+        DriverSettings::Mqtt(_) => mqtt::run(devices, outlet, health, metrics, clock, cancel).await,
+        DriverSettings::ModbusTcp(_) => modbus::run(devices, outlet, health, metrics, clock, cancel).await,
+    }
 }

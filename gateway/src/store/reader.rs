@@ -48,9 +48,13 @@ struct FromJournal {
     journal: Journal,
     reader: Reader,
     durable: tokio::sync::watch::Receiver<Sequence>,
+    floor: Floor,
     cancel: CancellationToken,
     runtime: tokio::runtime::Runtime,
 }
+
+/// The last entry that others than history have no more use for; segments beyond it stay.
+pub type Floor = Box<dyn Fn() -> Sequence + Send>;
 
 impl Source for FromJournal {
     fn next(&mut self) -> Result<Next, AppendError> {
@@ -64,7 +68,7 @@ impl Source for FromJournal {
     }
 
     fn release(&self, upto: Sequence) {
-        self.journal.release(upto);
+        self.journal.release(upto.min(Sequence((self.floor)().0.saturating_add(1))));
     }
 
     fn wait(&mut self, timeout: Duration) {
@@ -94,12 +98,13 @@ pub fn run(
     history: History,
     clock: Arc<dyn Clock>,
     stats: Arc<ReaderStats>,
+    floor: Floor,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let durable = journal.subscribe();
     let reader = journal.reader(Sequence(history.position().0 + 1));
-    let source = FromJournal { journal, reader, durable, cancel: cancel.clone(), runtime };
+    let source = FromJournal { journal, reader, durable, floor, cancel: cancel.clone(), runtime };
     follow(source, &history, &*clock, &stats, &cancel);
     Ok(())
 }
