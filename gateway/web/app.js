@@ -186,9 +186,11 @@ function buildDevice(device) {
   const header = element("header");
   card.name = element("h3");
   card.state = marked("state");
-  header.append(card.name, card.state.node);
+  card.badge = element("span", "badge");
+  header.append(card.name, card.badge, card.state.node);
   card.error = element("p", "error");
   card.list = element("ul", "points");
+  card.list.setAttribute("role", "list");
   card.details = element("details");
   card.summary = element("summary");
   card.facts = element("dl");
@@ -204,6 +206,7 @@ function build(park, devices, points) {
   state.devices.clear();
   state.points.clear();
   seen.disconnect();
+  inSight.clear();
   const root = byId("park");
   root.textContent = "";
   state.sections = [];
@@ -237,7 +240,10 @@ function build(park, devices, points) {
     state.points.set(point.id, row);
     seen.observe(row.node);
   }
-  byId("simulated").hidden = !(park.demo || devices.some((device) => device.origin === "simulated"));
+  const isSimulated = (device) => device.origin === "simulated";
+  const allSimulated = park.demo || (devices.length > 0 && devices.every(isSimulated));
+  byId("simulated").hidden = !allSimulated;
+  for (const card of state.devices.values()) card.badge.hidden = allSimulated || !isSimulated(card.device);
   relabel();
 }
 
@@ -273,7 +279,10 @@ function relabel() {
   for (const section of state.sections) put(section.name, section.enterprise ? named(section.enterprise.name) : text("park_own"));
   for (const card of state.devices.values()) {
     put(card.name, named(card.device.name));
+    put(card.badge, text("simulated"));
+    card.badge.title = text("simulated_hint");
     put(card.summary, text("details"));
+    card.summary.setAttribute("aria-label", `${text("details")}: ${named(card.device.name)}`);
     showDetails(card);
     for (const row of card.rows) {
       put(row.name, named(row.point.name));
@@ -360,7 +369,7 @@ function showHeadline(isSilent) {
   const { stats } = state;
   const rate = stats?.samples_per_s ?? null;
   const shownRate = rate === null || isSilent ? "\u2013" : grouped(rate.toFixed(rate < 10 ? 1 : 0));
-  tile("tile-rate", "", text("samples_per_second", { rate: shownRate }), stats ? text("samples_total", { total: grouped(String(stats.samples_total)) }) : "");
+  tile("tile-rate", "", shownRate, stats ? text("samples_total", { total: grouped(String(stats.samples_total)) }) : "");
   if (isSilent) tile("tile-gateway", "bad", text("gateway_no_contact"), text("gateway_silent_hint"));
   else if (!stats) tile("tile-gateway", "", text("connecting"), "");
   else if (stats.ready) tile("tile-gateway", "", text("gateway_ready"), text("gateway_version", { version: state.park.version }));

@@ -42,6 +42,8 @@ impl Listener for Bounded {
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("never closed");
         // The listener's own: it waits where the inherent one fails, such as with no file descriptor left.
         let (stream, address) = Listener::accept(&mut self.listener).await;
+        // An event goes out when it is written; where that cannot be set, it goes out a little later.
+        let _ = stream.set_nodelay(true);
         let idle = Box::pin(sleep(self.idle_max));
         (Connection { stream, idle, idle_max: self.idle_max, _permit: permit }, address)
     }

@@ -28,6 +28,8 @@ mod stream;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod look;
+#[cfg(test)]
 mod tests;
 
 use std::convert::Infallible;

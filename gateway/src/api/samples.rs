@@ -220,4 +220,21 @@ mod tests {
             assert!(given_edges(text, UtcMillis(0)).is_err(), "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn edges_ascend_and_cover_the_range(
+            from in proptest::prop_oneof![i64::MIN..=i64::MAX, -3_000_000_000_000i64..6_000_000_000_000],
+            length in 0i64..5_000_000_000,
+            every in proptest::sample::select(vec!["7s", "1m", "15m", "1h", "6h", "1d", "7d", "99999999d"]),
+            zone in proptest::sample::select(vec!["UTC", "Asia/Shanghai", "Asia/Kolkata", "Europe/Berlin", "America/Havana", "America/Sao_Paulo"]),
+        ) {
+            let (from, to) = (UtcMillis(from), UtcMillis(from).plus(length));
+            if let Ok(edges) = even_edges(every, from, to, &TimeZone::get(zone).unwrap()) {
+                proptest::prop_assert!(edges.len() >= 2 && edges.len() <= BUCKETS_MAX + 1);
+                proptest::prop_assert!(edges.is_sorted_by(|a, b| a < b));
+                proptest::prop_assert!(edges[0] <= from && edges[edges.len() - 1] >= to);
+            }
+        }
+    }
 }

@@ -144,7 +144,7 @@ pub async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
     while tokio::select! { _ = ticks.tick() => true, () = cancel.cancelled() => false } {
         let Some(sender) = shared.live.sender() else { break };
         shared.metrics.stream_clients.set(i64::try_from(sender.receiver_count()).unwrap_or(i64::MAX));
-        for message in rounds.next(&shared, sender.receiver_count() > 0) {
+        for message in rounds.next(&shared, &sender) {
             // Fails only when nobody listens.
             let _ = sender.send(message);
         }
@@ -164,7 +164,7 @@ struct Rounds {
 
 impl Rounds {
     /// The events of one round; none when nobody listens: who comes later starts with everything.
-    fn next(&mut self, shared: &Shared, heard: bool) -> Vec<Message> {
+    fn next(&mut self, shared: &Shared, sender: &broadcast::Sender<Message>) -> Vec<Message> {
         let now = shared.clock.now();
         self.number = self.number.wrapping_add(1);
         self.applied.push_back((now.monotonic_ms, shared.record.samples_applied()));
@@ -176,7 +176,8 @@ impl Rounds {
         let links = changed(&mut self.links, shared.health.links(), all);
         let (version, samples) = shared.record.latest_since(self.record_version);
         self.record_version = version;
-        if !heard {
+        // Asked only now: who begins to listen after this takes a snapshot that has all of the above.
+        if sender.receiver_count() == 0 {
             return Vec::new();
         }
         let mut messages = Vec::new();
