@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::place::{At, Place};
 use super::problem::{Problem, Problems};
 use super::profile::{BUILT_IN, BUILT_IN_PREFIX};
-use super::raw::{IncludedFile, MainFile, ProfileFile, RawDevice, RawLink, RawMqttLink};
+use super::raw::{IncludedFile, MainFile, ProfileFile, RawDevice, RawLink};
 use super::read::read;
 use super::tree::Node;
 use super::validate::{Draft, Parts, Profile, validate, validate_profile};
@@ -252,10 +252,10 @@ impl Loader<'_> {
         self.parts.park = file.park;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         self.tables(&tree, source, &folder, IncludedFile { enterprise: file.enterprise, link: file.link, device: file.device });
-        self.profiles(&folder, file.profiles);
         for pattern in &file.include {
             self.include(&folder, pattern, path);
         }
+        self.profiles(&folder, file.profiles);
         let version = self.version();
         let mut draft = validate(&self.parts, &mut self.problems)?;
         draft.version = version;
@@ -303,9 +303,15 @@ impl Loader<'_> {
     /// Takes over the tables of a file: rules of single values, secrets in files, canonical form.
     fn tables(&mut self, tree: &Node, source: u32, folder: &Path, tables: IncludedFile) {
         for (index, link) in tables.link.iter().enumerate() {
-            self.rules(tree, source, &format!("link[{index}]"), &link.value);
-            if let RawLink::Mqtt(RawMqttLink { password_file: Some(file), .. }) = &link.value {
-                self.secret(folder, file);
+            let under = format!("link[{index}]");
+            match &link.value {
+                RawLink::Mqtt(mqtt) => {
+                    self.rules(tree, source, &under, mqtt);
+                    if let Some(file) = &mqtt.password_file {
+                        self.secret(folder, file);
+                    }
+                }
+                RawLink::ModbusTcp(modbus) => self.rules(tree, source, &under, modbus),
             }
         }
         for (index, device) in tables.device.iter().enumerate() {
@@ -325,8 +331,10 @@ impl Loader<'_> {
     fn rules<T: Validate<Context = ()>>(&mut self, tree: &Node, source: u32, under: &str, value: &T) {
         let Err(report) = value.validate() else { return };
         for (path, error) in report.iter() {
-            let node = tree.follow(under).follow(&path.to_string());
-            self.problems.add(Place::new(source, &node.span), format!("`{path}`: must not be {}", error.message()), "");
+            let path = path.to_string();
+            let node = tree.follow(under).follow(&path);
+            let key = path.rsplit('.').next().unwrap_or("");
+            self.problems.add(Place::new(source, &node.span), format!("`{key}`: must not be {}", error.message()), "");
         }
     }
 
@@ -341,10 +349,10 @@ impl Loader<'_> {
         }
     }
 
-    /// Profiles of the folders, then those built in whose ids are free.
+    /// Profiles of the folders, then those built in that a device names and no folder has.
     fn profiles(&mut self, folder: &Path, folders: Option<Vec<At<String>>>) {
         let named = folders.is_some();
-        let folders = folders.unwrap_or_else(|| vec![At { place: Place::default(), value: PROFILES_DEFAULT.into() }]);
+        let folders = folders.unwrap_or_else(|| vec![At::new(Place::default(), PROFILES_DEFAULT.into())]);
         for profiles in &folders {
             let pattern = folder.join(&profiles.value).join("*.toml");
             let paths = self.files.glob(&pattern.display().to_string()).unwrap_or_default();
@@ -358,10 +366,10 @@ impl Loader<'_> {
                 }
             }
         }
-        for (name, text) in BUILT_IN {
-            let id = name.trim_end_matches(".toml");
-            if !self.parts.profiles.contains_key(id) && !self.parts.lost.contains(id) {
-                self.profile(format!("{BUILT_IN_PREFIX}{name}"), (*text).to_owned());
+        let named: HashSet<String> = self.parts.devices.iter().filter_map(|device| device.profile.as_ref()).map(|id| id.value.clone()).collect();
+        for (id, text) in BUILT_IN.iter().filter(|(id, _)| named.contains(*id)) {
+            if !self.parts.profiles.contains_key(*id) && !self.parts.lost.contains(*id) {
+                self.profile(format!("{BUILT_IN_PREFIX}{id}.toml"), (*text).to_owned());
             }
         }
     }

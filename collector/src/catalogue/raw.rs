@@ -164,14 +164,14 @@ pub struct RawEnterprise {
 }
 
 /// `[[link]]`: one connection; `driver` says what it speaks.
-#[derive(Clone, Debug, Deserialize, Validate, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(tag = "driver")]
 pub enum RawLink {
     /// MQTT 3.1.1 client of a broker.
-    Mqtt(#[garde(dive)] RawMqttLink),
+    Mqtt(RawMqttLink),
     /// Modbus TCP client.
-    ModbusTcp(#[garde(dive)] RawModbusLink),
+    ModbusTcp(RawModbusLink),
 }
 
 /// `[[link]]` with `driver = "mqtt"`.
@@ -476,7 +476,7 @@ impl RawPoint {
         let mut labels = base.labels;
         labels.extend(self.labels);
         let register = match (self.register, base.register) {
-            (Some(own), Some(base)) => Some(At { place: own.place, value: own.value.over(base.value) }),
+            (Some(own), Some(base)) => Some(At { place: own.place, value: own.value.over(base.value), unread: own.unread }),
             (own, base) => own.or(base),
         };
         Self {
