@@ -72,7 +72,8 @@ impl Files for MemoryFiles {
 
     fn glob(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
         let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
-        Ok(self.files.keys().filter(|path| pattern.matches_path(path)).cloned().collect())
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+        Ok(self.files.keys().filter(|path| pattern.matches_path_with(path, options)).cloned().collect())
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -217,6 +218,11 @@ fn check_file<G: DeserializeOwned + Default + Validate<Context = ()>>(path: &Pat
     report
 }
 
+/// A folder as the literal beginning of a pattern.
+fn under(folder: &Path) -> PathBuf {
+    glob::Pattern::escape(&folder.display().to_string()).into()
+}
+
 struct Loader<'a> {
     files: &'a dyn Files,
     problems: Problems,
@@ -277,7 +283,7 @@ impl Loader<'_> {
     }
 
     fn include(&mut self, folder: &Path, pattern: &At<String>, main: &Path) {
-        let full = folder.join(&pattern.value);
+        let full = under(folder).join(&pattern.value);
         let paths = match self.files.glob(&full.display().to_string()) {
             Ok(paths) => paths,
             Err(reason) => return self.problems.add(pattern.place, format!("cannot look for files: {reason}"), ""),
@@ -306,7 +312,7 @@ impl Loader<'_> {
             let under = format!("link[{index}]");
             match &link.value {
                 RawLink::Mqtt(mqtt) => {
-                    self.rules(tree, source, &under, mqtt);
+                    self.rules(tree, source, &under, mqtt.as_ref());
                     if let Some(file) = &mqtt.password_file {
                         self.secret(folder, file);
                     }
@@ -334,15 +340,21 @@ impl Loader<'_> {
             let path = path.to_string();
             let node = tree.follow(under).follow(&path);
             let key = path.rsplit('.').next().unwrap_or("");
-            self.problems.add(Place::new(source, &node.span), format!("`{key}`: must not be {}", error.message()), "");
+            // garde words a broken range as "lower than 1"; rules of our own are whole sentences.
+            let message = error.message();
+            let must_not_be = if message.starts_with("lower than") || message.starts_with("greater than") { "must not be " } else { "" };
+            self.problems.add(Place::new(source, &node.span), format!("`{key}`: {must_not_be}{message}"), "");
         }
     }
 
     fn secret(&mut self, folder: &Path, file: &At<String>) {
         match self.files.read(&folder.join(&file.value)) {
-            Ok(text) => {
-                self.parts.secrets.insert(file.place, text.lines().next().unwrap_or("").to_owned());
-            }
+            Ok(text) => match text.lines().next() {
+                Some(secret) if !secret.is_empty() => {
+                    self.parts.secrets.insert(file.place, secret.to_owned());
+                }
+                _ => self.problems.add(file.place, "the secret's file has nothing in its first line", ""),
+            },
             Err(reason) => {
                 self.problems.add(file.place, format!("the secret's file cannot be read: {reason}"), "paths are relative to this file")
             }
@@ -354,7 +366,7 @@ impl Loader<'_> {
         let named = folders.is_some();
         let folders = folders.unwrap_or_else(|| vec![At::new(Place::default(), PROFILES_DEFAULT.into())]);
         for profiles in &folders {
-            let pattern = folder.join(&profiles.value).join("*.toml");
+            let pattern = under(folder).join(&profiles.value).join("*.toml");
             let paths = self.files.glob(&pattern.display().to_string()).unwrap_or_default();
             if paths.is_empty() && named {
                 self.problems.add(profiles.place, "there are no profiles in this folder", "paths are relative to this file");
@@ -366,7 +378,8 @@ impl Loader<'_> {
                 }
             }
         }
-        let named: HashSet<String> = self.parts.devices.iter().filter_map(|device| device.profile.as_ref()).map(|id| id.value.clone()).collect();
+        let named: HashSet<String> =
+            self.parts.devices.iter().filter_map(|device| device.profile.as_ref()).map(|id| id.value.clone()).collect();
         for (id, text) in BUILT_IN.iter().filter(|(id, _)| named.contains(*id)) {
             if !self.parts.profiles.contains_key(*id) && !self.parts.lost.contains(*id) {
                 self.profile(format!("{BUILT_IN_PREFIX}{id}.toml"), (*text).to_owned());

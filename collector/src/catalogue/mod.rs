@@ -6,6 +6,8 @@
 //! [`spec`] the result; [`registry`] point numbers; [`quantity`] known quantities; [`problem`] what is wrong and how it is
 //! shown; [`place`] where; [`text`] small parsers; `profile` device profiles that come with the program.
 
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 pub mod spec;
 pub mod registry;
 pub mod quantity;

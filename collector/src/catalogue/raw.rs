@@ -169,7 +169,7 @@ pub struct RawEnterprise {
 #[schemars(tag = "driver")]
 pub enum RawLink {
     /// MQTT 3.1.1 client of a broker.
-    Mqtt(RawMqttLink),
+    Mqtt(Box<RawMqttLink>),
     /// Modbus TCP client.
     ModbusTcp(RawModbusLink),
 }

@@ -72,11 +72,14 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
     }
 }
 
+/// Link, unit, function, address, type.
+type RegisterKey = (String, u8, Function, u16, RegisterType);
+
 /// What devices must not share, by the place that had it first.
 #[derive(Default)]
 struct Shared {
     origins: HashMap<String, (Origin, Place)>,
-    registers: HashMap<(String, u8, Function, u16, RegisterType), (String, Place)>,
+    registers: HashMap<RegisterKey, (String, Place)>,
     values: HashMap<(String, String, String), Place>,
 }
 

@@ -35,8 +35,8 @@ pub(super) struct Profile {
     pub canonical: String,
 }
 
-/// Everything that was read, from all files.
-#[derive(Debug, Default)]
+/// Everything that was read, from all files. Holds secrets, so it cannot be printed.
+#[derive(Default)]
 pub(super) struct Parts {
     pub park: Option<At<RawPark>>,
     pub enterprises: Vec<At<RawEnterprise>>,
