@@ -108,7 +108,7 @@ pub enum LoadError {
 
 /// Reads and checks a main file with all that it names. `G` is the table `[gateway]`.
 pub fn load<G: DeserializeOwned + Default + Validate<Context = ()>>(main_file: &Path, files: &dyn Files) -> Result<Loaded<G>, LoadError> {
-    let mut loader = Loader { files, problems: Problems::default(), parts: Parts::default(), canonical: String::new() };
+    let mut loader = Loader::new(files);
     let text = files.read(main_file).map_err(|reason| LoadError::Unreadable { path: main_file.to_owned(), reason })?;
     let loaded = loader.main::<G>(main_file, text);
     match loaded {
@@ -202,7 +202,7 @@ fn check_file<G: DeserializeOwned + Default + Validate<Context = ()>>(path: &Pat
             return report;
         }
     };
-    let mut loader = Loader { files, problems: Problems::default(), parts: Parts::default(), canonical: String::new() };
+    let mut loader = Loader::new(files);
     let is_profile = Node::parse(&text, 0, &mut Problems::default()).get("profile").is_some();
     if is_profile {
         loader.profile(path.display().to_string(), text);
@@ -229,9 +229,14 @@ struct Loader<'a> {
     parts: Parts,
     /// All that counts for the version, in one fixed form.
     canonical: String,
+    included: HashSet<PathBuf>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(files: &'a dyn Files) -> Self {
+        Self { files, problems: Problems::default(), parts: Parts::default(), canonical: String::new(), included: HashSet::new() }
+    }
+
     /// Parses a text and puts variables in.
     fn tree(&mut self, name: String, text: String) -> (Node, u32) {
         let source = self.problems.sources.add(name, text.clone());
@@ -292,6 +297,10 @@ impl Loader<'_> {
             self.problems.add(pattern.place, "there is no such file", "paths are relative to this file");
         }
         for path in paths.iter().filter(|path| path.as_path() != main) {
+            // Two patterns may name one file.
+            if !self.included.insert(path.clone()) {
+                continue;
+            }
             match self.files.read(path) {
                 Ok(text) => {
                     let (mut tree, source) = self.tree(path.display().to_string(), text);

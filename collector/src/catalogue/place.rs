@@ -217,8 +217,8 @@ pub fn is_secret_key(key: &str) -> bool {
     if key.ends_with("_file") {
         return false;
     }
-    ["pass", "pwd", "secret", "token", "credential"].iter().any(|word| key.contains(word))
-        || ["password", "secret", "token"].iter().any(|word| strsim::damerau_levenshtein(&key, word) <= 2)
+    ["passw", "passph", "pwd", "secret", "token", "credential"].iter().any(|word| key.contains(word))
+        || strsim::damerau_levenshtein(&key, "password") <= 2
 }
 
 /// Byte ranges of the values of secret keys. Works on the bare text, so that it holds in a file that does not parse.

@@ -122,7 +122,7 @@ impl Place {
 pub(super) fn suggestion(found: &str, known: &[&str], list: &str) -> String {
     match nearest(found, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => "nothing is expected here".into(),
+        None if known.is_empty() => "there is none".into(),
         None => format!("{list}: {}", known.join(", ")),
     }
 }

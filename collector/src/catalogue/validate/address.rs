@@ -88,12 +88,20 @@ fn local(topic: &RawTopic, place: Place, park: &Park, problems: &mut Problems) -
         problems.add(place, "time_format = \"local\" needs a `time_pattern`", "for example time_pattern = \"%Y-%m-%d %H:%M:%S\"");
         return None;
     };
-    if let Err(error) = jiff::fmt::strtime::format(pattern.as_bytes(), jiff::civil::date(2026, 11, 23).at(6, 15, 0, 0)) {
-        problems.add(pattern.place, format!("no usable time pattern: {error}"), "use %Y %m %d %H %M %S and plain text");
+    if let Err(reason) = reads_back(pattern) {
+        problems.add(pattern.place, format!("no usable time pattern: {reason}"), "use %Y %m %d %H %M %S and plain text");
         return None;
     }
     let zone = topic.time_zone.as_ref().map_or(&park.time_zone, |zone| &zone.value).clone();
     Some(TimeFormat::Local { pattern: pattern.value.clone(), zone })
+}
+
+/// Whether a pattern says all of a date and time, down to the second: what it writes, it must read again.
+fn reads_back(pattern: &str) -> Result<(), String> {
+    let time = jiff::civil::date(2026, 11, 23).at(6, 15, 42, 0);
+    let text = jiff::fmt::strtime::format(pattern, time).map_err(|error| error.to_string())?;
+    let read = jiff::fmt::strtime::parse(pattern, &text).and_then(|parts| parts.to_datetime()).map_err(|error| error.to_string())?;
+    if read == time { Ok(()) } else { Err(format!("{time} becomes {read}")) }
 }
 
 /// The topic (by index) and path of a point's value.
