@@ -1,5 +1,5 @@
 //! The config as it is written: one struct per table. What each key means, its unit and its default stand here and in
-//! `config/parkgate.toml`; the JSON Schema is made from these structs. Checked further by [`super::validate`].
+//! `config/parkgate.toml`; the JSON Schema is made from these structs. Checked further by `validate`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -656,13 +656,18 @@ fn problems_of_topics() {
 #[test]
 fn a_time_pattern_must_say_all_of_a_time() {
     let gas = GAS.replace("filter = \"t/g\"", "filter = \"a\"\ntime = \"t\"\ntime_format = \"local\"\ntime_pattern = \"%H:%M\"");
-    check_lines(&format!("{LINKS}{gas}"), expect![[r#"
+    check_lines(
+        &format!("{LINKS}{gas}"),
+        expect![[r#"
         main.toml:20:16: no usable time pattern: date required to parse datetime: year required to parse date; use %Y %m %d %H %M %S and plain text ["%H:%M"]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn deep_nesting_is_refused() {
-    let lines = problems_of(&files(&format!("{PARK}a = {}", "[".repeat(100_000)))).list();
-    assert!(!lines.is_empty());
+    let deep = ["a"; 50_000].join(".");
+    for text in [format!("a = {}", "[".repeat(100_000)), format!("{deep} = 1"), format!("[{deep}]"), "a={".repeat(50_000)] {
+        assert!(!problems_of(&files(&format!("{PARK}{text}\n"))).is_empty());
+    }
 }
