@@ -105,7 +105,7 @@ pub struct JournalTable {
     #[garde(range(min = 1, max = 1024))]
     pub segment_megabytes: u64,
     /// Most MiB that all segments together may take; then the journal is full and devices are not answered.
-    #[garde(range(min = 4, max = 1_048_576))]
+    #[garde(range(max = 1_048_576), custom(two_segments(&self.segment_megabytes)))]
     pub budget_megabytes: u64,
     /// MiB kept free on the disk; below it the journal is full.
     #[garde(range(max = 1_048_576))]
@@ -115,6 +115,16 @@ pub struct JournalTable {
 impl Default for JournalTable {
     fn default() -> Self {
         Self { segment_megabytes: 64, budget_megabytes: 4096, reserve_megabytes: 256 }
+    }
+}
+
+/// One segment is written while another is read: a budget holds at least two.
+fn two_segments(segment_megabytes: &u64) -> impl FnOnce(&u64, &()) -> garde::Result + '_ {
+    move |budget_megabytes, ()| {
+        if *budget_megabytes >= segment_megabytes.saturating_mul(2) {
+            return Ok(());
+        }
+        Err(garde::Error::new(format!("must hold two segments of {segment_megabytes} megabytes")))
     }
 }
 
@@ -272,6 +282,83 @@ mod tests {
         assert!(paths.len() > 1);
         let report = catalogue::check::<GatewaySettings>(&paths, &Disk);
         assert_eq!(report.exit_code(), 0, "{}", report.render(false));
+    }
+
+    /// Every key that the schema knows stands in the shipped main file, commented out or not.
+    #[test]
+    fn the_shipped_main_file_shows_every_key() {
+        let schema = catalogue::schema::<GatewaySettings>();
+        let mut keys = std::collections::BTreeSet::new();
+        keys_of(&schema, &mut keys);
+        assert!(keys.len() > 80, "{keys:?}");
+        let text = std::fs::read_to_string(config().join("parkgate.toml")).unwrap();
+        let missing: Vec<&String> = keys.iter().filter(|key| !shows(&text, key)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    /// What is commented out in `[gateway]` is the default, and can be uncommented as it is.
+    #[test]
+    fn the_shipped_main_file_tells_the_defaults() {
+        let text = std::fs::read_to_string(config().join("parkgate.toml")).unwrap();
+        let (_, own) = text.split_once("\n[gateway]\n").unwrap();
+        let is_key =
+            |line: &str| line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).is_some_and(|(key, _)| !key.contains(' '));
+        let own: String = own.lines().map(|line| if is_key(line) { &line[2..] } else { line }).flat_map(|line| [line, "\n"]).collect();
+        let mut files = catalogue::MemoryFiles::default();
+        files.files.insert("main.toml".into(), format!("[park]\nid = \"p\"\n[gateway]\n{own}"));
+        let mut gateway =
+            catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}")).gateway;
+        assert!(!gateway.http.allowed_hosts.is_empty(), "nothing was uncommented");
+        gateway.http.allowed_hosts.clear();
+        assert_eq!(gateway, GatewaySettings::default());
+    }
+
+    fn keys_of(schema: &serde_json::Value, keys: &mut std::collections::BTreeSet<String>) {
+        match schema {
+            serde_json::Value::Object(object) => {
+                if let Some(serde_json::Value::Object(properties)) = object.get("properties") {
+                    keys.extend(properties.keys().cloned());
+                }
+                object.values().for_each(|value| keys_of(value, keys));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| keys_of(item, keys)),
+            _ => {}
+        }
+    }
+
+    /// As `key = ...`, or as the last part of a table's header.
+    fn shows(text: &str, key: &str) -> bool {
+        let assigned = |line: &str| {
+            line.match_indices(&format!("{key} = "))
+                .any(|(at, _)| line[..at].chars().last().is_none_or(|before| !before.is_alphanumeric() && before != '_'))
+        };
+        text.lines().any(|line| assigned(line) || line.starts_with('[') && line.trim_matches(['[', ']']).rsplit('.').next() == Some(key))
+    }
+
+    #[test]
+    fn settings_out_of_range_are_told() {
+        let mut files = catalogue::MemoryFiles::default();
+        let text = "[park]\nid = \"p\"\n[gateway.http]\nlisten = \"here\"\n[gateway.journal]\nbudget_megabytes = 100\n\
+                    [gateway.history]\ncheckpoint_seconds = 0\n[gateway.log]\nformat = \"xml\"\nlevle = \"info\"\n";
+        files.files.insert("main.toml".into(), text.into());
+        let Err(catalogue::LoadError::Invalid(problems)) = catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files) else {
+            panic!("taken as valid");
+        };
+        let lines: Vec<String> = problems.list().iter().map(|problem| format!("{problem}\n")).collect();
+        expect_test::expect![[r#"
+            main.toml:4:10: `listen`: invalid socket address syntax
+            main.toml:6:20: `budget_megabytes`: must hold two segments of 64 megabytes
+            main.toml:8:22: `checkpoint_seconds`: must not be lower than 1
+            main.toml:10:10: `xml` is not known here; possible values: logfmt, json
+            main.toml:11:1: unknown key `levle`; did you mean `level`?
+        "#]]
+        .assert_eq(&lines.concat());
+    }
+
+    #[test]
+    fn megabytes_become_bytes() {
+        let settings = JournalSettings::from(&JournalTable::default());
+        assert_eq!((settings.segment_bytes, settings.budget_bytes, settings.reserve_bytes), (64 << 20, 4096 << 20, 256 << 20));
     }
 
     fn glob(pattern: &Path) -> Vec<PathBuf> {

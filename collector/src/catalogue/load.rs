@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::place::{At, Place};
 use super::problem::{Problem, Problems};
 use super::profile::{BUILT_IN, BUILT_IN_PREFIX};
-use super::raw::{IncludedFile, MainFile, ProfileFile, RawDevice, RawLink, RawMqttLink};
+use super::raw::{IncludedFile, MainFile, ProfileFile, RawDevice, RawLink};
 use super::read::read;
 use super::tree::Node;
 use super::validate::{Draft, Parts, Profile, validate, validate_profile};
@@ -72,7 +72,8 @@ impl Files for MemoryFiles {
 
     fn glob(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
         let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
-        Ok(self.files.keys().filter(|path| pattern.matches_path(path)).cloned().collect())
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+        Ok(self.files.keys().filter(|path| pattern.matches_path_with(path, options)).cloned().collect())
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -107,7 +108,7 @@ pub enum LoadError {
 
 /// Reads and checks a main file with all that it names. `G` is the table `[gateway]`.
 pub fn load<G: DeserializeOwned + Default + Validate<Context = ()>>(main_file: &Path, files: &dyn Files) -> Result<Loaded<G>, LoadError> {
-    let mut loader = Loader { files, problems: Problems::default(), parts: Parts::default(), canonical: String::new() };
+    let mut loader = Loader::new(files);
     let text = files.read(main_file).map_err(|reason| LoadError::Unreadable { path: main_file.to_owned(), reason })?;
     let loaded = loader.main::<G>(main_file, text);
     match loaded {
@@ -201,7 +202,7 @@ fn check_file<G: DeserializeOwned + Default + Validate<Context = ()>>(path: &Pat
             return report;
         }
     };
-    let mut loader = Loader { files, problems: Problems::default(), parts: Parts::default(), canonical: String::new() };
+    let mut loader = Loader::new(files);
     let is_profile = Node::parse(&text, 0, &mut Problems::default()).get("profile").is_some();
     if is_profile {
         loader.profile(path.display().to_string(), text);
@@ -217,15 +218,25 @@ fn check_file<G: DeserializeOwned + Default + Validate<Context = ()>>(path: &Pat
     report
 }
 
+/// A folder as the literal beginning of a pattern.
+fn under(folder: &Path) -> PathBuf {
+    glob::Pattern::escape(&folder.display().to_string()).into()
+}
+
 struct Loader<'a> {
     files: &'a dyn Files,
     problems: Problems,
     parts: Parts,
     /// All that counts for the version, in one fixed form.
     canonical: String,
+    included: HashSet<PathBuf>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(files: &'a dyn Files) -> Self {
+        Self { files, problems: Problems::default(), parts: Parts::default(), canonical: String::new(), included: HashSet::new() }
+    }
+
     /// Parses a text and puts variables in.
     fn tree(&mut self, name: String, text: String) -> (Node, u32) {
         let source = self.problems.sources.add(name, text.clone());
@@ -252,10 +263,10 @@ impl Loader<'_> {
         self.parts.park = file.park;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         self.tables(&tree, source, &folder, IncludedFile { enterprise: file.enterprise, link: file.link, device: file.device });
-        self.profiles(&folder, file.profiles);
         for pattern in &file.include {
             self.include(&folder, pattern, path);
         }
+        self.profiles(&folder, file.profiles);
         let version = self.version();
         let mut draft = validate(&self.parts, &mut self.problems)?;
         draft.version = version;
@@ -277,7 +288,7 @@ impl Loader<'_> {
     }
 
     fn include(&mut self, folder: &Path, pattern: &At<String>, main: &Path) {
-        let full = folder.join(&pattern.value);
+        let full = under(folder).join(&pattern.value);
         let paths = match self.files.glob(&full.display().to_string()) {
             Ok(paths) => paths,
             Err(reason) => return self.problems.add(pattern.place, format!("cannot look for files: {reason}"), ""),
@@ -286,6 +297,10 @@ impl Loader<'_> {
             self.problems.add(pattern.place, "there is no such file", "paths are relative to this file");
         }
         for path in paths.iter().filter(|path| path.as_path() != main) {
+            // Two patterns may name one file.
+            if !self.included.insert(path.clone()) {
+                continue;
+            }
             match self.files.read(path) {
                 Ok(text) => {
                     let (mut tree, source) = self.tree(path.display().to_string(), text);
@@ -303,9 +318,15 @@ impl Loader<'_> {
     /// Takes over the tables of a file: rules of single values, secrets in files, canonical form.
     fn tables(&mut self, tree: &Node, source: u32, folder: &Path, tables: IncludedFile) {
         for (index, link) in tables.link.iter().enumerate() {
-            self.rules(tree, source, &format!("link[{index}]"), &link.value);
-            if let RawLink::Mqtt(RawMqttLink { password_file: Some(file), .. }) = &link.value {
-                self.secret(folder, file);
+            let under = format!("link[{index}]");
+            match &link.value {
+                RawLink::Mqtt(mqtt) => {
+                    self.rules(tree, source, &under, mqtt.as_ref());
+                    if let Some(file) = &mqtt.password_file {
+                        self.secret(folder, file);
+                    }
+                }
+                RawLink::ModbusTcp(modbus) => self.rules(tree, source, &under, modbus),
             }
         }
         for (index, device) in tables.device.iter().enumerate() {
@@ -325,28 +346,36 @@ impl Loader<'_> {
     fn rules<T: Validate<Context = ()>>(&mut self, tree: &Node, source: u32, under: &str, value: &T) {
         let Err(report) = value.validate() else { return };
         for (path, error) in report.iter() {
-            let node = tree.follow(under).follow(&path.to_string());
-            self.problems.add(Place::new(source, &node.span), format!("`{path}`: must not be {}", error.message()), "");
+            let path = path.to_string();
+            let node = tree.follow(under).follow(&path);
+            let key = path.rsplit('.').next().unwrap_or("");
+            // garde words a broken range as "lower than 1"; rules of our own are whole sentences.
+            let message = error.message();
+            let must_not_be = if message.starts_with("lower than") || message.starts_with("greater than") { "must not be " } else { "" };
+            self.problems.add(Place::new(source, &node.span), format!("`{key}`: {must_not_be}{message}"), "");
         }
     }
 
     fn secret(&mut self, folder: &Path, file: &At<String>) {
         match self.files.read(&folder.join(&file.value)) {
-            Ok(text) => {
-                self.parts.secrets.insert(file.place, text.lines().next().unwrap_or("").to_owned());
-            }
+            Ok(text) => match text.lines().next() {
+                Some(secret) if !secret.is_empty() => {
+                    self.parts.secrets.insert(file.place, secret.to_owned());
+                }
+                _ => self.problems.add(file.place, "the secret's file has nothing in its first line", ""),
+            },
             Err(reason) => {
                 self.problems.add(file.place, format!("the secret's file cannot be read: {reason}"), "paths are relative to this file")
             }
         }
     }
 
-    /// Profiles of the folders, then those built in whose ids are free.
+    /// Profiles of the folders, then those built in that a device names and no folder has.
     fn profiles(&mut self, folder: &Path, folders: Option<Vec<At<String>>>) {
         let named = folders.is_some();
-        let folders = folders.unwrap_or_else(|| vec![At { place: Place::default(), value: PROFILES_DEFAULT.into() }]);
+        let folders = folders.unwrap_or_else(|| vec![At::new(Place::default(), PROFILES_DEFAULT.into())]);
         for profiles in &folders {
-            let pattern = folder.join(&profiles.value).join("*.toml");
+            let pattern = under(folder).join(&profiles.value).join("*.toml");
             let paths = self.files.glob(&pattern.display().to_string()).unwrap_or_default();
             if paths.is_empty() && named {
                 self.problems.add(profiles.place, "there are no profiles in this folder", "paths are relative to this file");
@@ -358,10 +387,11 @@ impl Loader<'_> {
                 }
             }
         }
-        for (name, text) in BUILT_IN {
-            let id = name.trim_end_matches(".toml");
-            if !self.parts.profiles.contains_key(id) && !self.parts.lost.contains(id) {
-                self.profile(format!("{BUILT_IN_PREFIX}{name}"), (*text).to_owned());
+        let named: HashSet<String> =
+            self.parts.devices.iter().filter_map(|device| device.profile.as_ref()).map(|id| id.value.clone()).collect();
+        for (id, text) in BUILT_IN.iter().filter(|(id, _)| named.contains(*id)) {
+            if !self.parts.profiles.contains_key(*id) && !self.parts.lost.contains(*id) {
+                self.profile(format!("{BUILT_IN_PREFIX}{id}.toml"), (*text).to_owned());
             }
         }
     }

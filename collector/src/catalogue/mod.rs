@@ -1,10 +1,12 @@
 //! Configuration -> a typed, validated map of links, devices and points. Pure: no network, no clock; files are read by
 //! the one loader. All problems are reported at once, with file, line and what to do.
 //!
-//! The way: [`load`] reads texts; `tree` parses them and remembers where everything stands; `read` fills the structs of
+//! The way: [`load()`] reads texts; `tree` parses them and remembers where everything stands; `read` fills the structs of
 //! [`raw`]; `validate` makes a [`Draft`] of them; [`Draft::build`] gives the points their numbers: the [`Catalogue`].
 //! [`spec`] the result; [`registry`] point numbers; [`quantity`] known quantities; [`problem`] what is wrong and how it is
 //! shown; [`place`] where; [`text`] small parsers; `profile` device profiles that come with the program.
+
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod spec;
 pub mod registry;

@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 /// Magic struct name by which [`At`] asks the reader for a place.
 pub(super) const AT: &str = "$parkgate::At";
 /// Its fields.
-pub(super) const AT_FIELDS: &[&str] = &["source", "start", "end", "value"];
+pub(super) const AT_FIELDS: &[&str] = &["source", "start", "end", "unread", "value"];
 
 /// A byte range in one source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +45,20 @@ pub struct At<T> {
     pub place: Place,
     /// What.
     pub value: T,
+    /// For a table: keys that are there but could not be read, which was noted.
+    pub unread: Vec<String>,
+}
+
+impl<T> At<T> {
+    /// A value at a place.
+    pub fn new(place: Place, value: T) -> Self {
+        Self { place, value, unread: Vec::new() }
+    }
+
+    /// Whether a key that has no value here is truly missing, and not only unreadable.
+    pub fn lacks(&self, key: &str) -> bool {
+        !self.unread.iter().any(|unread| unread == key)
+    }
 }
 
 impl<T> Deref for At<T> {
@@ -64,17 +78,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<At<T>, A::Error> {
                 let mut place = Place::default();
+                let mut unread = Vec::new();
                 let mut value = None;
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
                         "source" => place.source = map.next_value()?,
                         "start" => place.start = map.next_value()?,
                         "end" => place.end = map.next_value()?,
+                        "unread" => unread = map.next_value()?,
                         _ => value = Some(map.next_value()?),
                     }
                 }
                 let value = value.ok_or_else(|| serde::de::Error::missing_field("value"))?;
-                Ok(At { place, value })
+                Ok(At { place, value, unread })
             }
         }
         deserializer.deserialize_struct(AT, AT_FIELDS, AtVisitor(std::marker::PhantomData))
@@ -201,8 +217,8 @@ pub fn is_secret_key(key: &str) -> bool {
     if key.ends_with("_file") {
         return false;
     }
-    ["pass", "pwd", "secret", "token", "credential"].iter().any(|word| key.contains(word))
-        || ["password", "secret", "token"].iter().any(|word| strsim::damerau_levenshtein(&key, word) <= 2)
+    ["passw", "passph", "pwd", "secret", "token", "credential"].iter().any(|word| key.contains(word))
+        || strsim::damerau_levenshtein(&key, "password") <= 2
 }
 
 /// Byte ranges of the values of secret keys. Works on the bare text, so that it holds in a file that does not parse.

@@ -198,9 +198,9 @@ impl Shown {
             // A table that spans lines is pointed at by its first one.
             let shown = source.map_or(String::new(), |source| source.shown());
             let first_line = shown.get(start..end).and_then(|text| text.lines().next()).map_or(0, str::len);
-            LabeledSpan::new(Some(text.to_owned()), start, first_line)
+            LabeledSpan::new(Some(text.to_owned()).filter(|text| !text.is_empty()), start, first_line)
         };
-        let mut labels = vec![label(finding.place, "here")];
+        let mut labels = vec![label(finding.place, if finding.other.is_some() { "here" } else { "" })];
         match &finding.other {
             Some((place, text)) if place.source == finding.place.source => labels.push(label(*place, text)),
             Some(_) => {

@@ -123,6 +123,25 @@ quantities! {
 mod tests {
     use super::*;
 
+    /// The list at the end of the shipped main file.
+    #[test]
+    fn the_shipped_main_file_lists_every_quantity() {
+        let text = include_str!("../../../config/parkgate.toml").replace("\n#     ", " ");
+        let mut medium = "";
+        let mut listed = std::collections::HashSet::new();
+        for line in text.lines() {
+            match (line.strip_prefix("#   ").and_then(|row| row.split_once(": ")), line.strip_prefix("# ")) {
+                (Some((what, names)), _) => listed.extend(names.split(", ").map(|name| format!("{medium} {what} {name}"))),
+                (None, Some(heading)) => medium = heading,
+                (None, None) => {}
+            }
+        }
+        for Quantity { name, medium, kind, unit, decimals } in QUANTITIES {
+            let row = format!("{} {} {unit} {decimals} {name}", medium.name(), kind.name());
+            assert!(listed.contains(&row), "{row}");
+        }
+    }
+
     #[test]
     fn every_row_is_sound() {
         let mut seen = std::collections::HashSet::new();

@@ -1,5 +1,5 @@
 //! The config as it is written: one struct per table. What each key means, its unit and its default stand here and in
-//! `config/parkgate.toml`; the JSON Schema is made from these structs. Checked further by [`super::validate`].
+//! `config/parkgate.toml`; the JSON Schema is made from these structs. Checked further by `validate`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -164,14 +164,14 @@ pub struct RawEnterprise {
 }
 
 /// `[[link]]`: one connection; `driver` says what it speaks.
-#[derive(Clone, Debug, Deserialize, Validate, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(tag = "driver")]
 pub enum RawLink {
     /// MQTT 3.1.1 client of a broker.
-    Mqtt(#[garde(dive)] RawMqttLink),
+    Mqtt(Box<RawMqttLink>),
     /// Modbus TCP client.
-    ModbusTcp(#[garde(dive)] RawModbusLink),
+    ModbusTcp(RawModbusLink),
 }
 
 /// `[[link]]` with `driver = "mqtt"`.
@@ -476,7 +476,7 @@ impl RawPoint {
         let mut labels = base.labels;
         labels.extend(self.labels);
         let register = match (self.register, base.register) {
-            (Some(own), Some(base)) => Some(At { place: own.place, value: own.value.over(base.value) }),
+            (Some(own), Some(base)) => Some(At { place: own.place, value: own.value.over(base.value), unread: own.unread }),
             (own, base) => own.or(base),
         };
         Self {

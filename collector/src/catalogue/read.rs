@@ -45,10 +45,18 @@ fn note(root: &mut Node, source: u32, path: &[usize], kind: &Kind, lost: &mut Ha
         return false;
     };
     let mut parent = root;
-    for &step in parents {
+    for (position, &step) in parents.iter().enumerate() {
         let next = match &mut parent.value {
             Value::Array(items) => items.get_mut(step),
-            Value::Table(table) => table.entries.get_mut(step).map(|entry| &mut entry.node),
+            Value::Table(table) => {
+                // A list that loses an element is not all there either.
+                if let (Some(entry), true) = (table.entries.get(step), position.saturating_add(1) == parents.len())
+                    && matches!(entry.node.value, Value::Array(_))
+                {
+                    table.cut.push(entry.key.clone());
+                }
+                table.entries.get_mut(step).map(|entry| &mut entry.node)
+            }
             _ => None,
         };
         match next {
@@ -60,17 +68,21 @@ fn note(root: &mut Node, source: u32, path: &[usize], kind: &Kind, lost: &mut Ha
         Value::Array(items) if last < items.len() => (items.remove(last), None),
         Value::Table(table) if last < table.entries.len() => {
             let Entry { key, key_span, node } = table.entries.remove(last);
-            if !matches!(kind, Kind::Unknown(_)) {
-                table.cut.push(key.clone());
+            // A mistyped key stands for the one it was meant to be.
+            match kind {
+                Kind::Unknown(expected) => table.cut.extend(nearest(&key, expected.iter().copied()).map(str::to_owned)),
+                _ => table.cut.push(key.clone()),
             }
             (node, Some((key, key_span)))
         }
         _ => return false,
     };
     report(&node, entry_key.as_ref(), source, kind, problems);
-    if let Some(id) = node.get("id").and_then(Node::text) {
-        lost.insert(id.to_owned());
-    }
+    let tables = match &node.value {
+        Value::Array(items) => items.as_slice(),
+        _ => std::slice::from_ref(&node),
+    };
+    lost.extend(tables.iter().filter_map(|table| table.get("id").and_then(Node::text)).map(str::to_owned));
     true
 }
 
@@ -110,7 +122,7 @@ impl Place {
 pub(super) fn suggestion(found: &str, known: &[&str], list: &str) -> String {
     match nearest(found, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => "nothing is expected here".into(),
+        None if known.is_empty() => "there is none".into(),
         None => format!("{list}: {}", known.join(", ")),
     }
 }
@@ -371,7 +383,7 @@ impl<'de> SeqAccess<'de> for ListReader<'_> {
     }
 }
 
-/// The fields of an `At`: source, start, end, value.
+/// The fields of an `At`, in order of `AT_FIELDS`.
 struct AtReader<'a> {
     reader: Reader<'a>,
     field: u8,
@@ -393,6 +405,13 @@ impl<'de> MapAccess<'de> for AtReader<'_> {
             1 => seed.deserialize(place.source.into_deserializer()),
             2 => seed.deserialize(place.start.into_deserializer()),
             3 => seed.deserialize(place.end.into_deserializer()),
+            4 => {
+                let cut = match &self.reader.node.value {
+                    Value::Table(table) => table.cut.as_slice(),
+                    _ => &[],
+                };
+                seed.deserialize(value::SeqDeserializer::new(cut.iter().map(String::as_str)))
+            }
             _ => seed.deserialize(self.reader),
         }
     }

@@ -4,8 +4,11 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::place::{Place, is_secret_key};
+use super::place::Place;
 use super::problem::Problems;
+
+/// Keys whose values are secrets.
+const SECRET_KEYS: [&str; 1] = ["password"];
 
 /// One value.
 #[derive(Clone, Debug)]
@@ -113,7 +116,7 @@ impl Node {
                 out.push(']');
             }
             Value::Table(table) => {
-                let mut entries: Vec<&Entry> = table.entries.iter().filter(|entry| !is_secret_key(&entry.key)).collect();
+                let mut entries: Vec<&Entry> = table.entries.iter().filter(|entry| !SECRET_KEYS.contains(&entry.key.as_str())).collect();
                 entries.sort_by(|a, b| a.key.cmp(&b.key));
                 out.push('{');
                 for entry in entries {

@@ -88,12 +88,20 @@ fn local(topic: &RawTopic, place: Place, park: &Park, problems: &mut Problems) -
         problems.add(place, "time_format = \"local\" needs a `time_pattern`", "for example time_pattern = \"%Y-%m-%d %H:%M:%S\"");
         return None;
     };
-    if let Err(error) = jiff::fmt::strtime::format(pattern.as_bytes(), jiff::civil::date(2026, 11, 23).at(6, 15, 0, 0)) {
-        problems.add(pattern.place, format!("no usable time pattern: {error}"), "use %Y %m %d %H %M %S and plain text");
+    if let Err(reason) = reads_back(pattern) {
+        problems.add(pattern.place, format!("no usable time pattern: {reason}"), "use %Y %m %d %H %M %S and plain text");
         return None;
     }
     let zone = topic.time_zone.as_ref().map_or(&park.time_zone, |zone| &zone.value).clone();
     Some(TimeFormat::Local { pattern: pattern.value.clone(), zone })
+}
+
+/// Whether a pattern says all of a date and time, down to the second: what it writes, it must read again.
+fn reads_back(pattern: &str) -> Result<(), String> {
+    let time = jiff::civil::date(2026, 11, 23).at(6, 15, 42, 0);
+    let text = jiff::fmt::strtime::format(pattern, time).map_err(|error| error.to_string())?;
+    let read = jiff::fmt::strtime::parse(pattern, &text).and_then(|parts| parts.to_datetime()).map_err(|error| error.to_string())?;
+    if read == time { Ok(()) } else { Err(format!("{time} becomes {read}")) }
 }
 
 /// The topic (by index) and path of a point's value.
@@ -102,13 +110,13 @@ pub(super) fn value(raw: &At<RawPoint>, topics: &[At<RawTopic>], problems: &mut 
         problems.add(register.place, "a point on an MQTT link has no `register`", "give `path`, or put the device on a Modbus link");
     }
     let Some(text) = &raw.path else {
-        problems.add(
-            raw.id.place,
-            format!("point `{}` has no `path` to its value", raw.id.value),
-            "add path = \"...\"; path = \"\" is the payload itself",
-        );
+        if raw.lacks("path") {
+            let help = "add path = \"...\"; path = \"\" is the payload itself";
+            problems.add(raw.id.place, format!("point `{}` has no `path` to its value", raw.id.value), help);
+        }
         return None;
     };
+    let path = path(text, problems);
     let index = match &raw.topic {
         Some(wanted) => {
             let index = topics.iter().position(|topic| topic.id.as_ref().is_some_and(|id| id.value == wanted.value));
@@ -124,20 +132,21 @@ pub(super) fn value(raw: &At<RawPoint>, topics: &[At<RawTopic>], problems: &mut 
         }
         None => 0,
     };
-    Some((index, path(text, problems)?))
+    Some((index, path?))
 }
 
-/// Unit and polling: the device's own keys before those of its profile.
-pub(super) fn modbus(own: Option<&At<RawModbus>>, profile: Option<&RawModbus>, place: Place, problems: &mut Problems) -> ModbusAddress {
+/// Unit and polling: the device's own keys before those of its profile. `place`: where to say that there are none.
+pub(super) fn modbus(
+    own: Option<&At<RawModbus>>,
+    profile: Option<&RawModbus>,
+    place: Option<Place>,
+    problems: &mut Problems,
+) -> ModbusAddress {
     let empty = RawModbus::default();
-    let (own, own_place) = own.map_or((&empty, place), |own| (&own.value, own.place));
-    let profile = profile.unwrap_or(&empty);
-    if own.unit_id.is_none() {
-        problems.add(
-            own_place,
-            "the device needs its `unit_id` on the Modbus link",
-            "add modbus = { unit_id = 1 } with the meter's address",
-        );
+    let place = own.map_or(place, |own| own.lacks("unit_id").then_some(own.place));
+    let (own, profile) = (own.map_or(&empty, |own| &own.value), profile.unwrap_or(&empty));
+    if let (None, Some(place)) = (own.unit_id, place) {
+        problems.add(place, "the device needs its `unit_id` on the Modbus link", "add modbus = { unit_id = 1 } with the meter's address");
     }
     let mut forbidden = Vec::new();
     for range in own.forbidden.iter().chain(&profile.forbidden).flatten() {
@@ -176,11 +185,15 @@ pub(super) fn register(
     }
     let Some(register) = &raw.register else {
         let help = "add register = { address = 0, type = \"f32\" }";
-        problems.add(raw.id.place, format!("point `{}` has no `register`", raw.id.value), help);
+        if raw.lacks("register") {
+            problems.add(raw.id.place, format!("point `{}` has no `register`", raw.id.value), help);
+        }
         return None;
     };
     let Some(text) = &register.address else {
-        problems.add(register.place, "the register has no `address`", "add address = 0 (protocol address) or address = \"40001\"");
+        if register.lacks("address") {
+            problems.add(register.place, "the register has no `address`", "add address = 0 (protocol address) or address = \"40001\"");
+        }
         return None;
     };
     let (notation, start) = register_address(&text.0).map_err(|message| problems.add(text.place, message, "")).ok()?;

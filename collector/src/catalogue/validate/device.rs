@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::place::{At, Place};
 use super::super::problem::Problems;
+use super::super::profile::BUILT_IN;
 use super::super::raw::{RawDevice, RawFunction, RawPoint, RawTopic};
 use super::super::read::suggestion;
 use super::super::spec::*;
@@ -29,7 +30,9 @@ pub(super) fn devices(context: &Context<'_>, problems: &mut Problems) -> Vec<Dra
     for raw in &context.parts.devices {
         check_id(&raw.id, problems);
         let first = check_unique("device", &raw.id, &mut seen, problems);
-        if let Some(device) = device(context, raw, &mut shared, problems)
+        // What the second of two devices shares with the first is no news.
+        let shared = if first { &mut shared } else { &mut Shared::default() };
+        if let Some(device) = device(context, raw, shared, problems)
             && first
         {
             devices.push(device);
@@ -51,10 +54,10 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
     let defaults = register_defaults(None, profile.modbus.as_ref());
     let with_unit = profile.modbus.clone().map(|mut modbus| {
         modbus.unit_id = modbus.unit_id.or(Some(1));
-        At { place: profile.place, value: modbus }
+        At::new(profile.place, modbus)
     });
-    let unit = At { place: profile.place, value: super::RawModbus { unit_id: Some(1), ..Default::default() } };
-    let modbus = address::modbus(Some(with_unit.as_ref().unwrap_or(&unit)), None, profile.place, &mut Problems::default());
+    let unit = At::new(profile.place, super::RawModbus { unit_id: Some(1), ..Default::default() });
+    let modbus = address::modbus(Some(with_unit.as_ref().unwrap_or(&unit)), None, None, &mut Problems::default());
     if by_topic {
         address::topics(&profile.topic, [("{device}", "device"), ("{enterprise}", "enterprise"), ("{park}", "park")], &park, problems);
     }
@@ -69,11 +72,14 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
     }
 }
 
+/// Link, unit, function, address, type.
+type RegisterKey = (String, u8, Function, u16, RegisterType);
+
 /// What devices must not share, by the place that had it first.
 #[derive(Default)]
 struct Shared {
     origins: HashMap<String, (Origin, Place)>,
-    registers: HashMap<(String, u8, Function, u16, RegisterType), (String, Place)>,
+    registers: HashMap<RegisterKey, (String, Place)>,
     values: HashMap<(String, String, String), Place>,
 }
 
@@ -88,14 +94,14 @@ fn device(context: &Context<'_>, raw: &At<RawDevice>, shared: &mut Shared, probl
     let profile = raw.profile.as_ref().and_then(|id| {
         let profile = parts.profiles.get(&id.value);
         if profile.is_none() {
-            let known: Vec<&str> = parts.profiles.keys().map(String::as_str).collect();
+            let known: Vec<&str> = parts.profiles.keys().map(String::as_str).chain(BUILT_IN.iter().map(|(id, _)| *id)).collect();
             unknown("profile", id, &known, parts, problems);
         }
         profile
     });
     let points = merged_points(raw, profile, problems);
     let profile_is_known = raw.profile.is_none() || profile.is_some();
-    if points.is_empty() && profile_is_known {
+    if points.is_empty() && profile_is_known && raw.lacks("point") && raw.lacks("profile") {
         problems.add(raw.id.place, format!("device `{}` has no points", raw.id.value), "name a `profile`, or add [[device.point]]");
     }
     let origin = origin(raw, shared, problems);
@@ -129,6 +135,7 @@ fn unknown(what: &str, id: &At<String>, known: &[&str], parts: &Parts, problems:
     if !parts.lost.contains(&id.value) {
         let mut known = known.to_vec();
         known.sort_unstable();
+        known.dedup();
         problems.add(id.place, format!("there is no {what} `{}`", id.value), suggestion(id, &known, "there are"));
     }
 }
@@ -164,7 +171,7 @@ fn merged_points(raw: &RawDevice, profile: Option<&Profile>, problems: &mut Prob
     let mut points: Vec<At<RawPoint>> = base
         .iter()
         .map(|base| match raw.point.iter().find(|own| own.id.value == base.id.value) {
-            Some(own) => At { place: own.place, value: own.value.clone().over(base) },
+            Some(own) => At { place: own.place, value: own.value.clone().over(base), unread: own.unread.clone() },
             None => base.clone(),
         })
         .collect();
@@ -197,7 +204,7 @@ fn on_mqtt(
         Some(profile) if raw.topic.is_empty() => &profile.topic,
         _ => &raw.topic,
     };
-    if raw_topics.is_empty() {
+    if raw_topics.is_empty() && raw.lacks("topic") {
         problems.add(raw.id.place, format!("device `{}` has no topic", raw.id.value), "add [[device.topic]] with filter = \"...\"");
     }
     let ids = [("{device}", raw.id.value.as_str()), ("{enterprise}", owner), ("{park}", context.park.id.as_str())];
@@ -246,7 +253,8 @@ fn on_modbus(
         problems.add(topic.filter.place, "a device on a Modbus link has no topics", "remove it, or name an MQTT link");
     }
     let profile_modbus = profile.and_then(|profile| profile.modbus.as_ref());
-    let modbus = address::modbus(raw.modbus.as_ref(), profile_modbus, raw.id.place, problems);
+    let place = raw.lacks("modbus").then_some(raw.id.place);
+    let modbus = address::modbus(raw.modbus.as_ref(), profile_modbus, place, problems);
     let defaults = register_defaults(raw.modbus.as_ref().map(|at| &at.value), profile_modbus);
     let mut drafts = Vec::new();
     let mut told = false;
@@ -282,7 +290,7 @@ fn claim(
         shared.registers.insert(key, (raw.id.value.clone(), place));
         return true;
     };
-    let what = format!("{:?} {} of unit {unit_id} on link `{}`", source.function, source.address, raw.link.value);
+    let what = format!("{} {} of unit {unit_id} on link `{}`", function_name(source.function), source.address, raw.link.value);
     if device == raw.id.value {
         problems.conflict(place, format!("{what} is read by two points"), "remove one", first, "first here");
         return true;
@@ -293,4 +301,13 @@ fn claim(
         problems.conflict(place, message, "give one of them another `unit_id`", first, "the register");
     }
     false
+}
+
+fn function_name(function: Function) -> &'static str {
+    match function {
+        Function::Coils => "coil",
+        Function::DiscreteInputs => "discrete input",
+        Function::HoldingRegisters => "holding register",
+        Function::InputRegisters => "input register",
+    }
 }

@@ -35,8 +35,8 @@ pub(super) struct Profile {
     pub canonical: String,
 }
 
-/// Everything that was read, from all files.
-#[derive(Debug, Default)]
+/// Everything that was read, from all files. Holds secrets, so it cannot be printed.
+#[derive(Default)]
 pub(super) struct Parts {
     pub park: Option<At<RawPark>>,
     pub enterprises: Vec<At<RawEnterprise>>,
@@ -167,7 +167,7 @@ fn park(raw: &At<RawPark>, problems: &mut Problems) -> Park {
     }
     let mut display_units = HashMap::new();
     for (stored, shown) in &raw.display_units {
-        let key = At { place: shown.place, value: stored.clone() };
+        let key = At::new(shown.place, stored.clone());
         if let (Some(stored), Some(unit)) = (unit(&key, problems), unit(shown, problems)) {
             if stored.conversion_to(unit).is_none() {
                 problems.add(shown.place, format!("{stored} cannot be shown in {unit}"), convertible(stored));

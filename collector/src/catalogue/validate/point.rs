@@ -61,7 +61,7 @@ pub(super) fn point(raw: &At<RawPoint>, owner: &str, device: &str, problems: &mu
 }
 
 /// The name must do in a series name; one that is not known needs medium, kind and unit.
-fn check_quantity(text: &At<String>, known: Option<&Quantity>, raw: &RawPoint, problems: &mut Problems) {
+fn check_quantity(text: &At<String>, known: Option<&Quantity>, raw: &At<RawPoint>, problems: &mut Problems) {
     if known.is_some() {
         return;
     }
@@ -72,13 +72,13 @@ fn check_quantity(text: &At<String>, known: Option<&Quantity>, raw: &RawPoint, p
         problems.add(text.place, format!("a quantity must not end in `{period}`"), "series names of closed totals end so");
     }
     let mut missing = Vec::new();
-    if raw.medium.is_none() {
+    if raw.medium.is_none() && raw.lacks("medium") {
         missing.push("medium");
     }
-    if raw.kind.is_none() {
+    if raw.kind.is_none() && raw.lacks("kind") {
         missing.push("kind");
     }
-    if raw.unit.is_none() {
+    if raw.unit.is_none() && raw.lacks("unit") {
         missing.push("unit");
     }
     if !missing.is_empty() {
@@ -105,7 +105,7 @@ fn reference(raw: &At<RawPoint>, quantity: &At<String>, medium: Medium, unit: Un
     let unit_place = raw.unit.as_ref().map_or(raw.id.place, |unit| unit.place);
     match &raw.reference {
         None if is_normal(dimension) => Some(ReferenceState::ZeroDegrees),
-        None if gas && is_volume(dimension) => {
+        None if gas && is_volume(dimension) && raw.lacks("reference") => {
             let help = "add reference = \"zero_degrees\" (Nm3), \"twenty_degrees\" or \"as_is\": the same gas differs by 7 % between them";
             problems.add(raw.id.place, format!("gas in {unit} needs its reference state"), help);
             None
