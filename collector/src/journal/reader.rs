@@ -25,9 +25,6 @@ pub struct Reader {
 struct Current {
     first: u64,
     scan: Scan,
-    /// Entries from here on are the next segment's: here they are what a failed sync left behind. Fixed when the segment
-    /// is opened, since in a segment of this run nothing behind its durable end is ever read.
-    below: Option<u64>,
     /// An entry found behind a lost range, to be given next.
     found: Option<(super::frame::Frame, u64)>,
 }
@@ -99,13 +96,6 @@ impl Reader {
             match found {
                 Found::Entry { frame, .. } if frame.sequence < self.next => {}
                 Found::Entry { frame, offset, .. } => {
-                    if let Some(below) = current.below.filter(|&below| frame.sequence >= below) {
-                        self.current = None;
-                        if let Some(damaged) = self.skip_to(below) {
-                            return Ok(damaged);
-                        }
-                        continue;
-                    }
                     if frame.sequence > self.next {
                         current.found = Some((frame, offset));
                         if let Some(damaged) = self.skip_to(frame.sequence) {
@@ -145,9 +135,8 @@ impl Reader {
         };
         match self.shared.layer.open(&segment.path, false) {
             Ok(file) => {
-                let below = self.shared.segments().progress(segment.first).and_then(|progress| progress.below);
                 let scan = Scan::new(file, segment.first, segment.end);
-                self.current = Some(Current { first: segment.first, scan, below, found: None });
+                self.current = Some(Current { first: segment.first, scan, found: None });
                 Ok(None)
             }
             // Released between the look and the opening.

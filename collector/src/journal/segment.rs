@@ -49,7 +49,7 @@ pub(crate) enum Place {
 pub(crate) struct Progress {
     /// Readable up to here.
     pub end: u64,
-    /// First entry of the segment that follows: entries from there on are not this one's.
+    /// First entry of the segment that follows.
     pub below: Option<u64>,
     /// Last durable entry of the journal.
     pub durable: u64,

@@ -102,3 +102,57 @@ fn release_deletes_whole_segments_and_readers_behind_are_told() {
     let journal = Journal::open_on(Arc::new(disk), Path::new("j"), settings(4096), clock(), metrics()).unwrap();
     assert_eq!(journal.durable(), Sequence(101));
 }
+
+/// Prints figures; run it by name in a release build.
+#[test]
+#[ignore = "measures"]
+#[allow(clippy::print_stdout)]
+fn journal_throughput() {
+    let cpu = || {
+        let times = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        times.tv_sec as f64 + times.tv_nsec as f64 / 1e9
+    };
+    for (batch, records, read) in [(5u32, 1_000_000u32, false), (5, 1_000_000, true), (1000, 20_000, false), (1000, 20_000, true)] {
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let metrics = metrics();
+        let journal = Journal::open(directory.path(), settings(64 << 20), clock(), metrics.clone()).unwrap();
+        let record = codec::meter_like(batch);
+        let (start, cpu_start) = (std::time::Instant::now(), cpu());
+        let reader = read.then(|| {
+            let (mut reader, mut durable) = (journal.reader(Sequence(1)), journal.subscribe());
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let mut record = Record::Samples(SampleRecord::default());
+                let mut seen = 0;
+                while seen < records {
+                    match reader.next_into(&mut record).unwrap() {
+                        Progress::Entry(_) => seen += 1,
+                        Progress::End => runtime.block_on(async { drop(durable.changed().await) }),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            })
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut last = None;
+            for _ in 0..records {
+                journal.ready().await;
+                last = Some(journal.append(&record));
+            }
+            last.unwrap().durable().await.unwrap();
+        });
+        if let Some(reader) = reader {
+            reader.join().unwrap();
+        }
+        let samples = f64::from(batch) * f64::from(records);
+        let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu() - cpu_start);
+        let syncs = metrics.journal_sync.get_sample_count();
+        println!(
+            "batch {batch}, reader {read}: {:.2} M samples/s durable, {:.3} CPU-s per M, {syncs} syncs, {:.2} bytes a sample",
+            samples / wall / 1e6,
+            cpu / samples * 1e6,
+            journal.stats().appended_bytes as f64 / samples,
+        );
+    }
+}
