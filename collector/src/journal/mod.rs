@@ -296,7 +296,7 @@ impl Journal {
             let now = self.handle.clock.now().monotonic_ms;
             let mut forecast = self.handle.forecast.lock().unwrap_or_else(PoisonError::into_inner);
             forecast.note(now, room);
-            forecast.full_in_days(now, room)
+            forecast.full_in_days()
         });
         let oldest = self.oldest();
         let segments = shared.segments();

@@ -396,7 +396,7 @@ impl Writer {
         let path = segment_path(&self.shared.directory, self.next);
         self.name(&prepared, &path).map_err(|error| AppendError::Io(format!("{}: {error}", path.display())))?;
         let end = HEADER_BYTES as u64;
-        self.shared.segments().push(Segment { first: self.next, path, size: prepared.size, end });
+        self.shared.segments().push(Segment { id: 0, first: self.next, path, size: prepared.size, end });
         self.shared.publish_sizes();
         Ok(Active { file: prepared.file, first: self.next, offset: end, size: prepared.size })
     }
