@@ -25,7 +25,7 @@ const END_BYTES: u64 = 8;
 /// Smallest segment made when room is short (or the configured size, where that is smaller).
 const SEGMENT_BYTES_MIN: u64 = 256 * 1024;
 /// First and longest pause between tries while the journal cannot write.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(2));
 /// Damaged places remembered so that each is counted once; further ones are counted each time they are met.
 const DAMAGE_REMEMBERED: usize = 4096;
 
