@@ -32,8 +32,8 @@
 //! | 20- | body, see [`codec`] |
 //!
 //! Rules a reader of the format needs:
-//! - An entry whose sequence is not below the first of the next segment counts as absent: a failed sync left it behind,
-//!   and the next segment has it, or another one, under that number.
+//! - The end of a segment may repeat entries of the next one: a failed sync left them behind, and the next segment has
+//!   them again, alike.
 //! - Where sequences jump, entries are lost. If a later frame says that they had been synced (`sequence - unsynced`),
 //!   that is damage; else a power cut tore a write that nobody was told of.
 //! - The first sequence in the name counts where the header is damaged.
@@ -296,7 +296,7 @@ impl Journal {
             let now = self.handle.clock.now().monotonic_ms;
             let mut forecast = self.handle.forecast.lock().unwrap_or_else(PoisonError::into_inner);
             forecast.note(now, room);
-            forecast.full_in_days(now, room)
+            forecast.full_in_days()
         });
         let oldest = self.oldest();
         let segments = shared.segments();

@@ -8,7 +8,7 @@ use tracing::error;
 
 use super::codec;
 use super::scan::{Found, Scan};
-use super::segment::Place;
+use super::segment::{Place, Segment};
 use super::writer::Shared;
 use super::{AppendError, Next, Record, SampleRecord, Sequence};
 
@@ -23,11 +23,8 @@ pub struct Reader {
 
 #[derive(Debug)]
 struct Current {
-    first: u64,
+    segment: Segment,
     scan: Scan,
-    /// Entries from here on are the next segment's: here they are what a failed sync left behind. Fixed when the segment
-    /// is opened, since in a segment of this run nothing behind its durable end is ever read.
-    below: Option<u64>,
     /// An entry found behind a lost range, to be given next.
     found: Option<(super::frame::Frame, u64)>,
 }
@@ -99,13 +96,6 @@ impl Reader {
             match found {
                 Found::Entry { frame, .. } if frame.sequence < self.next => {}
                 Found::Entry { frame, offset, .. } => {
-                    if let Some(below) = current.below.filter(|&below| frame.sequence >= below) {
-                        self.current = None;
-                        if let Some(damaged) = self.skip_to(below) {
-                            return Ok(damaged);
-                        }
-                        continue;
-                    }
                     if frame.sequence > self.next {
                         current.found = Some((frame, offset));
                         if let Some(damaged) = self.skip_to(frame.sequence) {
@@ -145,16 +135,15 @@ impl Reader {
         };
         match self.shared.layer.open(&segment.path, false) {
             Ok(file) => {
-                let below = self.shared.segments().progress(segment.first).and_then(|progress| progress.below);
                 let scan = Scan::new(file, segment.first, segment.end);
-                self.current = Some(Current { first: segment.first, scan, below, found: None });
+                self.current = Some(Current { segment, scan, found: None });
                 Ok(None)
             }
             // Released between the look and the opening.
-            Err(_) if self.shared.segments().progress(segment.first).is_none() => Ok(None),
+            Err(_) if self.shared.segments().progress(&segment).is_none() => Ok(None),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 // Somebody took the file away: its entries are lost, up to the next segment or all that is durable.
-                let progress = self.shared.segments().progress(segment.first);
+                let progress = self.shared.segments().progress(&segment);
                 let to = progress.map_or(self.next, |p| p.below.unwrap_or_else(|| p.durable.saturating_add(1)));
                 Ok(Some(self.skip_to(to).unwrap_or(Progress::End)))
             }
@@ -165,7 +154,7 @@ impl Reader {
     /// The open segment gave all it had: reads on, goes to the next one, or tells that this is the end.
     fn at_end(&mut self) -> Option<Progress> {
         let current = self.current.as_mut()?;
-        let Some(progress) = self.shared.segments().progress(current.first) else {
+        let Some(progress) = self.shared.segments().progress(&current.segment) else {
             self.current = None;
             return None;
         };

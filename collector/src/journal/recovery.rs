@@ -55,7 +55,7 @@ pub(super) fn recover(layer: &dyn FileLayer, directory: &Path, resume_after: u64
             let path = path.display().to_string();
             return Err(AppendError::Version { path, version: header.version, newest: VERSION });
         }
-        segments.list.push_back(Segment { first, path, size, end: size });
+        segments.push(Segment { id: 0, first, path, size, end: size });
     }
     let mut recovery = Recovery { segments: segments.list.len(), ..Recovery::default() };
     if let Some(last) = segments.list.back_mut() {

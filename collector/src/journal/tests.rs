@@ -102,3 +102,94 @@ fn release_deletes_whole_segments_and_readers_behind_are_told() {
     let journal = Journal::open_on(Arc::new(disk), Path::new("j"), settings(4096), clock(), metrics()).unwrap();
     assert_eq!(journal.durable(), Sequence(101));
 }
+
+#[test]
+fn many_readers_follow_the_tail_each_at_its_own_pace() {
+    let disk = SimDisk::new(1 << 30);
+    let journal = Journal::open_on(Arc::new(disk), Path::new("j"), settings(8192), clock(), metrics()).unwrap();
+    let count = 3000;
+    let readers: Vec<_> = (0..4u64)
+        .map(|index| {
+            let mut reader = journal.reader(Sequence(1 + index * 100));
+            let mut durable = journal.subscribe();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let mut expected = 1 + index * 100;
+                while expected <= count {
+                    match reader.next().unwrap() {
+                        Next::Entry(sequence, record) => {
+                            assert_eq!((sequence.0, number(&record)), (expected, expected));
+                            expected += 1;
+                            assert_eq!(reader.position(), Sequence(expected));
+                        }
+                        Next::End => runtime.block_on(async { durable.changed().await.unwrap() }),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    let receipts: Vec<_> = (1..=count).map(|n| journal.append(&entry(n, usize::try_from(n % 700).unwrap()))).collect();
+    for (expected, receipt) in (1..).zip(receipts) {
+        assert_eq!(receipt.durable_blocking(), Ok(Sequence(expected)));
+    }
+    for reader in readers {
+        reader.join().unwrap();
+    }
+}
+
+/// CPU time of the process: on a shared machine the only time worth measuring.
+fn cpu_seconds() -> f64 {
+    let times = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    times.tv_sec as f64 + times.tv_nsec as f64 / 1e9
+}
+
+/// Prints figures; run it by name in a release build.
+#[test]
+#[ignore = "measures"]
+#[allow(clippy::print_stdout)]
+fn journal_throughput() {
+    for (batch, records, read) in [(5u32, 1_000_000u32, false), (5, 1_000_000, true), (1000, 20_000, false), (1000, 20_000, true)] {
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let metrics = metrics();
+        let journal = Journal::open(directory.path(), settings(64 << 20), clock(), metrics.clone()).unwrap();
+        let record = codec::meter_like(batch);
+        let (start, cpu_start) = (std::time::Instant::now(), cpu_seconds());
+        let reader = read.then(|| {
+            let (mut reader, mut durable) = (journal.reader(Sequence(1)), journal.subscribe());
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let mut record = Record::Samples(SampleRecord::default());
+                let mut seen = 0;
+                while seen < records {
+                    match reader.next_into(&mut record).unwrap() {
+                        Progress::Entry(_) => seen += 1,
+                        Progress::End => runtime.block_on(async { drop(durable.changed().await) }),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            })
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut last = None;
+            for _ in 0..records {
+                journal.ready().await;
+                last = Some(journal.append(&record));
+            }
+            last.unwrap().durable().await.unwrap();
+        });
+        if let Some(reader) = reader {
+            reader.join().unwrap();
+        }
+        let samples = f64::from(batch) * f64::from(records);
+        let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu_start);
+        let syncs = metrics.journal_sync.get_sample_count();
+        println!(
+            "batch {batch}, reader {read}: {:.2} M samples/s durable, {:.3} CPU-s per M, {syncs} syncs, {:.2} bytes a sample",
+            samples / wall / 1e6,
+            cpu / samples * 1e6,
+            journal.stats().appended_bytes as f64 / samples,
+        );
+    }
+}

@@ -25,7 +25,7 @@ const END_BYTES: u64 = 8;
 /// Smallest segment made when room is short (or the configured size, where that is smaller).
 const SEGMENT_BYTES_MIN: u64 = 256 * 1024;
 /// First and longest pause between tries while the journal cannot write.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(2));
 /// Damaged places remembered so that each is counted once; further ones are counted each time they are met.
 const DAMAGE_REMEMBERED: usize = 4096;
 
@@ -396,7 +396,7 @@ impl Writer {
         let path = segment_path(&self.shared.directory, self.next);
         self.name(&prepared, &path).map_err(|error| AppendError::Io(format!("{}: {error}", path.display())))?;
         let end = HEADER_BYTES as u64;
-        self.shared.segments().push(Segment { first: self.next, path, size: prepared.size, end });
+        self.shared.segments().push(Segment { id: 0, first: self.next, path, size: prepared.size, end });
         self.shared.publish_sizes();
         Ok(Active { file: prepared.file, first: self.next, offset: end, size: prepared.size })
     }

@@ -24,7 +24,7 @@ fn flipped_bits_cost_the_entry_they_hit() {
     journal_on_disk(clean.path(), 60);
     let files = segment_files(clean.path());
     assert!(files.len() > 5);
-    for seed in 0..300 {
+    for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let directory = tempfile::tempdir().unwrap();
         let hit = random.usize(0..files.len());
@@ -64,7 +64,7 @@ fn garbage_and_cuts_never_stop_a_start() {
     let clean = tempfile::tempdir().unwrap();
     journal_on_disk(clean.path(), 60);
     let files = segment_files(clean.path());
-    for seed in 0..300 {
+    for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let directory = tempfile::tempdir().unwrap();
         for file in &files {
