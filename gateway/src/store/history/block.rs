@@ -45,6 +45,9 @@ pub(super) const SAMPLES_MAX: usize = 4096;
 const VERSION: u8 = 1;
 const LATE: u8 = 1;
 
+/// Orders samples with one key time, see `head.rs`: late, last and first sequence of the window, its place.
+pub(super) type Rank = (bool, Sequence, Sequence, i64);
+
 /// What a block holds, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stats {
@@ -119,9 +122,10 @@ impl Stats {
         })
     }
 
-    /// Which of two samples with one key time wins: that of the greater rank.
-    pub(super) fn rank(&self) -> (bool, Sequence) {
-        (self.late, self.sequence_last)
+    /// Which of two samples with one key time wins: that of the greater rank. `place` orders what the same journal
+    /// entries filled: the row in its file.
+    pub(super) fn rank(&self, place: i64) -> Rank {
+        (self.late, self.sequence_last, self.sequence_first, place)
     }
 
     /// The stored form.

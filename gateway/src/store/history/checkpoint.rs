@@ -11,7 +11,7 @@ use std::time::Instant;
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, Sample, UtcMillis};
 
-use super::block::{self, Stats};
+use super::block::{self, Rank, Stats};
 use super::files::{self, Correction, FileKey, MonthFile};
 use super::head::{Head, Slot, Window};
 use super::{Inner, Writer, query, state};
@@ -247,7 +247,7 @@ fn earlier_values<'a>(
 ) -> Result<HashMap<UtcMillis, Sample>, StoreError> {
     let range = (window.key_start, window.key_end);
     let stored = query::samples_by_key(inner, &inner.layout(), window.point, range, snapshot.checkpoint - 1)?;
-    let mut ranked: HashMap<UtcMillis, ((bool, Sequence), Sample)> = HashMap::new();
+    let mut ranked: HashMap<UtcMillis, (Rank, Sample)> = HashMap::new();
     let held = earlier.flat_map(|window| window.decode().map(|(_, sample)| (window.rank(), sample)));
     for (rank, sample) in stored.into_iter().chain(held) {
         let slot = ranked.entry(sample.key_time()).or_insert((rank, sample));

@@ -174,7 +174,7 @@ fn merge_rows(inner: &Inner, connection: &rusqlite::Connection, point: PointId, 
             inner.damage(&format!("block {} of point {point}", row.id));
             return Ok(0);
         };
-        samples.extend(found.into_iter().map(|sample| (row.stats.rank(), sample)));
+        samples.extend(found.into_iter().map(|sample| (row.stats.rank(row.id), sample)));
     }
     let samples = query::merge(samples, UtcMillis(i64::MIN), UtcMillis(i64::MAX));
     let sequences = rows.iter().fold((first.stats.sequence_first, Sequence(0)), |(least, most), row| {

@@ -4,17 +4,14 @@
 //! sample lies in blocks that overlap in record time, or in skewed blocks that overlap in key time; only where a skewed
 //! sample is asked for, blocks around its key time count as well.
 
-use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, Sample, UtcMillis};
 
-use super::block::{Numbers, Stats};
+use super::block::{Numbers, Rank, Stats};
 use super::files::{self, BlockRow, FileKey};
 use super::month::DAY_MS;
 use super::{Inner, MonthFile, checkpoint};
 use crate::store::{Bucket, StoreError};
 
-/// Rank of a sample's block, see [`Stats::rank`].
-type Rank = (bool, Sequence);
 type Range = (UtcMillis, UtcMillis);
 
 /// One point's samples that are not in blocks yet, and up to which checkpoint blocks count beside them.
@@ -274,7 +271,7 @@ fn read_samples(inner: &Inner, point: PointId, rows: &[BlockRow], samples: &mut 
         read_file(inner, first.file, |connection| {
             for row in of_file {
                 match files::block_samples(connection, point, row.id)? {
-                    Some(found) => samples.extend(found.into_iter().map(|sample| (row.stats.rank(), sample))),
+                    Some(found) => samples.extend(found.into_iter().map(|sample| (row.stats.rank(row.id), sample))),
                     None => inner.damage(&format!("block {} of point {point} in {}", row.id, inner.files.path(row.file).display())),
                 }
             }
