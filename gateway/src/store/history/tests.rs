@@ -1,5 +1,6 @@
 //! History as a whole.
 
+mod load;
 mod model;
 
 use super::testing::{NOVEMBER, odd, sample};
