@@ -148,7 +148,7 @@ pub(super) struct Head {
     /// Grows with every record taken over.
     pub(super) version: u64,
     /// Blocks of checkpoints up to this one are in files; later ones are still here.
-    pub(super) checkpoint: i64,
+    pub(super) checkpoint: u64,
     /// Bytes of the journal taken over since the last snapshot, estimated.
     pub(super) journal_bytes: u64,
     /// Bytes of open and of closed windows.

@@ -16,7 +16,7 @@ type Range = (UtcMillis, UtcMillis);
 
 /// One point's samples that are not in blocks yet, and up to which checkpoint blocks count beside them.
 struct Held {
-    checkpoint: i64,
+    checkpoint: u64,
     samples: Vec<(Rank, Sample)>,
     skewed: bool,
 }
@@ -160,7 +160,7 @@ pub(super) fn samples_by_key(
     layout: &[MonthFile],
     point: PointId,
     range: Range,
-    checkpoint: i64,
+    checkpoint: u64,
 ) -> Result<Vec<(Rank, Sample)>, StoreError> {
     let mut rows = rows_by_record(inner, layout, point, range, checkpoint)?;
     rows.retain(|row| !row.skewed);
@@ -241,7 +241,7 @@ pub(super) fn merge(mut samples: Vec<(Rank, Sample)>, from: UtcMillis, to: UtcMi
     winners
 }
 
-fn rows_by_record(inner: &Inner, layout: &[MonthFile], point: PointId, range: Range, checkpoint: i64) -> Result<Vec<BlockRow>, StoreError> {
+fn rows_by_record(inner: &Inner, layout: &[MonthFile], point: PointId, range: Range, checkpoint: u64) -> Result<Vec<BlockRow>, StoreError> {
     let mut rows = Vec::new();
     for file in layout {
         let month = file.key.month;
@@ -254,7 +254,7 @@ fn rows_by_record(inner: &Inner, layout: &[MonthFile], point: PointId, range: Ra
     Ok(rows)
 }
 
-fn skewed_rows(inner: &Inner, layout: &[MonthFile], point: PointId, keys: Range, checkpoint: i64) -> Result<Vec<BlockRow>, StoreError> {
+fn skewed_rows(inner: &Inner, layout: &[MonthFile], point: PointId, keys: Range, checkpoint: u64) -> Result<Vec<BlockRow>, StoreError> {
     let mut rows = Vec::new();
     for file in layout.iter().filter(|file| file.skewed) {
         read_file(inner, file.key, |connection| {

@@ -124,9 +124,7 @@ fn live(seed: u64, skewed: bool) {
     let settings = HistorySettings { head_bytes: if random.bool() { 1 << 10 } else { 64 << 20 }, ..HistorySettings::default() };
     let open = || {
         let fuse = Arc::clone(&fuse);
-        let step: StepHook = Arc::new(move |name| {
-            if fuse.fetch_sub(1, Ordering::SeqCst) <= 0 { Err(StoreError::Damaged(format!("crash before {name}"))) } else { Ok(()) }
-        });
+        let step: StepHook = Arc::new(move |name| if fuse.fetch_sub(1, Ordering::SeqCst) <= 0 { Err(crash(name)) } else { Ok(()) });
         History::open_with(folder.path(), settings.clone(), odd(), Some(step)).unwrap()
     };
     let mut model = Model::default();
