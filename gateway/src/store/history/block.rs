@@ -24,6 +24,7 @@
 //! |---|---|
 //! | version | 1 byte, 1 |
 //! | flags | 1 byte: bit 0 late |
+//! | checkpoint | varint: the one that wrote it |
 //! | samples, count | varint each; `count` are those with a number that are not bad |
 //! | start | signed varint: least record time |
 //! | end, key start, key end | signed varint each: less `start` |
@@ -45,9 +46,14 @@ pub(super) const SAMPLES_MAX: usize = 4096;
 const VERSION: u8 = 1;
 const LATE: u8 = 1;
 
+/// Orders samples with one key time, see `head.rs`: late, last and first sequence of the window, its place.
+pub(super) type Rank = (bool, Sequence, Sequence, i64);
+
 /// What a block holds, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stats {
+    /// The checkpoint that wrote it.
+    pub(super) checkpoint: u64,
     /// From a late window; see `head.rs` for what that means to merging.
     pub(super) late: bool,
     /// Samples of any quality.
@@ -103,10 +109,11 @@ impl Numbers {
 
 impl Stats {
     /// Of samples sorted by record time; `None` when there is none.
-    pub(super) fn of(samples: &[Sample], late: bool, sequences: (Sequence, Sequence)) -> Option<Self> {
+    pub(super) fn of(samples: &[Sample], checkpoint: u64, late: bool, sequences: (Sequence, Sequence)) -> Option<Self> {
         let mut numbers = Numbers::default();
         samples.iter().for_each(|sample| numbers.add(sample));
         Some(Self {
+            checkpoint,
             late,
             samples: samples.len() as u64,
             start: samples.first()?.record_time,
@@ -119,14 +126,16 @@ impl Stats {
         })
     }
 
-    /// Which of two samples with one key time wins: that of the greater rank.
-    pub(super) fn rank(&self) -> (bool, Sequence) {
-        (self.late, self.sequence_last)
+    /// Which of two samples with one key time wins: that of the greater rank. `place` orders what the same journal
+    /// entries filled: the row in its file.
+    pub(super) fn rank(&self, place: i64) -> Rank {
+        (self.late, self.sequence_last, self.sequence_first, place)
     }
 
     /// The stored form.
     pub(super) fn encode(&self, point: PointId) -> Vec<u8> {
         let mut out = vec![VERSION, u8::from(self.late)];
+        varint::put(&mut out, self.checkpoint);
         varint::put(&mut out, self.samples);
         varint::put(&mut out, self.numbers.count);
         varint::put_signed(&mut out, self.start.0);
@@ -155,6 +164,7 @@ impl Stats {
             return None;
         }
         let late = varint::take_byte(input)? & LATE != 0;
+        let checkpoint = varint::take(input)?;
         let samples = varint::take(input)?;
         let count = varint::take(input)?;
         let start = varint::take_signed(input)?;
@@ -175,6 +185,7 @@ impl Stats {
             numbers.last = Some(one()?);
         }
         input.is_empty().then_some(Self {
+            checkpoint,
             late,
             samples,
             start: UtcMillis(start),
@@ -291,7 +302,7 @@ mod tests {
             let data = encode(POINT, &samples);
             prop_assert_eq!(decode(POINT, &data), Some(samples.clone()));
             prop_assert_eq!(decode(PointId(8), &data), None);
-            let stats = Stats::of(&samples, late, (Sequence(first), Sequence(last))).unwrap();
+            let stats = Stats::of(&samples, 3, late, (Sequence(first), Sequence(last))).unwrap();
             prop_assert_eq!(Stats::decode(POINT, &stats.encode(POINT)), Some(stats));
         }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, Sample, UtcMillis};
 
-use super::block::{self, Stats};
+use super::block::{self, Rank, Stats};
 use super::files::{self, Correction, FileKey, MonthFile};
 use super::head::{Head, Slot, Window};
 use super::{Inner, Writer, query, state};
@@ -22,7 +22,7 @@ const PIECES_MAX: u32 = 16;
 
 /// What one checkpoint writes.
 pub(super) struct Snapshot {
-    checkpoint: i64,
+    checkpoint: u64,
     position: Sequence,
     journal_bytes: u64,
     closed: Vec<Arc<Window>>,
@@ -70,7 +70,7 @@ pub(super) fn finish(inner: &Inner, writer: &mut Writer) -> Result<(), StoreErro
         Some(state) => state,
         None => writer.state.insert(state::open(&writer.state_path)?),
     };
-    let committed = files::get(state, "checkpoint")?.unwrap_or(0);
+    let committed = state::position(state)?.map_or(0, |(checkpoint, _)| checkpoint);
     if committed < snapshot.checkpoint {
         for &key in &snapshot.files {
             match writer.months.get(&inner.files, key).and_then(|connection| files::undo_checkpoint(connection, committed)) {
@@ -99,7 +99,13 @@ fn write(inner: &Inner, writer: &mut Writer) -> Result<Sequence, StoreError> {
         }
         snapshot(&mut head, inner.settings.head_bytes)
     };
-    let result = write_files(inner, writer, &mut snapshot).and_then(|()| write_state(inner, writer, &snapshot));
+    let mut result = write_files(inner, writer, &mut snapshot);
+    if result.is_ok() {
+        result = write_state(inner, writer, &snapshot);
+        if result.as_ref().is_err_and(files::is_damage) {
+            renew_state(inner, writer)?;
+        }
+    }
     if let Err(error) = result {
         writer.unfinished = Some(snapshot);
         return Err(error);
@@ -221,9 +227,11 @@ fn write_file(
             files::insert_correction(&transaction, correction)?;
         }
         corrections += lost.len() as u64;
-        let Some(stats) = Stats::of(&winners, window.late, (window.sequence_first, window.sequence_last)) else { continue };
+        let Some(stats) = Stats::of(&winners, snapshot.checkpoint, window.late, (window.sequence_first, window.sequence_last)) else {
+            continue;
+        };
         let data = block::encode(window.point, &winners);
-        bytes += files::insert_block(&transaction, window.point, snapshot.checkpoint, &stats, window.skewed, &data)? as u64;
+        bytes += files::insert_block(&transaction, window.point, &stats, window.skewed, &data)? as u64;
         any_skewed |= window.skewed;
         blocks += 1;
         samples += stats.samples;
@@ -247,7 +255,7 @@ fn earlier_values<'a>(
 ) -> Result<HashMap<UtcMillis, Sample>, StoreError> {
     let range = (window.key_start, window.key_end);
     let stored = query::samples_by_key(inner, &inner.layout(), window.point, range, snapshot.checkpoint - 1)?;
-    let mut ranked: HashMap<UtcMillis, ((bool, Sequence), Sample)> = HashMap::new();
+    let mut ranked: HashMap<UtcMillis, (Rank, Sample)> = HashMap::new();
     let held = earlier.flat_map(|window| window.decode().map(|(_, sample)| (window.rank(), sample)));
     for (rank, sample) in stored.into_iter().chain(held) {
         let slot = ranked.entry(sample.key_time()).or_insert((rank, sample));
@@ -320,6 +328,24 @@ fn write_state(inner: &Inner, writer: &mut Writer, snapshot: &Snapshot) -> Resul
     committed?;
     inner.counters.pieces.fetch_add(snapshot.gains.len() as u64, Ordering::Relaxed);
     inner.step("head")
+}
+
+/// Puts a damaged `state.db` aside and begins a new one, to which the next checkpoint writes everything. Until then a
+/// start goes through all that the journal still has.
+fn renew_state(inner: &Inner, writer: &mut Writer) -> Result<(), StoreError> {
+    tracing::error!(path = %writer.state_path.display(), "state of history is damaged, starting a new one");
+    inner.counters.damaged.fetch_add(1, Ordering::Relaxed);
+    writer.state = None;
+    super::put_aside(&writer.state_path)?;
+    let state = state::open(&writer.state_path)?;
+    let mut head = inner.head();
+    state::put_position(&state, head.checkpoint, Sequence(0))?;
+    for slot in head.slots_mut() {
+        slot.dirty = true;
+        slot.windows_mut().for_each(|window| (window.written, window.pieces) = (0, 0));
+    }
+    writer.state = Some(state);
+    Ok(())
 }
 
 /// The slot's windows and the closed ones of one point, for reading.

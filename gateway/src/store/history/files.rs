@@ -1,8 +1,9 @@
 //! Month files: SQLite, one per UTC month of record time and retention class, `2026-11-other.db`.
 //!
-//! Tables: `block` one row per block (see `block.rs`), `correction` one row per value that lost, `meta`. A file is
-//! written in one transaction per checkpoint, with the number of the checkpoint in every row: what is above the number
-//! that `state.db` knows is undone on the next start. When SQLite finds a file damaged while writing, the file is left
+//! Tables: `block` one row per block (see `block.rs`), `correction` one row per value that lost, `commitment` one row.
+//! A file is written in one transaction per checkpoint; `commitment.data` is the number of that checkpoint and the last
+//! row of both tables before it (8 bytes each, little endian, and a CRC-32 as blocks have). What is above the checkpoint
+//! that `state.db` knows is undone on the next start. `PRAGMA user_version` is the format. When SQLite finds a file damaged while writing, the file is left
 //! for reading and a next one is begun, `2026-11-other.1.db`.
 
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ const WRITERS_MAX: usize = 8;
 const READERS_MAX: usize = 16;
 /// Blocks of fewer samples are merged at night.
 pub(super) const SMALL_SAMPLES: u64 = 180;
-/// The file format.
+/// The format of all files of history.
 const FORMAT: i64 = 1;
 
 const SCHEMA: &str = "
@@ -31,7 +32,6 @@ CREATE TABLE IF NOT EXISTS block (
     point INTEGER NOT NULL,
     start INTEGER NOT NULL,
     end INTEGER NOT NULL,
-    checkpoint INTEGER NOT NULL,
     skew_start INTEGER,
     skew_end INTEGER,
     small INTEGER,
@@ -50,7 +50,6 @@ CREATE TABLE IF NOT EXISTS correction (
     new_status INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
     time INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// Which file: in order of their names.
@@ -101,7 +100,6 @@ pub(super) struct MonthFile {
 pub(super) struct BlockRow {
     pub(super) file: FileKey,
     pub(super) id: i64,
-    pub(super) checkpoint: i64,
     pub(super) stats: Stats,
     /// A sample's key time is not its record time.
     pub(super) skewed: bool,
@@ -221,6 +219,8 @@ pub(super) fn open_for_writing(path: &Path, schema: &str) -> Result<Connection, 
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection
         .execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4000;")?;
+    check_format(&connection, path)?;
+    connection.execute_batch("CREATE TABLE IF NOT EXISTS commitment (id INTEGER PRIMARY KEY, data BLOB NOT NULL);")?;
     connection.execute_batch(schema)?;
     Ok(connection)
 }
@@ -236,11 +236,6 @@ impl Writers {
             Some(index) => self.0.remove(index).1,
             None => {
                 let connection = open_for_writing(&files.path(key), SCHEMA)?;
-                set_default(&connection, "format", FORMAT)?;
-                let format = get(&connection, "format")?.unwrap_or(0);
-                if format != FORMAT {
-                    return Err(StoreError::Version(format!("{} has format {format}; this version reads {FORMAT}", key.name())));
-                }
                 connection
             }
         };
@@ -256,44 +251,57 @@ impl Writers {
     }
 }
 
-/// Reads a number of `meta`.
-pub(super) fn get(connection: &Connection, key: &str) -> Result<Option<i64>, StoreError> {
-    Ok(connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()?)
+/// Sets the format of a new file, and refuses one of another.
+pub(super) fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    match connection.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+        FORMAT => Ok(()),
+        0 => Ok(connection.execute_batch(&format!("PRAGMA user_version = {FORMAT}"))?),
+        found => Err(StoreError::Version(format!("{} has format {found}, this program reads format {FORMAT}", path.display()))),
+    }
 }
 
-/// Writes a number of `meta`.
-pub(super) fn set(connection: &Connection, key: &str, value: i64) -> Result<(), StoreError> {
-    connection.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?.execute(params![key, value])?;
+/// Numbers that stand or fall together, with a CRC-32.
+pub(super) fn commitment<const N: usize>(connection: &Connection) -> Result<Option<[u64; N]>, StoreError> {
+    let bytes: Option<Vec<u8>> =
+        connection.prepare_cached("SELECT data FROM commitment WHERE id = 1")?.query_row([], |row| row.get(0)).optional()?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    let numbers = block::unseal(PointId(0), &bytes).map(|bytes| bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+    match numbers.and_then(|numbers| numbers.collect::<Vec<u64>>().try_into().ok()) {
+        Some(numbers) => Ok(Some(numbers)),
+        None => Err(StoreError::Damaged("commitment row".into())),
+    }
+}
+
+/// Writes what [`commitment`] reads.
+pub(super) fn set_commitment(connection: &Connection, numbers: &[u64]) -> Result<(), StoreError> {
+    let mut data: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    block::seal(PointId(0), &mut data);
+    connection.prepare_cached("INSERT OR REPLACE INTO commitment (id, data) VALUES (1, ?1)")?.execute([data])?;
     Ok(())
 }
 
-fn set_default(connection: &Connection, key: &str, value: i64) -> Result<(), StoreError> {
-    connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?;
-    Ok(())
+/// The checkpoint that a file was last written by; 0 when that is not known.
+pub(super) fn last_checkpoint(connection: &Connection) -> Result<u64, StoreError> {
+    Ok(commitment::<3>(connection)?.map_or(0, |[checkpoint, ..]| checkpoint))
 }
 
 /// Marks the beginning of what a checkpoint adds to a file; first statement of its transaction.
-pub(super) fn begin_checkpoint(connection: &Connection, checkpoint: i64) -> Result<(), StoreError> {
-    for (table, key) in [("block", "block_before"), ("correction", "correction_before")] {
-        let last: Option<i64> = connection.query_row(&format!("SELECT max(id) FROM {table}"), [], |row| row.get(0))?;
-        set(connection, key, last.unwrap_or(0))?;
-    }
-    set(connection, "checkpoint", checkpoint)
+pub(super) fn begin_checkpoint(connection: &Connection, checkpoint: u64) -> Result<(), StoreError> {
+    let last = |table| connection.query_row(&format!("SELECT ifnull(max(id), 0) FROM {table}"), [], |row| row.get::<_, i64>(0));
+    set_commitment(connection, &[checkpoint, last("block")? as u64, last("correction")? as u64])
 }
 
-/// Undoes the last checkpoint of a file when it is above `committed`; whether there was one.
-pub(super) fn undo_checkpoint(connection: &mut Connection, committed: i64) -> Result<bool, StoreError> {
-    if get(connection, "checkpoint")?.unwrap_or(0) <= committed {
-        return Ok(false);
+/// Undoes the last checkpoint of a file when it is above `committed`.
+pub(super) fn undo_checkpoint(connection: &mut Connection, committed: u64) -> Result<(), StoreError> {
+    let Some([checkpoint, blocks, corrections]) = commitment::<3>(connection)? else { return Ok(()) };
+    if checkpoint <= committed {
+        return Ok(());
     }
     let transaction = connection.transaction()?;
-    for (table, key) in [("block", "block_before"), ("correction", "correction_before")] {
-        let before = get(&transaction, key)?.unwrap_or(0);
-        transaction.execute(&format!("DELETE FROM {table} WHERE id > ?1"), [before])?;
-    }
-    set(&transaction, "checkpoint", committed)?;
-    transaction.commit()?;
-    Ok(true)
+    transaction.execute("DELETE FROM block WHERE id > ?1", [blocks as i64])?;
+    transaction.execute("DELETE FROM correction WHERE id > ?1", [corrections as i64])?;
+    set_commitment(&transaction, &[committed, blocks, corrections])?;
+    Ok(transaction.commit()?)
 }
 
 /// Whether a file has blocks with key times that are not record times.
@@ -302,26 +310,18 @@ pub(super) fn has_skewed(connection: &Connection) -> Result<bool, StoreError> {
 }
 
 /// Writes one block; its size in bytes.
-pub(super) fn insert_block(
-    connection: &Connection,
-    point: PointId,
-    checkpoint: i64,
-    stats: &Stats,
-    skewed: bool,
-    data: &[u8],
-) -> Result<usize, StoreError> {
+pub(super) fn insert_block(connection: &Connection, point: PointId, stats: &Stats, skewed: bool, data: &[u8]) -> Result<usize, StoreError> {
     let encoded = stats.encode(point);
     connection
         .prepare_cached(
-            "INSERT INTO block (day, point, start, end, checkpoint, skew_start, skew_end, small, stats, data)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO block (day, point, start, end, skew_start, skew_end, small, stats, data)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             stats.start.0.div_euclid(DAY_MS),
             point.0,
             stats.start.0,
             stats.end.0,
-            checkpoint,
             skewed.then_some(stats.key_start.0),
             skewed.then_some(stats.key_end.0),
             (stats.samples < SMALL_SAMPLES).then_some(1),
@@ -367,7 +367,7 @@ pub(super) fn rows_by_record(
     file: FileKey,
     point: PointId,
     (from, to): (UtcMillis, UtcMillis),
-    checkpoint: i64,
+    checkpoint: u64,
     rows: &mut Vec<BlockRow>,
     damaged: &mut dyn FnMut(String),
 ) -> Result<(), StoreError> {
@@ -378,16 +378,15 @@ pub(super) fn rows_by_record(
     }
     let bounded = month_start.0 != i64::MIN && month_end.0 != i64::MAX;
     if bounded {
-        let mut statement = connection.prepare_cached(
-            "SELECT id, start, checkpoint, skew_start IS NOT NULL, stats FROM block WHERE day = ?1 AND point = ?2 AND end >= ?3",
-        )?;
+        let mut statement = connection
+            .prepare_cached("SELECT id, start, skew_start IS NOT NULL, stats FROM block WHERE day = ?1 AND point = ?2 AND end >= ?3")?;
         let days = month_start.0.div_euclid(DAY_MS)..=to.0.min(month_end.0 - 1).div_euclid(DAY_MS);
         for day in days {
             collect_rows(&mut statement, params![day, point.0, from.0], file, point, to, checkpoint, rows, damaged)?;
         }
     } else {
-        let mut statement = connection
-            .prepare_cached("SELECT id, start, checkpoint, skew_start IS NOT NULL, stats FROM block WHERE point = ?1 AND end >= ?2")?;
+        let mut statement =
+            connection.prepare_cached("SELECT id, start, skew_start IS NOT NULL, stats FROM block WHERE point = ?1 AND end >= ?2")?;
         collect_rows(&mut statement, params![point.0, from.0], file, point, to, checkpoint, rows, damaged)?;
     }
     Ok(())
@@ -399,13 +398,12 @@ pub(super) fn rows_by_skewed_key(
     file: FileKey,
     point: PointId,
     (from, to): (UtcMillis, UtcMillis),
-    checkpoint: i64,
+    checkpoint: u64,
     rows: &mut Vec<BlockRow>,
     damaged: &mut dyn FnMut(String),
 ) -> Result<(), StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, skew_start, checkpoint, 1, stats FROM block WHERE skew_start IS NOT NULL AND point = ?1 AND skew_end >= ?2",
-    )?;
+    let mut statement = connection
+        .prepare_cached("SELECT id, skew_start, 1, stats FROM block WHERE skew_start IS NOT NULL AND point = ?1 AND skew_end >= ?2")?;
     collect_rows(&mut statement, params![point.0, from.0], file, point, to, checkpoint, rows, damaged)
 }
 
@@ -416,20 +414,20 @@ fn collect_rows(
     file: FileKey,
     point: PointId,
     to: UtcMillis,
-    checkpoint: i64,
+    checkpoint: u64,
     rows: &mut Vec<BlockRow>,
     damaged: &mut dyn FnMut(String),
 ) -> Result<(), StoreError> {
     let mut found = statement.query(parameters)?;
     while let Some(row) = found.next()? {
-        let written = row.get(2)?;
-        if row.get::<_, i64>(1)? > to.0 || written > checkpoint {
+        if row.get::<_, i64>(1)? > to.0 {
             continue;
         }
         let id = row.get(0)?;
-        let stats = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
+        let stats = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
         match Stats::decode(point, stats) {
-            Some(stats) => rows.push(BlockRow { file, id, checkpoint: written, stats, skewed: row.get(3)? }),
+            Some(stats) if stats.checkpoint > checkpoint => {}
+            Some(stats) => rows.push(BlockRow { file, id, stats, skewed: row.get(2)? }),
             None => damaged(format!("stats of block {id} of point {point} in {}", file.name())),
         }
     }
@@ -448,10 +446,22 @@ pub(super) fn block_samples(
     Ok(block::decode(point, row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?))
 }
 
-/// Whether SQLite says that the file itself is damaged.
+/// Whether the file itself is damaged, by SQLite's word or ours.
 pub(super) fn is_damage(error: &StoreError) -> bool {
-    matches!(error, StoreError::Sqlite(rusqlite::Error::SqliteFailure(code, _))
-        if matches!(code.code, rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
+    use rusqlite::{Error, ErrorCode};
+    match error {
+        StoreError::Damaged(_) => true,
+        StoreError::Sqlite(Error::SqliteFailure(code, _)) => matches!(code.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase),
+        // A row of another shape than we write.
+        StoreError::Sqlite(error) => matches!(
+            error,
+            Error::InvalidColumnType(..)
+                | Error::IntegralValueOutOfRange(..)
+                | Error::FromSqlConversionFailure(..)
+                | Error::SqlInputError { .. }
+        ),
+        _ => false,
+    }
 }
 
 /// Shared between reading and writing: which month files there are, oldest first.

@@ -4,13 +4,14 @@
 //! Samples go by their *key time* (source time, else record time). A point's main windows follow each other: when one
 //! closes, the point's `floor` rises above all its key times, and what comes below the floor is late and goes to the
 //! late window, one at a time. So no key time is in two main windows, and a key time that is in a main and in a late
-//! window came to the late one later. Hence of two samples with one key time the one of greater rank
-//! `(late, last sequence of its window)` is the one that was written later, and within one window the one that was
-//! appended later.
+//! window came to the late one later. Late windows follow each other in sequence. Hence of two samples with one key time
+//! the one of greater rank `(late, last sequence, first sequence, place)` of its window is the one that was written
+//! later, and within one window the one that was appended later.
 
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, Sample, Status, UtcMillis};
 
+use super::block::Rank;
 use super::month::{HOUR_MS, Month};
 use super::run::{Decoder, Encoder};
 use super::{HOUR_SAMPLES_MIN, WINDOW_SAMPLES};
@@ -92,9 +93,9 @@ impl Window {
         Decoder::new(self.point, &self.bytes)
     }
 
-    /// See [`super::block::Stats::rank`].
-    pub(super) fn rank(&self) -> (bool, Sequence) {
-        (self.late, self.sequence_last)
+    /// See [`super::block::Stats::rank`]; windows come after all rows, in the order they were opened.
+    pub(super) fn rank(&self) -> Rank {
+        (self.late, self.sequence_last, self.sequence_first, i64::MAX / 2 + self.id as i64)
     }
 
     /// What comes next starts afresh, so that the bytes so far can be written as a piece.
@@ -147,7 +148,7 @@ pub(super) struct Head {
     /// Grows with every record taken over.
     pub(super) version: u64,
     /// Blocks of checkpoints up to this one are in files; later ones are still here.
-    pub(super) checkpoint: i64,
+    pub(super) checkpoint: u64,
     /// Bytes of the journal taken over since the last snapshot, estimated.
     pub(super) journal_bytes: u64,
     /// Bytes of open and of closed windows.

@@ -123,7 +123,7 @@ fn merge_slice(inner: &Inner, writer: &mut Writer, key: FileKey) -> Result<(), S
 }
 
 /// Merges neighbouring small blocks, and blocks that overlap them; the number of blocks that went into others.
-fn merge_point(inner: &Inner, connection: &rusqlite::Connection, key: FileKey, point: PointId, committed: i64) -> Result<u64, StoreError> {
+fn merge_point(inner: &Inner, connection: &rusqlite::Connection, key: FileKey, point: PointId, committed: u64) -> Result<u64, StoreError> {
     let mut rows = Vec::new();
     let mut damaged = false;
     files::rows_by_record(connection, key, point, (key.month.start(), key.month.end()), committed, &mut rows, &mut |what| {
@@ -174,20 +174,19 @@ fn merge_rows(inner: &Inner, connection: &rusqlite::Connection, point: PointId, 
             inner.damage(&format!("block {} of point {point}", row.id));
             return Ok(0);
         };
-        samples.extend(found.into_iter().map(|sample| (row.stats.rank(), sample)));
+        samples.extend(found.into_iter().map(|sample| (row.stats.rank(row.id), sample)));
     }
     let samples = query::merge(samples, UtcMillis(i64::MIN), UtcMillis(i64::MAX));
     let sequences = rows.iter().fold((first.stats.sequence_first, Sequence(0)), |(least, most), row| {
         (least.min(row.stats.sequence_first), most.max(row.stats.sequence_last))
     });
+    let checkpoint = rows.iter().map(|row| row.stats.checkpoint).max().unwrap_or(0);
     // Its key times are apart from all other blocks', so what comes late from now on was written later: not late itself.
-    let Some(stats) = Stats::of(&samples, false, sequences) else { return Ok(0) };
+    let Some(stats) = Stats::of(&samples, checkpoint, false, sequences) else { return Ok(0) };
     let mut delete = connection.prepare_cached("DELETE FROM block WHERE id = ?1")?;
-    let mut checkpoint = 0;
     for row in rows {
-        checkpoint = checkpoint.max(row.checkpoint);
         delete.execute([row.id])?;
     }
-    files::insert_block(connection, point, checkpoint, &stats, false, &block::encode(point, &samples))?;
+    files::insert_block(connection, point, &stats, false, &block::encode(point, &samples))?;
     Ok(rows.len() as u64)
 }

@@ -222,15 +222,15 @@ impl History {
         if rebuild {
             // Without its state nothing is known to be uncommitted; what the journal still has is replayed and merged.
             for &key in &keys {
-                let checkpoint = months.get(&files, key).and_then(|connection| files::get(connection, "checkpoint"));
-                head.checkpoint = head.checkpoint.max(checkpoint.ok().flatten().unwrap_or(0));
+                let checkpoint = months.get(&files, key).and_then(|connection| files::last_checkpoint(connection));
+                head.checkpoint = head.checkpoint.max(checkpoint.unwrap_or(0));
             }
             state::put_position(&state, head.checkpoint, head.position)?;
         }
         for key in keys {
             let result = months.get(&files, key).and_then(|connection| {
-                files::undo_checkpoint(connection, head.checkpoint)?;
-                files::has_skewed(connection)
+                let undone = files::undo_checkpoint(connection, head.checkpoint);
+                undone.and_then(|()| files::has_skewed(connection))
             });
             match result {
                 Ok(skewed) => layout.push(MonthFile { key, skewed }),

@@ -4,22 +4,19 @@
 //! sample lies in blocks that overlap in record time, or in skewed blocks that overlap in key time; only where a skewed
 //! sample is asked for, blocks around its key time count as well.
 
-use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, Sample, UtcMillis};
 
-use super::block::{Numbers, Stats};
+use super::block::{Numbers, Rank, Stats};
 use super::files::{self, BlockRow, FileKey};
 use super::month::DAY_MS;
 use super::{Inner, MonthFile, checkpoint};
 use crate::store::{Bucket, StoreError};
 
-/// Rank of a sample's block, see [`Stats::rank`].
-type Rank = (bool, Sequence);
 type Range = (UtcMillis, UtcMillis);
 
 /// One point's samples that are not in blocks yet, and up to which checkpoint blocks count beside them.
 struct Held {
-    checkpoint: i64,
+    checkpoint: u64,
     samples: Vec<(Rank, Sample)>,
     skewed: bool,
 }
@@ -163,7 +160,7 @@ pub(super) fn samples_by_key(
     layout: &[MonthFile],
     point: PointId,
     range: Range,
-    checkpoint: i64,
+    checkpoint: u64,
 ) -> Result<Vec<(Rank, Sample)>, StoreError> {
     let mut rows = rows_by_record(inner, layout, point, range, checkpoint)?;
     rows.retain(|row| !row.skewed);
@@ -244,7 +241,7 @@ pub(super) fn merge(mut samples: Vec<(Rank, Sample)>, from: UtcMillis, to: UtcMi
     winners
 }
 
-fn rows_by_record(inner: &Inner, layout: &[MonthFile], point: PointId, range: Range, checkpoint: i64) -> Result<Vec<BlockRow>, StoreError> {
+fn rows_by_record(inner: &Inner, layout: &[MonthFile], point: PointId, range: Range, checkpoint: u64) -> Result<Vec<BlockRow>, StoreError> {
     let mut rows = Vec::new();
     for file in layout {
         let month = file.key.month;
@@ -257,7 +254,7 @@ fn rows_by_record(inner: &Inner, layout: &[MonthFile], point: PointId, range: Ra
     Ok(rows)
 }
 
-fn skewed_rows(inner: &Inner, layout: &[MonthFile], point: PointId, keys: Range, checkpoint: i64) -> Result<Vec<BlockRow>, StoreError> {
+fn skewed_rows(inner: &Inner, layout: &[MonthFile], point: PointId, keys: Range, checkpoint: u64) -> Result<Vec<BlockRow>, StoreError> {
     let mut rows = Vec::new();
     for file in layout.iter().filter(|file| file.skewed) {
         read_file(inner, file.key, |connection| {
@@ -274,7 +271,7 @@ fn read_samples(inner: &Inner, point: PointId, rows: &[BlockRow], samples: &mut 
         read_file(inner, first.file, |connection| {
             for row in of_file {
                 match files::block_samples(connection, point, row.id)? {
-                    Some(found) => samples.extend(found.into_iter().map(|sample| (row.stats.rank(), sample))),
+                    Some(found) => samples.extend(found.into_iter().map(|sample| (row.stats.rank(row.id), sample))),
                     None => inner.damage(&format!("block {} of point {point} in {}", row.id, inner.files.path(row.file).display())),
                 }
             }

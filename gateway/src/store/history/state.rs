@@ -9,17 +9,13 @@ use parkgate_collector::model::{PointId, Sample, Status, UtcMillis};
 use rusqlite::{Connection, params};
 
 use super::block::{seal, unseal};
-use super::files::{get, open_for_writing, set};
+use super::files::{commitment, open_for_writing, set_commitment};
 use super::head::{Head, Slot, no_sample};
 use crate::store::StoreError;
 
-/// The file format.
-const FORMAT: i64 = 1;
-
-/// `piece.data` and `point.data` end in a CRC-32 as blocks do. A piece is a run (see `run.rs`). `point.data` is floor,
+/// `commitment.data` is the number of the checkpoint and the position in the journal. `piece.data` and `point.data` end in a CRC-32 as blocks do. A piece is a run (see `run.rs`). `point.data` is floor,
 /// value, record time, received time (8 bytes each, little endian), status (2), source time given (1), source time (8).
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS point (point INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS piece (
     point INTEGER NOT NULL,
@@ -31,22 +27,18 @@ CREATE TABLE IF NOT EXISTS piece (
 
 /// Opens or creates the file.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let connection = open_for_writing(path, SCHEMA)?;
-    match get(&connection, "format")? {
-        Some(FORMAT) => {}
-        Some(format) => {
-            return Err(StoreError::Version(format!("{} has format {format}; this version reads {FORMAT}", path.display())));
-        }
-        None => set(&connection, "format", FORMAT)?,
-    }
-    Ok(connection)
+    open_for_writing(path, SCHEMA)
+}
+
+/// Number of the last checkpoint and position in the journal.
+pub(super) fn position(connection: &Connection) -> Result<Option<(u64, Sequence)>, StoreError> {
+    Ok(commitment::<2>(connection)?.map(|[checkpoint, sequence]| (checkpoint, Sequence(sequence))))
 }
 
 /// Fills the head; the number of rows that were damaged and left out.
 pub(super) fn load(connection: &Connection, head: &mut Head, compliance: &dyn Fn(PointId) -> bool) -> Result<u64, StoreError> {
     let mut damaged = 0;
-    head.checkpoint = get(connection, "checkpoint")?.unwrap_or(0);
-    head.position = Sequence(get(connection, "sequence")?.unwrap_or(0) as u64);
+    (head.checkpoint, head.position) = position(connection)?.unwrap_or_default();
     head.committed = head.position;
     head.version = 1;
     let mut statement = connection.prepare("SELECT point, data FROM point")?;
@@ -133,7 +125,6 @@ pub(super) fn delete_pieces(connection: &Connection, point: PointId, late: bool)
 }
 
 /// Last statements of a checkpoint's transaction.
-pub(super) fn put_position(connection: &Connection, checkpoint: i64, position: Sequence) -> Result<(), StoreError> {
-    set(connection, "checkpoint", checkpoint)?;
-    set(connection, "sequence", position.0 as i64)
+pub(super) fn put_position(connection: &Connection, checkpoint: u64, position: Sequence) -> Result<(), StoreError> {
+    set_commitment(connection, &[checkpoint, position.0])
 }

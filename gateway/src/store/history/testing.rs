@@ -6,6 +6,7 @@ use parkgate_collector::model::{Origin, PointId, Quality, Reason, Sample, Status
 use proptest::prelude::*;
 
 use super::ComplianceOf;
+use crate::store::StoreError;
 
 /// 2026-11-01T00:00:00Z.
 pub(crate) const NOVEMBER: i64 = 1_793_491_200_000;
@@ -48,4 +49,9 @@ pub(crate) fn sample(point: u32, time: i64, value: i64) -> Sample {
 /// Points with an odd number are compliance points.
 pub(crate) fn odd() -> ComplianceOf {
     Arc::new(|point| point.0 % 2 == 1)
+}
+
+/// What a step hook answers in place of a crash or a full disk.
+pub(super) fn crash(step: &str) -> StoreError {
+    StoreError::Io { path: step.into(), error: std::io::ErrorKind::StorageFull.into() }
 }

@@ -1,8 +1,10 @@
 //! History as a whole.
 
+mod damage;
+mod load;
 mod model;
 
-use super::testing::{NOVEMBER, odd, sample};
+use super::testing::{NOVEMBER, crash, odd, sample};
 use super::*;
 
 #[test]

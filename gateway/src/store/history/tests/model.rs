@@ -43,17 +43,20 @@ impl Model {
 /// A run of samples as a device, a redelivery or an import brings them.
 fn run_of_samples(random: &mut fastrand::Rng, skewed: bool) -> Vec<Vec<Sample>> {
     let point = random.u32(1..=POINTS);
-    let start = random.i64(0..1800);
-    let count = if random.bool() { random.i64(1..20) } else { random.i64(1..500) };
-    let step = [1, 1, 1, 3, -1][random.usize(0..5)];
+    let start = random.i64(0..1400);
+    let count = if random.bool() { random.i64(1..20) } else { random.i64(1..1000) };
+    let step = [1, 1, 1, 3, -1, 0][random.usize(0..6)];
+    // Now and then the same times over and over.
+    let back = if random.u8(0..4) == 0 { random.i64(1..400) } else { i64::MAX };
     let jitter = random.bool();
     let source = if skewed { random.u8(0..3) } else { random.u8(0..2) };
     let lag = random.i64(-900..900);
     // Few values, so that a repeat is often the same and often not.
     let values = random.i64(1..4);
+    let split = random.u8(0..12);
     let mut entries = vec![Vec::new()];
     for i in 0..count {
-        let mut time = BASE + (start + i * step) * 10_000;
+        let mut time = BASE + (start + i * step % back) * 10_000;
         if jitter && random.u8(0..10) == 0 {
             time += random.i64(0..20);
         }
@@ -68,7 +71,7 @@ fn run_of_samples(random: &mut fastrand::Rng, skewed: bool) -> Vec<Vec<Sample>> 
             let bad = parkgate_collector::model::Quality::Bad;
             one.status = parkgate_collector::model::Status::new(bad, one.status.reason(), one.status.origin(), one.status.step());
         }
-        if random.u8(0..4) == 0 {
+        if random.u8(0..12) < split {
             entries.push(Vec::new());
         }
         entries.last_mut().unwrap().push(one);
@@ -121,9 +124,7 @@ fn live(seed: u64, skewed: bool) {
     let settings = HistorySettings { head_bytes: if random.bool() { 1 << 10 } else { 64 << 20 }, ..HistorySettings::default() };
     let open = || {
         let fuse = Arc::clone(&fuse);
-        let step: StepHook = Arc::new(move |name| {
-            if fuse.fetch_sub(1, Ordering::SeqCst) <= 0 { Err(StoreError::Damaged(format!("crash before {name}"))) } else { Ok(()) }
-        });
+        let step: StepHook = Arc::new(move |name| if fuse.fetch_sub(1, Ordering::SeqCst) <= 0 { Err(crash(name)) } else { Ok(()) });
         History::open_with(folder.path(), settings.clone(), odd(), Some(step)).unwrap()
     };
     let mut model = Model::default();
