@@ -316,6 +316,8 @@ impl Line {
         }
         unit.silent_polls = unit.silent_polls.saturating_add(1);
         if unit.silent_polls < self.patience.polls_until_down {
+            // Those that wait go first, also where one silent poll takes longer than the interval.
+            unit.schedule.hold_until(now, now.monotonic_ms.saturating_add(1));
             let state = if unit.up == Some(true) { State::Degraded } else { State::Down };
             self.health.device(&unit.device.id, |health| health.error(now.utc, state, error));
             return Ok(());

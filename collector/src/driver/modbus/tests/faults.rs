@@ -42,8 +42,10 @@ async fn a_fault_costs_one_poll_and_no_wrong_value() {
         let mut running = Running::start(&link, vec![device(&link, "a", 1, 20, 0, words(&[0, 1]))]);
         running.until(0, |number| number == exact(0x100)).await;
         faults.force(fault, 1);
-        let mut hit = false;
+        let (mut hit, mut batches) = (false, 0);
         while !hit {
+            batches += 1;
+            assert!(batches < 200, "{fault:?} went unnoticed");
             let (_, readings) = running.readings().await;
             // A poll that comes right after a late one shares its batch.
             for poll in readings.chunks(2) {

@@ -1,6 +1,7 @@
 //! The driver against the simulated server on loopback.
 
 mod faults;
+mod outages;
 mod no_wrong_value;
 
 use std::collections::BTreeMap;
