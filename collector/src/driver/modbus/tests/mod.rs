@@ -2,6 +2,7 @@
 
 mod faults;
 mod outages;
+mod load;
 mod no_wrong_value;
 
 use std::collections::BTreeMap;
