@@ -68,7 +68,12 @@ impl Line {
         let DriverSettings::ModbusTcp(settings) = &link.driver else { return None };
         let (now, count) = (clock.now(), devices.devices.len());
         let units = devices.devices.iter().enumerate();
-        let units = units.filter_map(|(index, device)| Unit::new(device, index, count, metrics, &patience, now)).collect();
+        let units: Vec<_> = units.filter_map(|(index, device)| Unit::new(device, index, count, metrics, &patience, now)).collect();
+        for unit in &units {
+            if let Some(refused) = &unit.refused {
+                health.device(&unit.device.id, |health| health.error(now.utc, State::Degraded, refused.as_str()));
+            }
+        }
         let labels = ["modbus_tcp", link.id.as_str()];
         Some(Self {
             id: link.id.clone(),
@@ -235,7 +240,7 @@ impl Line {
                 block.backoff.reset();
                 result.answered = true;
                 result.received = result.received.saturating_add(block.len());
-                self.proven = true;
+                prove(&mut self.proven, &mut self.backoff);
                 continue;
             };
             let reason = match &error {
@@ -250,7 +255,7 @@ impl Line {
                 }
                 ExchangeError::Answer(AnswerError::Exception(exception)) => {
                     unit.counters.exception.inc();
-                    self.proven = true;
+                    prove(&mut self.proven, &mut self.backoff);
                     match exception.retry() {
                         Retry::DeviceDead => given_up = Some(Reason::DeviceException),
                         Retry::Later => result.answered = true,
@@ -279,10 +284,11 @@ impl Line {
             block.miss(reason, readings);
             let error = describe(&error, &block.request, self.settings.timeout_ms);
             tracing::debug!(device = %unit.device.id, error = %error, "block failed");
-            result.error.get_or_insert(error);
             if connection == Connection::Lost || self.timeouts_in_row >= self.patience.timeouts_until_reconnect {
                 self.wire = None;
+                self.health.link(&self.id, |health| health.error(now.utc, State::Degraded, error.as_str()));
             }
+            result.error.get_or_insert(error);
         }
         self.polled(index, result).await
     }
@@ -316,6 +322,8 @@ impl Line {
         }
         unit.silent_polls = unit.silent_polls.saturating_add(1);
         if unit.silent_polls < self.patience.polls_until_down {
+            // Those that wait go first, also where one silent poll takes longer than the interval.
+            unit.schedule.hold_until(now, now.monotonic_ms.saturating_add(1));
             let state = if unit.up == Some(true) { State::Degraded } else { State::Down };
             self.health.device(&unit.device.id, |health| health.error(now.utc, state, error));
             return Ok(());
@@ -353,6 +361,13 @@ struct Poll {
     received: u64,
     /// The first thing that went wrong.
     error: Option<String>,
+}
+
+/// The connection has brought an answer: should it break, the next one may be made at once.
+fn prove(proven: &mut bool, backoff: &mut Backoff) {
+    if !std::mem::replace(proven, true) {
+        backoff.reset();
+    }
 }
 
 /// A usable answer came; whether all is well is said elsewhere.

@@ -9,6 +9,13 @@
 //!   others behind its gateway.
 //! - While the link is down each point gets one reading that says so, then one a minute at most.
 //! - When the pipeline is full the task waits; the polls of that time are skipped and counted.
+//!
+//! Timing. A device is first polled when its link is up, then at multiples of its interval on the wall clock plus a
+//! fixed stagger below one second that differs by link and device. The device that has been due for longest goes first.
+//! A poll that could not start before its next one was due stands for the newest; those between are skipped. After two
+//! requests in a row without answer the rest of a poll is not asked for; after three such polls the device is down, and
+//! is probed after 2 s, growing to 5 min. Three requests in a row without answer, from whichever units, make a new
+//! connection; attempts to connect are 0.5 s apart, growing to 30 s.
 
 mod schedule;
 mod wire;

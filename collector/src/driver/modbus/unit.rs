@@ -21,6 +21,8 @@ pub(super) struct Unit {
     pub(super) check_unit: bool,
     /// Its reads.
     pub(super) blocks: Vec<Block>,
+    /// The first of its points that no read can serve; a checked configuration has none.
+    pub(super) refused: Option<String>,
     /// Its polls.
     pub(super) schedule: Schedule,
     /// Grows while it stays silent.
@@ -87,9 +89,11 @@ impl Unit {
             .collect();
         let limits = Limits { max_block: address.max_block, max_gap: address.max_gap, forbidden: address.forbidden.clone() };
         let planned = plan(sources.iter().map(|(_, source)| *source), &limits);
+        let mut refused = None;
         for (index, refusal) in &planned.refused {
             let point = sources.get(*index).map_or("", |(point, _)| point.identity.stable_id.as_str());
             tracing::error!(device = %device.id, point = %point, error = %refusal, "point cannot be read; mend its profile");
+            refused.get_or_insert(format!("{point} cannot be read: {refusal}; mend its profile"));
         }
         let backoff = Backoff::new(patience.device_backoff_ms.0, patience.device_backoff_ms.1);
         let blocks = planned
@@ -110,6 +114,7 @@ impl Unit {
             device: Arc::clone(device),
             check_unit: address.check_unit,
             blocks,
+            refused,
             schedule: Schedule::new(address.poll_interval_ms, device.link.key.0, index, count, now),
             backoff,
             silent_polls: 0,

@@ -8,9 +8,16 @@ use crate::sim::modbus::{Fault, Faults, SimServer};
 async fn reads_every_block_of_every_unit() {
     let server = SimServer::start(LOOPBACK, plain_bank(), Arc::new(Faults::new(1))).await.unwrap();
     let link = link("line", server.local_addr(), 1_000);
-    let devices = vec![device(&link, "a", 1, 20, 0, words(&[0, 1, 2, 100])), device(&link, "b", 2, 20, 4, words(&[7]))];
+    let others = vec![
+        source(Function::InputRegisters, 6, RegisterType::U32),
+        source(Function::Coils, 9, RegisterType::Bit(0)),
+        source(Function::DiscreteInputs, 255, RegisterType::Bit(0)),
+        source(Function::HoldingRegisters, 7, RegisterType::Bit(1)),
+    ];
+    let devices = vec![device(&link, "a", 1, 20, 0, words(&[0, 1, 2, 100])), device(&link, "b", 2, 20, 4, others)];
     let mut running = Running::start(&link, devices);
-    for (point, value) in [(0, 0x100), (1, 0x101), (2, 0x102), (3, 0x164), (4, 0x207)] {
+    let registers = [(0, 0x100), (1, 0x101), (2, 0x102), (3, 0x164)];
+    for (point, value) in registers.into_iter().chain([(4, 0x0206_0207), (5, 1), (6, 1), (7, 1)]) {
         running.until(point, |number| number == exact(value)).await;
     }
     let health = running.health.devices();
@@ -42,8 +49,10 @@ async fn a_fault_costs_one_poll_and_no_wrong_value() {
         let mut running = Running::start(&link, vec![device(&link, "a", 1, 20, 0, words(&[0, 1]))]);
         running.until(0, |number| number == exact(0x100)).await;
         faults.force(fault, 1);
-        let mut hit = false;
+        let (mut hit, mut batches) = (false, 0);
         while !hit {
+            batches += 1;
+            assert!(batches < 200, "{fault:?} went unnoticed");
             let (_, readings) = running.readings().await;
             // A poll that comes right after a late one shares its batch.
             for poll in readings.chunks(2) {

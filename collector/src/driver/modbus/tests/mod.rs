@@ -1,6 +1,8 @@
 //! The driver against the simulated server on loopback.
 
 mod faults;
+mod outages;
+mod load;
 mod no_wrong_value;
 
 use std::collections::BTreeMap;
