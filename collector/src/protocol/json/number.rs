@@ -31,11 +31,47 @@ pub fn string(json: &str) -> Option<Cow<'_, str>> {
 }
 
 fn decimal(text: &[u8]) -> Option<Number> {
+    if let Some(plain) = plain(text) {
+        return Some(Number::Exact(plain));
+    }
     match Decimal::parse(text) {
         Ok(number) => Some(Number::Exact(number)),
-        Err(DecimalError::Syntax(_)) => None,
         Err(DecimalError::Range(_)) => rounded(text),
+        Err(DecimalError::Syntax(_)) => {
+            // An exponent of very many digits counts as a mistake there.
+            let at = text.iter().position(|byte| matches!(byte, b'e' | b'E'))?;
+            Decimal::parse(text.get(..at)?).ok().and_then(|_| rounded(text))
+        }
     }
+}
+
+/// The quick way for what nearly all numbers are: `-12.34` with few digits. `None`: ask [`Decimal::parse`].
+fn plain(text: &[u8]) -> Option<Decimal> {
+    const POINT: usize = 1;
+    let (negative, digits) = match text.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        _ => (false, text),
+    };
+    // So many digits cannot overflow, so the sums below need no check.
+    if digits.is_empty() || digits.len() > 18usize.saturating_add(POINT) {
+        return None;
+    }
+    let (mut mantissa, mut decimals, mut seen_point) = (0i64, 0i8, false);
+    for &byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            mantissa = mantissa.wrapping_mul(10).wrapping_add(i64::from(digit));
+            decimals = decimals.wrapping_sub(i8::from(seen_point));
+        } else if byte == b'.' && !seen_point {
+            seen_point = true;
+        } else {
+            return None;
+        }
+    }
+    if digits.len() <= usize::from(seen_point) || (!seen_point && digits.len() > 18) {
+        return None;
+    }
+    Some(Decimal::new(if negative { mantissa.wrapping_neg() } else { mantissa }, decimals))
 }
 
 /// The number with 18 significant digits at most. `text` is known to be a number, but for its exponent.
@@ -111,6 +147,15 @@ fn power(text: &[u8]) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_quick_way_agrees_with_the_long_one(text in "-?[0-9]{0,20}[.]?[0-9]{0,20}") {
+            if let Some(quick) = plain(text.as_bytes()) {
+                proptest::prop_assert_eq!(Decimal::parse(text.as_bytes()), Ok(quick));
+            }
+        }
+    }
 
     #[test]
     fn reads_what_meters_send() {

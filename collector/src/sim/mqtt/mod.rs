@@ -219,7 +219,7 @@ impl Faults {
     }
 
     /// What goes wrong at the next tick.
-    pub fn next(&mut self) -> Option<Fault> {
+    pub fn draw(&mut self) -> Option<Fault> {
         let mut drawn = self.random.u32(0..10_000);
         for &(fault, chance) in &self.chances {
             if drawn < chance {
@@ -248,7 +248,7 @@ pub async fn run<F: FnMut(&Tick) -> String>(
             () = cancel.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        for payload in meter.step(clock.now().utc, faults.next()) {
+        for payload in meter.step(clock.now().utc, faults.draw()) {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
@@ -290,12 +290,12 @@ mod tests {
     fn one_seed_gives_one_sequence_of_faults() {
         let draw = |seed| {
             let mut faults = Faults::new(seed, vec![(Fault::Silence, 2_000), (Fault::BadJson, 1_000)]);
-            (0..1_000).map(|_| faults.next()).collect::<Vec<_>>()
+            (0..1_000).map(|_| faults.draw()).collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
         let silent = draw(7).iter().filter(|fault| **fault == Some(Fault::Silence)).count();
         assert!((150..250).contains(&silent), "{silent}");
-        assert!((0..1_000).all(|_| Faults::none().next().is_none()));
+        assert!((0..1_000).all(|_| Faults::none().draw().is_none()));
     }
 }
