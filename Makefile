@@ -43,7 +43,7 @@ check: ## format, lints, docs, tidy: what must be clean before a commit
 	@$(RUNNER) \
 	suite format cargo fmt --all --check; \
 	suite clippy cargo clippy --workspace --all-targets -- -D warnings; \
-	suite docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; \
+	suite docs env RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items; \
 	suite tidy cargo test --workspace --test tidy; \
 	verdict
 

@@ -1,6 +1,6 @@
 //! Readings become samples: pure steps in a fixed order over (memory, reading). No I/O, no clock, no tokio.
 //!
-//! In the order they act: [`unit`] the number in the canonical unit; [`quality`] its valid range; [`time`] which time
+//! In the order they act: [`mod@unit`] the number in the canonical unit; [`quality`] its valid range; [`time`] which time
 //! counts; [`counter`] how a register relates to the one before; [`dedup`] repeats are dropped. [`exact`] is the
 //! arithmetic below, [`state`] the memory as bytes.
 //!
