@@ -99,6 +99,8 @@ metrics! {
     journal_damage: IntCounter "parkgate_journal_damaged_regions_total" [];
     /// Bytes that the rejects ring takes on disk.
     rejects_bytes: IntGauge "parkgate_rejects_bytes" [];
+    /// Rejected inputs that were not kept: the ring's queue was full or its disk refused.
+    rejects_dropped: IntCounter "parkgate_rejects_dropped_total" [];
 }
 
 #[cfg(test)]

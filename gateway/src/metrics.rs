@@ -62,9 +62,9 @@ impl Metrics {
     /// Reads memory and open files of this process; leaves them alone where `/proc` does not tell.
     pub fn scrape(&self) {
         // `VmRSS:     1234 kB` (proc_pid_status(5)).
-        let kilobytes = std::fs::read_to_string("/proc/self/status").ok().and_then(|text| {
-            text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<i64>().ok())
-        });
+        let kilobytes = std::fs::read_to_string("/proc/self/status")
+            .ok()
+            .and_then(|text| text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<i64>().ok()));
         if let Some(kilobytes) = kilobytes {
             self.process_resident.set(kilobytes.saturating_mul(1024));
         }

@@ -30,10 +30,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// Its bytes.
-    pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
+    /// Its bytes, in a file that starts with `magic`.
+    pub fn to_bytes(self, magic: [u8; 8]) -> [u8; HEADER_BYTES] {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
-        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&magic);
         bytes.extend_from_slice(&self.version.to_le_bytes());
         bytes.extend_from_slice(&[0; 6]);
         bytes.extend_from_slice(&self.first.to_le_bytes());
@@ -44,14 +44,14 @@ impl Header {
         bytes.try_into().expect("as long as a header")
     }
 
-    /// Reads a header; `None` when it is damaged.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Reads the header of a file that starts with `magic`; `None` when it is damaged.
+    pub fn parse(bytes: &[u8], magic: [u8; 8]) -> Option<Self> {
         let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
         let (covered, crc) = bytes.split_last_chunk::<4>()?;
         if crc32fast::hash(covered) != u32::from_le_bytes(*crc) {
             return None;
         }
-        let rest = covered.strip_prefix(&MAGIC)?;
+        let rest = covered.strip_prefix(&magic)?;
         let (version, rest) = rest.split_first_chunk::<2>()?;
         let (_, rest) = rest.split_first_chunk::<6>()?;
         let (first, rest) = rest.split_first_chunk::<8>()?;

@@ -4,7 +4,7 @@
 //! its own place. It never decides what may be deleted: [`Journal::release`] is told. In reading order: [`record`] what
 //! it holds; [`codec`] bytes of a record; [`frame`] bytes of a segment; [`file`] the file layer; `scan` walks a segment;
 //! `segment` the list of them; `writer` the thread; [`reader`]; `recovery` what a start does; [`cursor`] durable places;
-//! [`inspect`] for people.
+//! `forecast` when the disk will be full; [`inspect`] for people.
 //!
 //! # Files, format version 1
 //!
@@ -47,10 +47,14 @@ mod segment;
 mod writer;
 pub mod reader;
 mod recovery;
+mod forecast;
+pub mod cursor;
+pub mod inspect;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -65,6 +69,7 @@ pub use writer::PENDING_BYTES_MAX;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use file::{Disk, FileLayer};
+use forecast::Forecast;
 use writer::{Shared, Writer};
 
 /// Number of a journal entry: 1, 2, 3 ... for the life of the data directory. A number is missing only where entries
@@ -73,16 +78,39 @@ use writer::{Shared, Writer};
 pub struct Sequence(pub u64);
 
 /// The writing side. Cheap to clone. The writer thread ends with [`Self::close`] or with the last clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Journal {
     handle: Arc<Handle>,
 }
 
-#[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     recovery: Recovery,
+    clock: Arc<dyn Clock>,
+    forecast: Mutex<Forecast>,
+}
+
+/// How the journal does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stats {
+    /// First entry still here.
+    pub oldest: Sequence,
+    /// Last durable entry.
+    pub durable: Sequence,
+    /// Bytes that segments take on disk.
+    pub bytes: u64,
+    /// Segments on disk.
+    pub segments: usize,
+    /// Bytes appended since the start of the program.
+    pub appended_bytes: u64,
+    /// Why nothing can be written just now.
+    pub full: Option<AppendError>,
+    /// Bytes that segments may still take, by budget and free space; `None` when the file system does not tell.
+    pub room_bytes: Option<u64>,
+    /// Days until there is no room, if it shrinks on as in the last two days (whoever takes it); `None` when it does
+    /// not shrink or not enough is known.
+    pub full_in_days: Option<f64>,
 }
 
 /// Settings of the journal.
@@ -211,12 +239,13 @@ impl Journal {
         let next = segments.durable.saturating_add(1);
         let shared = Arc::new(Shared::new(directory.to_owned(), settings, layer, metrics, segments));
         shared.publish_sizes();
-        let writer = Writer::new(Arc::clone(&shared), clock, next);
+        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&clock), next);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| AppendError::Io(format!("cannot start the writer thread: {error}")))?;
-        Ok(Self { handle: Arc::new(Handle { shared, thread: Mutex::new(Some(thread)), recovery }) })
+        let (thread, forecast) = (Mutex::new(Some(thread)), Mutex::default());
+        Ok(Self { handle: Arc::new(Handle { shared, thread, recovery, clock, forecast }) })
     }
 
     /// What the start found and mended.
@@ -258,6 +287,31 @@ impl Journal {
         Sequence(segments.list.front().map_or(segments.durable.saturating_add(1), |segment| segment.first))
     }
 
+    /// How the journal does. Blocks on a question to the file system. Asked once a minute or so, it can also tell when
+    /// the disk will be full.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.handle.shared;
+        let room_bytes = shared.room_bytes().ok();
+        let full_in_days = room_bytes.and_then(|room| {
+            let now = self.handle.clock.now().monotonic_ms;
+            let mut forecast = self.handle.forecast.lock().unwrap_or_else(PoisonError::into_inner);
+            forecast.note(now, room);
+            forecast.full_in_days(now, room)
+        });
+        let oldest = self.oldest();
+        let segments = shared.segments();
+        Stats {
+            oldest,
+            durable: Sequence(segments.durable),
+            bytes: segments.bytes(),
+            segments: segments.list.len(),
+            appended_bytes: shared.appended_bytes.load(Ordering::Relaxed),
+            full: shared.full(),
+            room_bytes,
+            full_in_days,
+        }
+    }
+
     /// Everything below `upto` is in synced blocks: segments that hold nothing else are deleted, but for the last one.
     /// Blocks on file I/O. What cannot be deleted now is tried again with the next call.
     pub fn release(&self, upto: Sequence) {
@@ -296,6 +350,12 @@ impl Journal {
     /// answered with an error. Blocks until then.
     pub fn close(&self) {
         self.handle.close();
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("directory", &self.handle.shared.directory).field("durable", &self.durable()).finish()
     }
 }
 

@@ -10,8 +10,8 @@ use tracing::warn;
 
 use super::AppendError;
 use super::file::{FileHandle, FileLayer};
-use super::frame::{HEADER_BYTES, Header, VERSION, padded};
-use super::scan::{Found, Scan};
+use super::frame::{HEADER_BYTES, Header, MAGIC, VERSION, padded};
+use super::scan::{Found, SECTOR_BYTES, Scan};
 use super::segment::{PREPARED_NAME, Segment, Segments, segment_firsts, segment_path};
 
 /// Rewritten at once.
@@ -51,7 +51,7 @@ pub(super) fn recover(layer: &dyn FileLayer, directory: &Path, resume_after: u64
         let mut header = [0; HEADER_BYTES];
         // An unreadable header is damage like any other: the name tells what is needed.
         let _ = file.read_at(&mut header, 0);
-        if let Some(header) = Header::parse(&header).filter(|header| header.version > VERSION) {
+        if let Some(header) = Header::parse(&header, MAGIC).filter(|header| header.version > VERSION) {
             let path = path.display().to_string();
             return Err(AppendError::Version { path, version: header.version, newest: VERSION });
         }
@@ -119,16 +119,24 @@ fn settle(layer: &dyn FileLayer, directory: &Path, path: &Path, file: &Arc<dyn F
     layer.sync_dir(directory)
 }
 
+/// Copies the first `end` bytes a sector at a time where the medium refuses more. What cannot be read at all is damage
+/// and is left as it lies in the target.
 fn rewrite(from: &dyn FileHandle, to: &dyn FileHandle, end: u64) -> io::Result<()> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut offset = 0u64;
     while offset < end {
         let wanted = usize::try_from(end.saturating_sub(offset)).unwrap_or(COPY_BYTES).min(COPY_BYTES);
         let part = buffer.get_mut(..wanted).unwrap_or_default();
-        part.fill(0);
-        // What cannot be read is damage: it becomes zeros, and what follows it is kept.
-        let _ = from.read_at(part, offset);
-        to.write_at(part, offset)?;
+        if from.read_at(part, offset).is_ok() {
+            to.write_at(part, offset)?;
+        } else {
+            for (index, sector) in part.chunks_mut(SECTOR_BYTES).enumerate() {
+                let place = offset.saturating_add(index.saturating_mul(SECTOR_BYTES) as u64);
+                if from.read_at(sector, place).is_ok() {
+                    to.write_at(sector, place)?;
+                }
+            }
+        }
         offset = offset.saturating_add(wanted as u64);
     }
     Ok(())

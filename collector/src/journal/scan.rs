@@ -11,7 +11,7 @@ use super::frame::{ALIGN, FRAME_BYTES, Frame, HEADER_BYTES, MIN_FRAME_BYTES, pad
 /// Read at once while walking forward.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Read at once where the medium refuses a chunk: what still fails counts as zeros, hence as damage.
-const SECTOR_BYTES: usize = 4096;
+pub(crate) const SECTOR_BYTES: usize = 4096;
 
 /// A place in a segment.
 #[derive(Debug)]

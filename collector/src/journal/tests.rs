@@ -8,6 +8,9 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::model::UtcMillis;
 
+mod codec;
+mod damage;
+mod failures;
 mod power;
 
 pub(super) fn metrics() -> Metrics {

@@ -404,7 +404,7 @@ impl Writer {
     /// Gives a prepared file its header and its name; one of that name held nothing durable and is replaced.
     fn name(&self, prepared: &Prepared, path: &std::path::Path) -> std::io::Result<()> {
         let header = Header { version: frame::VERSION, first: self.next, created: self.clock.now().utc.0 };
-        prepared.file.write_at(&header.to_bytes(), 0)?;
+        prepared.file.write_at(&header.to_bytes(frame::MAGIC), 0)?;
         prepared.file.sync_data()?;
         self.shared.layer.rename(&self.shared.directory.join(PREPARED_NAME), path)?;
         self.shared.layer.sync_dir(&self.shared.directory)
@@ -457,10 +457,10 @@ impl Writer {
     /// Ends the active segment: gives back the space it does not use.
     fn retire(&mut self) {
         let Some(active) = self.active.take() else { return };
-        if active.file.set_len(active.offset).and_then(|()| active.file.sync_data()).is_ok() {
-            if let Some(last) = self.shared.segments().list.back_mut() {
-                last.size = active.offset;
-            }
+        if active.file.set_len(active.offset).and_then(|()| active.file.sync_data()).is_ok()
+            && let Some(last) = self.shared.segments().list.back_mut()
+        {
+            last.size = active.offset;
         }
     }
 }

@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 use super::App;
 use super::dto::{DeviceDetailDto, DeviceDto, Page, PointDto};
 use super::error::{Problem, nearest};
-use super::params::Params;
+use super::params::{Nothing, Params};
 
 /// What to list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -35,7 +35,7 @@ pub async fn list(App(shared): App, Params(query): Params<DeviceQuery>) -> Resul
 /// One device with its health and its points.
 #[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path, description = "Stable id of the device")),
     responses((status = 200, body = DeviceDetailDto), (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn get(App(shared): App, Path(id): Path<String>) -> Result<Json<DeviceDetailDto>, Problem> {
+pub async fn get(App(shared): App, Path(id): Path<String>, _: Params<Nothing>) -> Result<Json<DeviceDetailDto>, Problem> {
     let catalogue = &shared.catalogue;
     let Some(device) = catalogue.device(&id) else {
         let near = nearest(&id, catalogue.devices.iter().map(|device| device.id.as_str()));

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use parkgate_collector::catalogue::{
     Catalogue, Device, DeviceAddress, DriverSettings, Enterprise, Link, ModbusAddress, ModbusTcpSettings, MqttAddress, MqttSettings, Names,
-    Park, Point, PointSource, Secret,
+    Park, Point, PointSource, Secret, TopicMap,
 };
 use parkgate_collector::clock::{Clock, ManualClock};
 use parkgate_collector::health::HealthBoard;
 use parkgate_collector::model::{
     Decimal, Kind, LinkKey, Medium, Origin, PointId, PointIdentity, Quality, Reason, Sample, Status, Step, Unit, UtcMillis,
 };
+use parkgate_collector::protocol::json::RecordMap;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -170,7 +171,14 @@ pub fn mqtt_link(id: &str) -> Arc<Link> {
 
 pub fn device(id: &str, name: Names, enterprise: Option<&str>, link: &Arc<Link>, origin: Origin, rows: &[PointRow<'_>]) -> Arc<Device> {
     let address = match &link.driver {
-        DriverSettings::Mqtt(_) => DeviceAddress::Mqtt(MqttAddress { topics: Vec::new() }),
+        DriverSettings::Mqtt(_) => DeviceAddress::Mqtt(MqttAddress {
+            topics: vec![TopicMap {
+                filter: format!("park/{id}/telemetry"),
+                qos: 1,
+                records: RecordMap { records: None, time: None },
+                values: Vec::new(),
+            }],
+        }),
         DriverSettings::ModbusTcp(_) => DeviceAddress::Modbus(ModbusAddress {
             unit_id: 7,
             check_unit: true,

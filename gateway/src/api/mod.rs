@@ -4,7 +4,8 @@
 //!
 //! [`park`], [`devices`], [`points`], [`samples`], [`latest`], [`stream`]: one file per resource; [`openapi`] their
 //! description; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`] the forms of all
-//! answers; [`error`] problem details; [`params`] query parameters; [`guard`] what every request passes; [`readiness`]
+//! answers; [`error`] problem details; [`params`] query parameters; [`listener`] and [`guard`] what every connection and request
+//! passes; [`readiness`]
 //! the board behind `/readyz`.
 
 #![allow(unused_qualifications, reason = "in what utoipa expands to")]
@@ -14,6 +15,7 @@ pub mod dto;
 mod error;
 mod guard;
 mod latest;
+mod listener;
 mod openapi;
 mod page;
 mod params;
@@ -48,6 +50,8 @@ use tokio_util::sync::CancellationToken;
 pub use error::Problem;
 pub use openapi::document;
 pub use readiness::Readiness;
+
+use listener::{Bounded, CONNECTIONS_MAX, IDLE_MAX};
 
 use crate::metrics::Metrics;
 use crate::store::{RecordView, StoreError};
@@ -97,6 +101,7 @@ pub async fn serve(listener: TcpListener, state: State, cancel: CancellationToke
     let shared = Arc::new(Shared::new(state, listener.local_addr()?));
     shared.metrics.started(&*shared.clock, shared.build.version, shared.build.commit);
     let live = stream::run(Arc::clone(&shared), cancel.clone());
+    let listener = Bounded::new(listener, CONNECTIONS_MAX, IDLE_MAX);
     let server = axum::serve(listener, router(shared)).with_graceful_shutdown(cancel.cancelled_owned());
     let (served, ()) = tokio::join!(async { server.await }, live);
     served

@@ -6,7 +6,11 @@ use utoipa::OpenApi;
 /// Collects all documented routes.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "parkgate", description = "The record of an industrial park, read only. Times are UTC; measured values are exact decimals in strings.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    info(
+        title = "parkgate",
+        description = "The record of an industrial park, read only. Times are UTC; measured values are exact decimals in strings.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
     paths(
         super::park::get,
         super::devices::list,
@@ -20,7 +24,8 @@ use utoipa::OpenApi;
         super::probes::livez,
         super::probes::readyz,
         super::probes::metrics,
-    )
+    ),
+    components(schemas(super::stream::HelloDto, super::stream::HealthEventDto, super::stream::StatsDto))
 )]
 struct Document;
 

@@ -4,6 +4,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use jiff::Timestamp;
 use parkgate_collector::model::UtcMillis;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 use utoipa::openapi::path::ParameterIn;
@@ -20,7 +21,10 @@ impl<S: Send + Sync, T: DeserializeOwned + IntoParams> FromRequestParts<S> for P
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let documented = T::into_params(|| Some(ParameterIn::Query));
         let names: Vec<&str> = documented.iter().map(|parameter| parameter.name.as_str()).collect();
-        let known = format!("parameters are: {}", names.join(", "));
+        let known = match names.as_slice() {
+            [] => "this address takes no parameters".to_owned(),
+            names => format!("parameters are: {}", names.join(", ")),
+        };
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|error| Problem::bad_query(error.body_text(), known.clone()))?;
         for (name, _) in &pairs {
@@ -37,7 +41,12 @@ impl<S: Send + Sync, T: DeserializeOwned + IntoParams> FromRequestParts<S> for P
     }
 }
 
-const TIME_FORMS: &str = "write RFC 3339 (2026-11-23T08:00:00+08:00), milliseconds since 1970, `now`, or a time back from now (-90s, -15m, -24h, -7d)";
+/// For a route without parameters.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct Nothing {}
+
+const TIME_FORMS: &str =
+    "write RFC 3339 (2026-11-23T08:00:00+08:00), milliseconds since 1970, `now`, or a time back from now (-90s, -15m, -24h, -7d)";
 
 /// Reads a time: RFC 3339, milliseconds since 1970, `now`, or back from now (`-90s`, `-15m`, `-24h`, `-7d`).
 ///
@@ -88,7 +97,9 @@ pub fn limit(given: Option<usize>, default: usize, most: usize) -> Result<usize,
     match given {
         None => Ok(default),
         Some(limit) if (1..=most).contains(&limit) => Ok(limit),
-        Some(limit) => Err(Problem::bad_query(format!("`limit={limit}` is out of bounds"), format!("from 1 to {most}; follow `next` for more"))),
+        Some(limit) => {
+            Err(Problem::bad_query(format!("`limit={limit}` is out of bounds"), format!("from 1 to {most}; follow `next` for more")))
+        }
     }
 }
 

@@ -2,12 +2,13 @@
 
 use axum::Json;
 
-use super::dto::{EnterpriseDto, ParkDto};
 use super::App;
+use super::dto::{EnterpriseDto, ParkDto};
+use super::params::{Nothing, Params};
 
 /// The park, its enterprises, and the gateway that answers.
 #[utoipa::path(get, path = "/api/v1/park", tag = "park", responses((status = 200, body = ParkDto)))]
-pub async fn get(App(shared): App) -> Json<ParkDto> {
+pub async fn get(App(shared): App, _: Params<Nothing>) -> Json<ParkDto> {
     let catalogue = &shared.catalogue;
     Json(ParkDto {
         id: catalogue.park.id.clone(),

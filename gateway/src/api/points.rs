@@ -65,7 +65,7 @@ pub async fn list(App(shared): App, Params(query): Params<PointQuery>) -> Result
 
 /// The point of a stable id, or a 404 that names the nearest.
 pub fn find<'a>(catalogue: &'a Catalogue, id: &str) -> Result<&'a Arc<Point>, Problem> {
-    catalogue.point_by_stable_id(id).ok_or_else(|| {
-        Problem::not_found("point", id, nearest(id, catalogue.points.iter().map(|point| point.identity.stable_id.as_str())))
-    })
+    catalogue
+        .point_by_stable_id(id)
+        .ok_or_else(|| Problem::not_found("point", id, nearest(id, catalogue.points.iter().map(|point| point.identity.stable_id.as_str()))))
 }

@@ -99,11 +99,8 @@ pub async fn buckets(App(shared): App, Params(query): Params<BucketQuery>) -> Re
         }
     };
     let (id, decimals) = (point.id, point.identity.decimals);
-    let items = shared
-        .read(move |record| {
-            Ok(record.buckets(id, &edges)?.iter().map(|bucket| BucketDto::new(bucket, decimals)).collect())
-        })
-        .await?;
+    let items =
+        shared.read(move |record| Ok(record.buckets(id, &edges)?.iter().map(|bucket| BucketDto::new(bucket, decimals)).collect())).await?;
     Ok(Json(Page { items, next: None }))
 }
 
@@ -130,7 +127,8 @@ fn even_edges(every: &str, from: UtcMillis, to: UtcMillis, zone: &TimeZone) -> R
     let bad_width = || Problem::bad_query(format!("`every={every}` is no width"), "write 10s, 1m, 15m, 1h, or 1d for the park's days");
     let width_ms = span_ms(every).filter(|&width| width > 0).ok_or_else(bad_width)?;
     let beyond_calendar = || Problem::bad_query("the range leaves the calendar", "choose times between the years 0 and 9999");
-    let local = |time: UtcMillis| Timestamp::from_millisecond(time.0).map(|stamp| stamp.to_zoned(zone.clone())).map_err(|_| beyond_calendar());
+    let local =
+        |time: UtcMillis| Timestamp::from_millisecond(time.0).map(|stamp| stamp.to_zoned(zone.clone())).map_err(|_| beyond_calendar());
     let start = local(from)?;
     local(to)?;
     let mut edges = Vec::new();
@@ -177,11 +175,35 @@ mod tests {
     #[test]
     fn widths_are_aligned_to_the_parks_midnight() {
         for (every, from, to, zone, expected) in [
-            ("1h", "2026-01-01T00:10:00Z", "2026-01-01T02:00:00Z", "Asia/Shanghai", vec!["2026-01-01T00:00", "2026-01-01T01:00", "2026-01-01T02:00"]),
-            ("1h", "2026-01-01T00:10:00Z", "2026-01-01T00:40:00Z", "Asia/Kolkata", vec!["2025-12-31T23:30", "2026-01-01T00:30", "2026-01-01T01:30"]),
+            (
+                "1h",
+                "2026-01-01T00:10:00Z",
+                "2026-01-01T02:00:00Z",
+                "Asia/Shanghai",
+                vec!["2026-01-01T00:00", "2026-01-01T01:00", "2026-01-01T02:00"],
+            ),
+            (
+                "1h",
+                "2026-01-01T00:10:00Z",
+                "2026-01-01T00:40:00Z",
+                "Asia/Kolkata",
+                vec!["2025-12-31T23:30", "2026-01-01T00:30", "2026-01-01T01:30"],
+            ),
             ("15m", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "UTC", vec!["2026-01-01T00:00", "2026-01-01T00:15"]),
-            ("1d", "2026-01-01T17:00:00Z", "2026-01-03T00:00:00Z", "Asia/Shanghai", vec!["2026-01-01T16:00", "2026-01-02T16:00", "2026-01-03T16:00"]),
-            ("1d", "2026-03-28T23:00:00Z", "2026-03-30T22:00:00Z", "Europe/Berlin", vec!["2026-03-28T23:00", "2026-03-29T22:00", "2026-03-30T22:00"]),
+            (
+                "1d",
+                "2026-01-01T17:00:00Z",
+                "2026-01-03T00:00:00Z",
+                "Asia/Shanghai",
+                vec!["2026-01-01T16:00", "2026-01-02T16:00", "2026-01-03T16:00"],
+            ),
+            (
+                "1d",
+                "2026-03-28T23:00:00Z",
+                "2026-03-30T22:00:00Z",
+                "Europe/Berlin",
+                vec!["2026-03-28T23:00", "2026-03-29T22:00", "2026-03-30T22:00"],
+            ),
         ] {
             assert_eq!(edges(every, from, to, zone), Ok(expected.iter().map(|&text| text.to_owned()).collect()), "{every} {from} {zone}");
         }

@@ -14,15 +14,17 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use parkgate_collector::health::Health;
 use parkgate_collector::model::{Sample, UtcMillis};
+use prometheus::IntCounter;
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio::time::MissedTickBehavior;
-use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use super::dto::{HealthDto, LatestDto};
+use super::params::{Nothing, Params};
 use super::{App, Problem, Shared};
 
 /// Streams open at one time; further clients are refused with a problem.
@@ -111,16 +113,14 @@ impl Live {
     responses((status = 200, content_type = "text/event-stream", description = "`event:` hello, health, latest, stats; `data:` JSON",
             body = LatestEventDto),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
-pub async fn get(App(shared): App) -> Result<impl IntoResponse, Problem> {
+pub async fn get(App(shared): App, _: Params<Nothing>) -> Result<impl IntoResponse, Problem> {
     let sender = shared.live.sender().filter(|sender| sender.receiver_count() < CLIENTS_MAX);
     let Some(sender) = sender else { return Err(Problem::too_many_streams(CLIENTS_MAX)) };
     // Before the snapshot is taken: what changes meanwhile comes twice rather than never.
     let changes = BroadcastStream::new(sender.subscribe());
     drop(sender);
-    let snapshot = snapshot(&shared);
-    let lagged = shared.metrics.stream_lagged.clone();
-    let changes = changes.map_while(move |change| change.inspect_err(|_| lagged.inc()).ok());
-    let events = tokio_stream::iter(snapshot).chain(changes).map(|(name, data)| {
+    let events = told(snapshot(&shared), changes, shared.metrics.stream_lagged.clone());
+    let events = events.map(|(name, data)| {
         let event = Event::default().event(name).data(&*data);
         Ok::<_, Infallible>(if name == "hello" { event.retry(Duration::from_millis(RETRY_MS)) } else { event })
     });
@@ -128,6 +128,11 @@ pub async fn get(App(shared): App) -> Result<impl IntoResponse, Problem> {
     // Tells nginx not to hold events back.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"))];
     Ok((unbuffered, Sse::new(events).keep_alive(keep_alive)))
+}
+
+/// What a client is told: everything, then changes until it is too far behind.
+fn told(snapshot: Vec<Message>, changes: BroadcastStream<Message>, lagged: IntCounter) -> impl Stream<Item = Message> {
+    tokio_stream::iter(snapshot).chain(changes.map_while(move |change| change.inspect_err(|_| lagged.inc()).ok()))
 }
 
 /// Sends a round of events every [`ROUND_MS`] until `cancel`, then ends all streams.
@@ -158,38 +163,38 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// The events of one round; none when nobody listens, and what changed meanwhile comes with the next.
+    /// The events of one round; none when nobody listens: who comes later starts with everything.
     fn next(&mut self, shared: &Shared, heard: bool) -> Vec<Message> {
         let now = shared.clock.now();
-        let applied = shared.record.samples_applied();
-        self.applied.push_back((now.monotonic_ms, applied));
+        self.number = self.number.wrapping_add(1);
+        self.applied.push_back((now.monotonic_ms, shared.record.samples_applied()));
         if self.applied.len() > ROUNDS_PER_RATE.saturating_add(1) {
             self.applied.pop_front();
         }
-        if !heard {
-            return Vec::new();
-        }
-        self.number = self.number.wrapping_add(1);
-        let mut messages = Vec::new();
         let all = self.number.is_multiple_of(ROUNDS_PER_HEALTH);
         let devices = changed(&mut self.devices, shared.health.devices(), all);
         let links = changed(&mut self.links, shared.health.links(), all);
+        let (version, samples) = shared.record.latest_since(self.record_version);
+        self.record_version = version;
+        if !heard {
+            return Vec::new();
+        }
+        let mut messages = Vec::new();
         if !devices.is_empty() || !links.is_empty() {
             messages.push(message("health", &HealthEventDto { devices, links }));
         }
-        let (version, samples) = shared.record.latest_since(self.record_version);
-        self.record_version = version;
         if !samples.is_empty() {
             messages.push(latest(shared, &samples, now.utc));
         }
-        let rate = match (self.applied.front(), self.applied.back()) {
-            (Some(&(start_ms, before)), Some(&(end_ms, after))) if end_ms > start_ms => {
-                Some(after.saturating_sub(before) as f64 * 1000.0 / end_ms.saturating_sub(start_ms) as f64)
-            }
-            _ => None,
-        };
-        messages.push(stats(shared, rate, now.utc));
+        messages.push(stats(shared, self.rate(), now.utc));
         messages
+    }
+
+    /// Samples per second over the rounds remembered; `None` before two are.
+    fn rate(&self) -> Option<f64> {
+        let (&(start_ms, before), &(end_ms, after)) = (self.applied.front()?, self.applied.back()?);
+        let seconds = end_ms.saturating_sub(start_ms) as f64 / 1000.0;
+        (seconds > 0.0).then(|| after.saturating_sub(before) as f64 / seconds)
     }
 }
 
@@ -210,10 +215,8 @@ fn snapshot(shared: &Shared) -> Vec<Message> {
 }
 
 fn latest(shared: &Shared, samples: &[Sample], now: UtcMillis) -> Message {
-    let points = samples
-        .iter()
-        .filter_map(|sample| Some(LatestDto::new(shared.catalogue.point(sample.point)?, Some(sample), now)))
-        .collect();
+    let points =
+        samples.iter().filter_map(|sample| Some(LatestDto::new(shared.catalogue.point(sample.point)?, Some(sample), now))).collect();
     message("latest", &LatestEventDto { time_ms: now.0, points })
 }
 
@@ -238,4 +241,37 @@ fn changed(told: &mut BTreeMap<String, Health>, now: BTreeMap<String, Health>, a
 
 fn message(name: &'static str, data: &impl Serialize) -> Message {
     (name, serde_json::to_string(data).expect("plain types with text keys").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_keep_up_is_cut_off() {
+        for (sent, expected, cut) in [(EVENTS_BEHIND_MAX, EVENTS_BEHIND_MAX + 1, 0), (EVENTS_BEHIND_MAX + 1, 1, 1)] {
+            let live = Live::new();
+            let sender = live.sender().unwrap();
+            let lagged = IntCounter::new("lagged", "lagged").unwrap();
+            let told = told(vec![("hello", "".into())], BroadcastStream::new(sender.subscribe()), lagged.clone());
+            for _ in 0..sent {
+                sender.send(("stats", "".into())).unwrap();
+            }
+            drop(sender);
+            live.stop();
+            assert_eq!((told.fold(0, |count, _| count + 1).await, lagged.get()), (expected, cut), "{sent} sent");
+        }
+    }
+
+    #[test]
+    fn only_news_is_told() {
+        let mut told = BTreeMap::new();
+        let mut board = BTreeMap::from([("a".to_owned(), Health::default()), ("b".to_owned(), Health::default())]);
+        assert_eq!(changed(&mut told, board.clone(), false).len(), 2);
+        board.get_mut("a").unwrap().received += 1;
+        assert_eq!(changed(&mut told, board.clone(), false).len(), 0);
+        board.get_mut("b").unwrap().error(UtcMillis(1), parkgate_collector::health::State::Down, "gone");
+        assert_eq!(changed(&mut told, board.clone(), false).keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(changed(&mut told, board, true).len(), 2);
+    }
 }

@@ -1,15 +1,18 @@
 //! Tests of the API over real sockets, with a record in memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
+use parkgate_collector::catalogue::{Catalogue, Enterprise, Link, Point};
+use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::health::State as HealthState;
-use parkgate_collector::model::{Origin, Quality, Reason, Sample, Status, Step};
+use parkgate_collector::model::{Kind, Medium, Origin, Quality, Reason, Sample, Status, Step, UtcMillis};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::fake::{NOW, Served, sample, small_park, start};
+use super::fake::{self, NOW, PointRow, Served, device, modbus_link, mqtt_link, names, sample, small_park, start};
 
 /// Longer than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,7 +73,9 @@ async fn check(path: &str, expected: Expect) {
 
 #[tokio::test]
 async fn park() {
-    check("/api/v1/park", expect![[r#"
+    check(
+        "/api/v1/park",
+        expect![[r#"
         200 {
           "boot_id": "boot-1",
           "catalogue_version": "1f00c0de",
@@ -94,12 +99,16 @@ async fn park() {
           "time": "2026-01-02T03:04:05.678Z",
           "time_zone": "Asia/Shanghai",
           "version": "1.2.3"
-        }"#]]).await;
+        }"#]],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn devices_and_their_health() {
-    check("/api/v1/devices", expect![[r#"
+    check(
+        "/api/v1/devices",
+        expect![[r#"
         200 {
           "items": [
             {
@@ -139,7 +148,7 @@ async fn devices_and_their_health() {
               "profile": null
             },
             {
-              "address": "broker.park:1883 ",
+              "address": "broker.park:1883 park/acme/gas/telemetry",
               "driver": "mqtt",
               "enterprise": "acme",
               "health": {
@@ -176,15 +185,23 @@ async fn devices_and_their_health() {
             }
           ],
           "next": null
-        }"#]]).await;
-    check("/api/v1/devices?enterprise=nobody", expect![[r#"
+        }"#]],
+    )
+    .await;
+    check(
+        "/api/v1/devices?enterprise=nobody",
+        expect![[r#"
         200 {
           "items": [],
           "next": null
-        }"#]]).await;
-    check("/api/v1/devices/acme%2Fgas", expect![[r#"
+        }"#]],
+    )
+    .await;
+    check(
+        "/api/v1/devices/acme%2Fgas",
+        expect![[r#"
         200 {
-          "address": "broker.park:1883 ",
+          "address": "broker.park:1883 park/acme/gas/telemetry",
           "driver": "mqtt",
           "enterprise": "acme",
           "health": {
@@ -258,12 +275,16 @@ async fn devices_and_their_health() {
           ],
           "points": 2,
           "profile": null
-        }"#]]).await;
+        }"#]],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn points_by_choice_and_in_parts() {
-    check("/api/v1/points?kind=counter&medium=power", expect![[r#"
+    check(
+        "/api/v1/points?kind=counter&medium=power",
+        expect![[r#"
         200 {
           "items": [
             {
@@ -291,7 +312,9 @@ async fn points_by_choice_and_in_parts() {
             }
           ],
           "next": null
-        }"#]]).await;
+        }"#]],
+    )
+    .await;
     let served = served().await;
     let mut found = Vec::new();
     let mut next = String::new();
@@ -308,7 +331,9 @@ async fn points_by_choice_and_in_parts() {
 
 #[tokio::test]
 async fn latest_values_are_exact_and_tell_their_age() {
-    check("/api/v1/latest", expect![[r#"
+    check(
+        "/api/v1/latest",
+        expect![[r#"
         200 {
           "items": [
             {
@@ -359,8 +384,12 @@ async fn latest_values_are_exact_and_tell_their_age() {
             }
           ],
           "next": null
-        }"#]]).await;
-    check("/api/v1/latest?point=acme/gas/flow,acme/main/power&device=acme/main", expect![[r#"
+        }"#]],
+    )
+    .await;
+    check(
+        "/api/v1/latest?point=acme/gas/flow,acme/main/power&device=acme/main",
+        expect![[r#"
         200 {
           "items": [
             {
@@ -378,12 +407,16 @@ async fn latest_values_are_exact_and_tell_their_age() {
             }
           ],
           "next": null
-        }"#]]).await;
+        }"#]],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn samples_in_parts_are_all_samples() {
-    check("/api/v1/samples?point=acme/main/energy&from=-5s", expect![[r#"
+    check(
+        "/api/v1/samples?point=acme/main/energy&from=-5s",
+        expect![[r#"
         200 {
           "items": [
             {
@@ -398,7 +431,9 @@ async fn samples_in_parts_are_all_samples() {
             }
           ],
           "next": null
-        }"#]]).await;
+        }"#]],
+    )
+    .await;
     let served = served().await;
     // Two samples of one millisecond stay together even where the limit is 1.
     served.record.push(sample(1, NOW.plus(-20_000), 5));
@@ -419,7 +454,9 @@ async fn samples_in_parts_are_all_samples() {
 #[tokio::test]
 async fn buckets() {
     let path = format!("/api/v1/samples/buckets?point=acme/main/power&edges={},{},{}", NOW.0 - 30_000, NOW.0 - 10_000, NOW.0 - 9_000);
-    check(&path, expect![[r#"
+    check(
+        &path,
+        expect![[r#"
         200 {
           "items": [
             {
@@ -462,7 +499,9 @@ async fn buckets() {
             }
           ],
           "next": null
-        }"#]]).await;
+        }"#]],
+    )
+    .await;
     let served = served().await;
     let answer = get(&served, "/api/v1/samples/buckets?point=acme/main/power&every=1d&from=2025-12-31T16:00:00Z").await;
     let body: Value = serde_json::from_str(&answer.body).unwrap();
@@ -474,46 +513,83 @@ async fn buckets() {
 #[tokio::test]
 async fn problems_say_what_to_do() {
     for (path, expected) in [
-        ("/api/v1/samples?point=acme/main/powr", expect![[r#"
+        (
+            "/api/v1/samples?point=acme/main/powr",
+            expect![[r#"
             404 urn:parkgate:problem:unknown-point
             there is no point `acme/main/powr` in the running configuration
-            did you mean `acme/main/power`? GET /api/v1/points lists all"#]]),
-        ("/api/v1/samples?point=acme/main/power&form=-1h", expect![[r#"
+            did you mean `acme/main/power`? GET /api/v1/points lists all"#]],
+        ),
+        (
+            "/api/v1/samples?point=acme/main/power&form=-1h",
+            expect![[r#"
             400 urn:parkgate:problem:bad-query
             unknown parameter `form`
-            did you mean `from`? parameters are: point, from, to, limit"#]]),
-        ("/api/v1/samples", expect![[r#"
+            did you mean `from`? parameters are: point, from, to, limit"#]],
+        ),
+        (
+            "/api/v1/samples",
+            expect![[r#"
             400 urn:parkgate:problem:bad-query
             Failed to deserialize query string: missing field `point`
-            parameters are: point, from, to, limit"#]]),
-        ("/api/v1/samples?point=acme/main/power&from=yesterday", expect![[r#"
+            parameters are: point, from, to, limit"#]],
+        ),
+        (
+            "/api/v1/samples?point=acme/main/power&from=yesterday",
+            expect![[r#"
             400 urn:parkgate:problem:bad-query
             `from=yesterday` is not a time
-            write RFC 3339 (2026-11-23T08:00:00+08:00), milliseconds since 1970, `now`, or a time back from now (-90s, -15m, -24h, -7d)"#]]),
-        ("/api/v1/samples?point=acme/main/power&limit=0", expect![[r#"
+            write RFC 3339 (2026-11-23T08:00:00+08:00), milliseconds since 1970, `now`, or a time back from now (-90s, -15m, -24h, -7d)"#]],
+        ),
+        (
+            "/api/v1/samples?point=acme/main/power&limit=0",
+            expect![[r#"
             400 urn:parkgate:problem:bad-query
             `limit=0` is out of bounds
-            from 1 to 100000; follow `next` for more"#]]),
-        ("/api/v1/samples?point=acme/main/power&from=now&to=-1h", expect![[r#"
+            from 1 to 100000; follow `next` for more"#]],
+        ),
+        (
+            "/api/v1/samples?point=acme/main/power&from=now&to=-1h",
+            expect![[r#"
             400 urn:parkgate:problem:bad-query
             `from` (2026-01-02T03:04:05.678Z) is after `to` (2026-01-02T02:04:05.678Z)
-            swap them, or give both"#]]),
-        ("/api/v1/points?medium=coffee", expect![[r#"
+            swap them, or give both"#]],
+        ),
+        (
+            "/api/v1/points?medium=coffee",
+            expect![[r#"
             400 urn:parkgate:problem:bad-query
             Failed to deserialize query string: medium: unknown variant `coffee`, expected one of `power`, `gas`, `water`, `heat`, `emission`, `charging`, `fire_water`, `flood_level`, `rain`, `communications`, `data_centre`, `gateway`
-            parameters are: device, enterprise, medium, kind, limit, after"#]]),
-        ("/api/v1/samples/buckets?point=acme/gas/flow", expect![[r#"
+            parameters are: device, enterprise, medium, kind, limit, after"#]],
+        ),
+        (
+            "/api/v1/samples/buckets?point=acme/gas/flow",
+            expect![[r#"
             500 urn:parkgate:problem:internal
             the gateway could not read its record
-            the gateway's log says what happened"#]]),
-        ("/api/v1/devices/nothing-like-it", expect![[r#"
+            the gateway's log says what happened"#]],
+        ),
+        (
+            "/api/v1/devices/nothing-like-it",
+            expect![[r#"
             404 urn:parkgate:problem:unknown-device
             there is no device `nothing-like-it` in the running configuration
-            GET /api/v1/devices lists all"#]]),
-        ("/api/v2", expect![[r#"
+            GET /api/v1/devices lists all"#]],
+        ),
+        (
+            "/api/v1/park?verbose=1",
+            expect![[r#"
+            400 urn:parkgate:problem:bad-query
+            unknown parameter `verbose`
+            this address takes no parameters"#]],
+        ),
+        (
+            "/api/v2",
+            expect![[r#"
             404 urn:parkgate:problem:no-route
             nothing is served at `/api/v2`
-            GET /api/v1/openapi.json lists what is served"#]]),
+            GET /api/v1/openapi.json lists what is served"#]],
+        ),
     ] {
         let served = served().await;
         let answer = get(&served, path).await;
@@ -694,12 +770,196 @@ fn page_texts_are_complete_in_both_languages() {
     for key in used {
         assert!(texts["zh"][key].is_string(), "`{key}` is used, but texts.json does not have it");
     }
-    let names = |prefix: &str, names: Vec<&str>| {
+    let all_named = |prefix: &str, names: Vec<&str>| {
         for name in names {
             assert!(texts["zh"][format!("{prefix}{name}")].is_string(), "{prefix}{name} has no text");
         }
     };
-    names("quality_", Quality::ALL.iter().map(|value| value.name()).collect());
-    names("reason_", Reason::ALL.iter().map(|value| value.name()).collect());
-    names("medium_", parkgate_collector::model::Medium::ALL.iter().map(|value| value.name()).collect());
+    all_named("device_", vec!["up", "degraded", "down", "unknown"]);
+    all_named("devices_", vec!["degraded", "down", "unknown"]);
+    all_named("values_", vec!["bad", "uncertain", "stale", "none"]);
+    all_named("quality_", vec!["stale", "none"]);
+    all_named("quality_", Quality::ALL.iter().map(|value| value.name()).collect());
+    all_named("reason_", Reason::ALL.iter().map(|value| value.name()).collect());
+    all_named("medium_", Medium::ALL.iter().map(|value| value.name()).collect());
+}
+
+/// Serves a park whose values move, at http://127.0.0.1:18999, for a person to look at the page.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "for looking at the page: runs for LOOK_SECONDS (60)"]
+async fn look() {
+    let seconds = std::env::var("LOOK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60u64);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let boot_id = clock.now().utc.to_string();
+    let served = start("127.0.0.1:18999", moving_park(), Some(Arc::clone(&clock)), &boot_id).await;
+    served.readiness.set("journal", Ok(()));
+    served.readiness.set("history", Ok(()));
+    let points: Vec<_> = moving_park().points.clone();
+    let begun = clock.now().utc;
+    let value_at = |point: &Point, time: UtcMillis| {
+        let phase = (time.0 as f64 / 900_000.0 + f64::from(point.id.0)).sin() + fastrand::f64() * 0.15;
+        match point.identity.kind {
+            Kind::Counter => 123_456_789 + (time.since(begun) + 3_600_000) / 1000 * i64::from(point.id.0 % 7 + 1),
+            Kind::State => 1,
+            Kind::Gauge => (phase * 800.0 + 1_000.0) as i64 + i64::from(point.id.0) * 100,
+        }
+    };
+    for back in (1..=360).rev() {
+        for point in &points {
+            // A gap in one, nothing at all in another.
+            if point.id.0 != 12 && !(point.id.0 == 3 && (100..200).contains(&back)) {
+                let time = begun.plus(-10_000 * back);
+                served.record.push(sample(point.id.0, time, value_at(point, time)));
+            }
+        }
+    }
+    for _ in 0..seconds {
+        let now = clock.now().utc;
+        for point in &points {
+            let silent = ["delta/outlet", "bloom/gas"].contains(&point.device.as_str());
+            let good = Status::new(Quality::Good, Reason::None, Origin::Simulated, Step::None);
+            let status = match point.id.0 {
+                7 => Status::new(Quality::Uncertain, Reason::Range, Origin::Simulated, Step::None),
+                9 => Status::new(Quality::Bad, Reason::DeviceException, Origin::Simulated, Step::None).without_number(),
+                _ => good,
+            };
+            if !silent && point.id.0 != 12 && fastrand::bool() {
+                served.record.push(Sample { status, ..sample(point.id.0, now, value_at(point, now)) });
+            }
+        }
+        for device in ["acme/main", "acme/press", "acme/pv", "bloom/main", "delta/main", "delta/pile-1", "delta/pile-2"] {
+            served.health.device(device, |health| health.ok(now, 4));
+        }
+        served.health.device("bloom/stack", |health| {
+            health.error(now, HealthState::Degraded, "unit 7 refuses holding registers 40-43: illegal data address (exception 2)");
+        });
+        served.health.device("bloom/gas", |health| {
+            if health.state != HealthState::Down {
+                health.error(begun.plus(-754_000), HealthState::Down, "no message for 5 min on park/bloom/gas/telemetry");
+            }
+        });
+        served.health.link("line-1", |health| health.ok(now, 4));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn moving_park() -> Catalogue {
+    use Kind::{Counter, Gauge, State};
+    use Medium::{Charging, Emission, Gas, Power, Water};
+    let (line, broker) = (modbus_link("line-1"), mqtt_link("broker"));
+    let device = |id: &str, zh: &str, en: &str, enterprise: Option<&str>, link: &Arc<Link>, rows: &[PointRow<'_>]| {
+        device(id, names(zh, en), enterprise, link, Origin::Simulated, rows)
+    };
+    let devices = vec![
+        device(
+            "acme/main",
+            "1号进线总表",
+            "Main meter 1",
+            Some("acme"),
+            &line,
+            &[
+                (1, "power", "有功功率", "Active power", "active_power", Power, Gauge, "kW", 1),
+                (2, "energy", "正向有功电能", "Energy import", "energy_import", Power, Counter, "kWh", 2),
+                (3, "voltage", "A相电压", "Voltage phase A", "voltage_a", Power, Gauge, "V", 1),
+                (4, "pf", "功率因数", "Power factor", "power_factor", Power, Gauge, "1", 3),
+            ],
+        ),
+        device(
+            "acme/press",
+            "冲压线",
+            "Press line",
+            Some("acme"),
+            &line,
+            &[
+                (5, "power", "有功功率", "Active power", "active_power", Power, Gauge, "kW", 1),
+                (6, "running", "运行状态", "Running", "running", Power, State, "state", 0),
+            ],
+        ),
+        device(
+            "acme/pv",
+            "屋顶光伏",
+            "Rooftop PV",
+            Some("acme"),
+            &line,
+            &[
+                (7, "power", "发电功率", "Generated power", "active_power", Power, Gauge, "kW", 1),
+                (8, "energy", "发电量", "Generated energy", "energy_export", Power, Counter, "kWh", 1),
+            ],
+        ),
+        device(
+            "bloom/stack",
+            "锅炉烟囱",
+            "Boiler stack",
+            Some("bloom"),
+            &line,
+            &[
+                (9, "so2", "二氧化硫浓度", "SO2 concentration", "so2_concentration", Emission, Gauge, "mg/m3", 2),
+                (10, "nox", "氮氧化物浓度", "NOx concentration", "nox_concentration", Emission, Gauge, "mg/m3", 2),
+                (11, "dust", "颗粒物浓度", "Dust concentration", "dust_concentration", Emission, Gauge, "mg/m3", 2),
+                (12, "o2", "含氧量", "Oxygen", "oxygen", Emission, Gauge, "%", 2),
+                (13, "flow", "烟气流量", "Flue gas flow", "flue_gas_flow", Emission, Gauge, "m3/h", 0),
+                (14, "temperature", "烟气温度", "Flue gas temperature", "flue_gas_temperature", Emission, Gauge, "degC", 1),
+            ],
+        ),
+        device(
+            "bloom/gas",
+            "燃气总表",
+            "Gas main meter",
+            Some("bloom"),
+            &broker,
+            &[
+                (15, "volume", "标况累计气量", "Volume at 0 °C", "gas_volume", Gas, Counter, "Nm3", 1),
+                (16, "flow", "标况瞬时流量", "Flow at 0 °C", "gas_flow", Gas, Gauge, "Nm3/h", 1),
+            ],
+        ),
+        device(
+            "bloom/main",
+            "配电房总表",
+            "Switch room meter",
+            Some("bloom"),
+            &line,
+            &[(17, "power", "有功功率", "Active power", "active_power", Power, Gauge, "kW", 1)],
+        ),
+        device(
+            "delta/main",
+            "10 kV 进线",
+            "10 kV feeder",
+            None,
+            &line,
+            &[
+                (18, "power", "有功功率", "Active power", "active_power", Power, Gauge, "kW", 1),
+                (19, "energy", "正向有功电能", "Energy import", "energy_import", Power, Counter, "kWh", 2),
+            ],
+        ),
+        device(
+            "delta/outlet",
+            "污水总排口",
+            "Waste water outlet",
+            None,
+            &broker,
+            &[
+                (20, "cod", "化学需氧量", "COD", "cod_concentration", Water, Gauge, "mg/L", 1),
+                (21, "flow", "排水流量", "Outlet flow", "water_flow", Water, Gauge, "m3/h", 2),
+            ],
+        ),
+        device(
+            "delta/pile-1",
+            "1号充电桩",
+            "Charging pile 1",
+            None,
+            &line,
+            &[(22, "power", "充电功率", "Charging power", "active_power", Charging, Gauge, "kW", 1)],
+        ),
+        device(
+            "delta/pile-2",
+            "2号充电桩",
+            "Charging pile 2",
+            None,
+            &line,
+            &[(23, "power", "充电功率", "Charging power", "active_power", Charging, Gauge, "kW", 1)],
+        ),
+    ];
+    let enterprises = [("acme", "阿克米机械有限公司", "Acme Machinery"), ("bloom", "布卢姆食品有限公司", "Bloom Foods")]
+        .map(|(id, zh, en)| Enterprise { id: id.into(), name: names(zh, en) });
+    fake::park(enterprises.into(), vec![line, broker], devices)
 }
