@@ -53,7 +53,7 @@ bench: tools ## performance figures as a table, in release build
 
 soak: tools ## the kill test with 1,000 rounds instead of 50: hours
 	cargo build --workspace --all-targets
-	PARKGATE_KILL_ROUNDS=1000 cargo test --workspace --test scenarios -- --nocapture kill
+	PARKGATE_ROUNDS=1000 cargo test --workspace --test scenarios mqtt_kill -- --nocapture
 
 clean: ## remove what was built
 	cargo clean
