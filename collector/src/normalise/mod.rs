@@ -298,7 +298,7 @@ impl Slot {
                 let believable =
                     source >= settings.not_before && sample.received_time.since(source) >= settings.future_tolerance_ms.saturating_neg();
                 if believable && time::is_live_origin(sample.status.origin()) {
-                    clock.absorb(Stamp { received: sample.received_time.0, source: source.0 });
+                    clock.absorb(Stamp { received: sample.received_time.0, source: source.0 }, settings.clock_tolerance_ms);
                 }
             }
             _ => self.state.last_unstamped = Some(sample.record_time),
