@@ -43,7 +43,7 @@ check: ## format, lints, docs, tidy: what must be clean before a commit
 	@$(RUNNER) \
 	suite format cargo fmt --all --check; \
 	suite clippy cargo clippy --workspace --all-targets -- -D warnings; \
-	suite docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; \
+	suite docs env RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items; \
 	suite tidy cargo test --workspace --test tidy; \
 	verdict
 
@@ -53,7 +53,7 @@ bench: tools ## performance figures as a table, in release build
 
 soak: tools ## the kill test with 1,000 rounds instead of 50: hours
 	cargo build --workspace --all-targets
-	PARKGATE_KILL_ROUNDS=1000 cargo test --workspace --test scenarios -- --nocapture kill
+	PARKGATE_ROUNDS=1000 cargo test --workspace --test scenarios mqtt_kill -- --nocapture
 
 clean: ## remove what was built
 	cargo clean

@@ -152,6 +152,26 @@ fn source_files_have_their_shape() {
 }
 
 #[test]
+fn code_that_reads_the_wire_is_linted_strictly() {
+    let lints = ["clippy::unwrap_used", "clippy::indexing_slicing", "clippy::arithmetic_side_effects"];
+    let strict = |path: &Path| {
+        let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
+        text.lines().any(|line| line.starts_with("#![") && line.contains("deny(") && lints.iter().all(|lint| line.contains(lint)))
+    };
+    let mut wrong = Wrong::default();
+    for folder in ["collector/src/protocol", "collector/src/normalise"] {
+        for file in rust_files(folder).iter().filter(|file| !file.is_test() && file.code_lines().any(|(_, line)| contains_word(line, "fn")))
+        {
+            let above = file.path.ancestors().skip(1).take_while(|path| path.starts_with(folder)).map(|path| path.join("mod.rs"));
+            if !std::iter::once(file.path.clone()).chain(above).any(|path| strict(&path)) {
+                wrong.add(&file.path, 1, &format!("neither it nor a mod.rs above denies {}", lints.join(", ")));
+            }
+        }
+    }
+    wrong.none();
+}
+
+#[test]
 fn text_files_are_clean() {
     // In two parts, so that this file passes its own test.
     let machine_paths = [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tm", "p/"), concat!("/Us", "ers/")];

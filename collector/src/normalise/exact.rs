@@ -70,7 +70,7 @@ fn gcd(mut a: u128, mut b: u128) -> u128 {
 ///
 /// `None` when the result does not fit an `i64`. Takes microseconds: the fast paths are in the caller.
 pub(super) fn ratio_half_even(raw: i64, exponent: i32, factor: i128, summand: i128, divisor: i128) -> Option<i64> {
-    let power = u32::try_from(exponent.unsigned_abs()).ok()?;
+    let power = exponent.unsigned_abs();
     let (up, down) = if exponent >= 0 { (power, 0) } else { (0, power) };
     let product = Natural::new(factor.unsigned_abs()).times(raw.unsigned_abs()).times_ten_to(up);
     let product_negative = (raw < 0) != (factor < 0);
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn ratios_reduce_and_round() {
         let ratio = |numerator, denominator| Ratio::new(numerator, denominator).unwrap();
-        assert_eq!(ratio(6, -0 + 4), ratio(3, 2));
+        assert_eq!(ratio(6, 4), ratio(3, 2));
         assert_eq!(ratio(1, 3).times(ratio(3, 7)), Some(ratio(1, 7)));
         assert_eq!(ratio(1, 3).plus(ratio(1, 6)), Some(ratio(1, 2)));
         assert_eq!((ratio(-3, 2).floor(), ratio(-3, 2).ceil(), ratio(4, 2).ceil()), (-2, -1, 2));

@@ -1,6 +1,6 @@
 //! Readings become samples: pure steps in a fixed order over (memory, reading). No I/O, no clock, no tokio.
 //!
-//! In the order they act: [`unit`] the number in the canonical unit; [`quality`] its valid range; [`time`] which time
+//! In the order they act: [`mod@unit`] the number in the canonical unit; [`quality`] its valid range; [`time`] which time
 //! counts; [`counter`] how a register relates to the one before; [`dedup`] repeats are dropped. [`exact`] is the
 //! arithmetic below, [`state`] the memory as bytes.
 //!
@@ -298,7 +298,7 @@ impl Slot {
                 let believable =
                     source >= settings.not_before && sample.received_time.since(source) >= settings.future_tolerance_ms.saturating_neg();
                 if believable && time::is_live_origin(sample.status.origin()) {
-                    clock.absorb(Stamp { received: sample.received_time.0, source: source.0 });
+                    clock.absorb(Stamp { received: sample.received_time.0, source: source.0 }, settings.clock_tolerance_ms);
                 }
             }
             _ => self.state.last_unstamped = Some(sample.record_time),

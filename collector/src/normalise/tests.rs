@@ -249,6 +249,18 @@ fn a_wrong_clock_is_told_from_back_fill() {
     let (out, _) = step(&mut n, now + 1, &[reading(1, "78", Some(now - 500))]);
     assert_eq!((out[0].record_time.0, findings(&out[0])), (now - 500, (Quality::Good, Reason::None)));
 
+    // Values stamped with the start of their period are on time; a clock that is off by more than that is not.
+    for (age_minutes, doubted) in [(0, false), (15, false), (19, false), (40, true)] {
+        let mut n = normaliser(vec![gauge(1)]);
+        let mut doubts = 0;
+        for index in 0..10 {
+            let received = T0 + index * 15 * MINUTE + 5000 * (index % 2);
+            let source = T0 + index * 15 * MINUTE - age_minutes * MINUTE;
+            doubts += step(&mut n, received, &[reading(1, &value(index), Some(source))]).1.clock_doubts;
+        }
+        assert_eq!(doubts > 0, doubted, "{age_minutes} minutes old every quarter of an hour");
+    }
+
     // Back-fill at any pace, in messages of any size, is believed: (readings a message, ms between messages, ms between readings).
     for (size, pause, interval) in [(1, 0, 1000), (1, 1, 1000), (60, 20, MINUTE), (1, 5, 15 * MINUTE), (500, 1000, 100), (60, HOUR, MINUTE)]
     {

@@ -78,10 +78,12 @@ pub(super) struct Stamp {
 ///
 /// The newest stamp of each window of received time is compared with that of the window before. When source time went on
 /// as received time did, within a quarter, the device was live and `received - source` is its offset. In back-fill, and
-/// where live readings alternate with it, source time goes on much faster, or jumps, and nothing is learned. The median of
-/// the last [`OFFSETS`] counts, once there are [`OFFSETS_MIN`]: so a clock that is off is noticed after some four windows,
-/// and one put right is believed at once by the rule above. A backlog that trickles in at the very pace it was measured
-/// looks like a wrong clock; nothing could tell the two apart.
+/// where live readings alternate with it, source time goes on much faster, or jumps, and nothing is learned. An offset of
+/// up to the time between the two windows, and the tolerance, counts as 0: such a stamp may be the start of the period that
+/// the value is about, as with quarter-hour, hour and day values. The median of the last [`OFFSETS`] counts, once there are
+/// [`OFFSETS_MIN`]: so a clock that is off is noticed after some four windows, and one put right is believed at once by the
+/// rule above. A backlog that trickles in at the very pace it was measured looks like a wrong clock; nothing could tell the
+/// two apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DeviceClock {
     /// Start of the present window and its newest stamp.
@@ -99,8 +101,8 @@ impl DeviceClock {
         self.median
     }
 
-    /// Takes in the times of one sample.
-    pub(super) fn absorb(&mut self, stamp: Stamp) {
+    /// Takes in the times of one sample; `tolerance_ms` is the clock tolerance.
+    pub(super) fn absorb(&mut self, stamp: Stamp, tolerance_ms: i64) {
         match self.window {
             // Our own clock fell back: all that was learned is void.
             Some((start, _)) if stamp.received < start => *self = Self { window: Some((stamp.received, stamp)), ..Self::default() },
@@ -110,20 +112,22 @@ impl DeviceClock {
                 }
             }
             Some((_, newest)) => {
-                self.close(newest);
+                self.close(newest, tolerance_ms);
                 self.window = Some((stamp.received, stamp));
             }
             None => self.window = Some((stamp.received, stamp)),
         }
     }
 
-    fn close(&mut self, newest: Stamp) {
+    fn close(&mut self, newest: Stamp, tolerance_ms: i64) {
         if let Some(before) = self.anchor.replace(newest) {
             let received = newest.received.saturating_sub(before.received);
             let source = newest.source.saturating_sub(before.source);
             let slack = received.unsigned_abs() >> 2;
             if received > 0 && source.abs_diff(received) <= slack {
-                self.push_offset(newest.received.saturating_sub(newest.source));
+                let age = newest.received.saturating_sub(newest.source);
+                let explained = (0..=received.saturating_add(tolerance_ms)).contains(&age);
+                self.push_offset(if explained { 0 } else { age });
             }
         }
     }
