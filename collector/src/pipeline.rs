@@ -283,4 +283,3 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
         None => Ok(()),
     }
 }
-

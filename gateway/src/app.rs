@@ -23,7 +23,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::api::{self, Readiness};
+use crate::api;
+use crate::readiness::Readiness;
 use crate::cli::RunArguments;
 #[cfg(feature = "demo")]
 use crate::cli::DemoArguments;

@@ -7,7 +7,7 @@ use parkgate_collector::journal::Journal;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::api::Readiness;
+use crate::readiness::Readiness;
 use crate::metrics::Metrics;
 use crate::store::history::{History, HistoryStats};
 

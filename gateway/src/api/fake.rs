@@ -19,7 +19,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Build, Readiness, State, serve};
+use super::{Build, State, serve};
+use crate::readiness::Readiness;
 use crate::metrics::Metrics;
 use crate::store::{Bucket, RecordView, StoreError};
 

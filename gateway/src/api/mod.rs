@@ -5,8 +5,7 @@
 //! [`park`], [`devices`], [`points`], [`samples`], [`latest`], [`stream`]: one file per resource; [`openapi`] their
 //! description; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`] the forms of all
 //! answers; [`error`] problem details; [`params`] query parameters; [`listener`] and [`guard`] what every connection and request
-//! passes; [`readiness`]
-//! the board behind `/readyz`.
+//! passes.
 
 #![allow(unused_qualifications, reason = "in what utoipa expands to")]
 
@@ -22,7 +21,6 @@ mod params;
 mod park;
 mod points;
 mod probes;
-mod readiness;
 mod samples;
 mod stream;
 #[cfg(test)]
@@ -51,11 +49,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::Problem;
 pub use openapi::document;
-pub use readiness::Readiness;
 
 use listener::{Bounded, CONNECTIONS_MAX, IDLE_MAX};
 
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 use crate::store::{RecordView, StoreError};
 
 /// Reads of the record at one time; further ones wait, and give up with the request's time-out.

@@ -1,4 +1,4 @@
-//! What has to be right before the gateway may be called ready: a board of named checks that `app` fills.
+//! What has to be right before the gateway may be called ready: a board of named checks that `app` and `watch` fill.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
