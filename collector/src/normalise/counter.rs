@@ -116,13 +116,6 @@ impl CounterState {
         }
     }
 
-    /// A first register that did not become durable is none: the next one is the first again.
-    pub(super) fn forget(&mut self, register: Register) {
-        if self.base == Some((register, Step::First)) {
-            self.base = None;
-        }
-    }
-
     /// Notes an exchange at `at`. `false` when a register at or after it is already recorded: then that one is the new
     /// meter's first, and only totals can be mended.
     pub(super) fn announce_exchange(&mut self, at: UtcMillis) -> bool {

@@ -49,13 +49,6 @@ impl<T: PartialEq, const LIMIT: usize> Recent<T, LIMIT> {
         self.0.push_back(item);
     }
 
-    /// Forgets the newest entry equal to `item`.
-    pub(super) fn remove(&mut self, item: &T) {
-        if let Some(position) = self.0.iter().rposition(|seen| seen == item) {
-            self.0.remove(position);
-        }
-    }
-
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &T> {
         self.0.iter()
     }

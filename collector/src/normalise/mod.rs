@@ -152,8 +152,8 @@ impl Normaliser {
     /// Normalises `input`: appends its samples to `out`, in order of arrival.
     ///
     /// What was put out counts as recorded: later repeats of it are dropped. So the caller keeps the samples until the
-    /// journal has them, or gives them back by [`Normaliser::forget`]; and it answers for a dropped repeat only when all
-    /// samples put out before are durable.
+    /// journal has them; it answers for a dropped repeat only when all samples put out before are durable, and for none
+    /// at all once the journal has refused some.
     pub fn step(&mut self, input: &Input<'_>, out: &mut Vec<Sample>) -> StepReport {
         let mut report = StepReport::default();
         let skipped = self.accept_deliveries(input, &mut report);
@@ -199,23 +199,6 @@ impl Normaliser {
             let slot = self.slots.get_mut(sample.point.index()).and_then(Option::as_mut);
             if let Some((slot, clock)) = slot.and_then(|slot| self.devices.get_mut(slot.device).map(|clock| (slot, clock))) {
                 slot.absorb(&self.settings, clock, sample);
-            }
-        }
-    }
-
-    /// Samples that [`Normaliser::step`] put out did not become durable and will not: when their devices send them
-    /// again, they are no repeats. But for a first register the counter's base stays: the same register is then a `Delta`.
-    pub fn forget(&mut self, link: LinkKey, deliveries: &[Delivery], samples: &[Sample]) {
-        if let Some(recent) = self.links.get_mut(&link) {
-            deliveries.iter().for_each(|delivery| recent.remove(delivery));
-        }
-        for sample in samples {
-            let slot = self.slots.get_mut(sample.point.index()).and_then(Option::as_mut);
-            if let Some(slot) = slot {
-                if let Some(seen) = Seen::of(sample) {
-                    slot.state.recent.remove(&seen);
-                }
-                slot.state.counter.forget(Register { time: sample.record_time, value: sample.value });
             }
         }
     }

@@ -351,17 +351,6 @@ fn redelivered_messages_are_known_by_packet_id_and_hash() {
 }
 
 #[test]
-fn what_was_forgotten_may_come_again() {
-    let mut n = normaliser(vec![counter(1)]);
-    let readings = [reading(1, "5", Some(T0))];
-    let mark = [message(7, 7, true, 0, 1)];
-    let (out, report) = step_as(&mut n, Origin::Metered, T0, &readings, &mark);
-    n.forget(LinkKey::of("l1"), &report.deliveries, &out);
-    let (again, report) = step_as(&mut n, Origin::Metered, T0 + 5, &readings, &mark);
-    assert_eq!((again[0].status.step(), report.repeats), (Step::First, 0));
-}
-
-#[test]
 fn a_new_catalogue_keeps_the_memory_of_points_that_stay() {
     let mut n = normaliser(vec![counter(1), counter(2)]);
     step(&mut n, T0, &[reading(1, "5", Some(T0)), reading(2, "5", Some(T0))]);

@@ -1,3 +1,6 @@
-//! Simulators that can misbehave.
+//! Simulators that can misbehave, for the demo and the tests.
+//!
+//! [`modbus`] a Modbus TCP server; [`mqtt`] publishers of JSON payloads.
 
 pub mod modbus;
+pub mod mqtt;

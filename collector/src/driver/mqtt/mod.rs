@@ -1,1 +1,320 @@
-//! MQTT 3.1.1 client.
+//! MQTT 3.1.1 client driver: messages of a broker become batches; each is acknowledged when its batch is durable.
+//!
+//! [`client`] the client library behind a small face; [`socket`] its connection with a side entrance for acknowledgements;
+//! [`topics`] which mapping a topic has; [`gather`] messages become a batch; here the loop that puts them together.
+//!
+//! Acknowledgements leave in the order of arrival, from the front of a queue of batches that a lost connection empties. The
+//! session is persistent, so the broker keeps what comes while we are away and delivers again what was not acknowledged.
+//! When the pipeline is slow, the loop stops reading: the broker's in-flight window and TCP hold the rest. A pipeline that
+//! stands for longer than 1.5 keep-alive times makes the broker end the connection; it is made again and nothing is lost.
+//!
+//! On the first connection all topics are subscribed, since the config may have changed; later ones do so only when the
+//! broker has lost the session, because a subscription makes it send its retained messages again.
+
+pub mod client;
+pub mod gather;
+pub mod socket;
+#[cfg(test)]
+mod tests;
+pub mod topics;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::client::{Ack, Client, ClientError, Event};
+use self::gather::{DRIVER, Gather};
+use crate::catalogue::{DeviceAddress, DriverSettings};
+use crate::clock::Clock;
+use crate::driver::backoff::Backoff;
+use crate::driver::{LinkChange, LinkDevices, Message, Outcome, Outlet};
+use crate::health::{HealthBoard, State};
+use crate::metrics::Metrics;
+
+/// Messages in one batch; when reached it is handed over.
+const BATCH_MESSAGES_MAX: u64 = 2_000;
+/// Bytes of payload in one batch; when reached it is handed over.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Readings in one batch; when reached it is handed over.
+const BATCH_READINGS_MAX: usize = 20_000;
+/// Batches handed over and not yet durable; when reached, nothing more is read.
+const BATCHES_IN_FLIGHT_MAX: usize = 64;
+/// A batch of so many messages means traffic: then bytes gather for [`GATHER`] before the next read.
+const BUSY_MESSAGES: u64 = 8;
+/// One wake-up costs as much as mapping tens of messages.
+const GATHER: Duration = Duration::from_millis(1);
+/// Shortest and longest wait between two attempts to connect.
+const BACKOFF_MS: (u64, u64) = (500, 30_000);
+/// Longest wait for batches in flight when stopping; what is not durable by then is delivered again after the next start.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// Runs one broker session until `cancel`; then what is in flight is still acknowledged and the broker told goodbye.
+pub async fn run(
+    devices: LinkDevices,
+    outlet: Outlet,
+    health: HealthBoard,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+) {
+    let DriverSettings::Mqtt(settings) = &devices.link.driver else { return };
+    let gather = Gather::new(&devices, settings.max_packet_bytes, &health, &metrics, clock.now().utc);
+    let mut filters = Vec::new();
+    for device in &devices.devices {
+        if let DeviceAddress::Mqtt(address) = &device.address {
+            filters.extend(address.topics.iter().map(|topic| (topic.filter.clone(), topic.qos)));
+        }
+    }
+    filters.sort();
+    // Of two mappings on one filter the higher QoS counts: it comes last.
+    filters.reverse();
+    filters.dedup_by(|later, earlier| later.0 == earlier.0);
+    let driver = Driver {
+        client: Client::new(settings),
+        link: Arc::clone(&devices.link),
+        gather,
+        filters,
+        outlet,
+        health,
+        link_up: metrics.link_up.with_label_values(&[DRIVER, &devices.link.id]),
+        connects: metrics.connects.with_label_values(&[DRIVER, &devices.link.id]),
+        clock,
+        cancel,
+        in_flight: VecDeque::new(),
+        is_up: None,
+    };
+    driver.run().await;
+}
+
+struct Driver {
+    client: Client,
+    link: Arc<crate::catalogue::Link>,
+    gather: Gather,
+    filters: Vec<(String, u8)>,
+    outlet: Outlet,
+    health: HealthBoard,
+    link_up: prometheus::IntGauge,
+    connects: prometheus::IntCounter,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+    /// Batches of the present connection that are not yet durable, oldest first.
+    in_flight: VecDeque<InFlight>,
+    /// Last state told; `None` before the first.
+    is_up: Option<bool>,
+}
+
+struct InFlight {
+    done: oneshot::Receiver<Outcome>,
+    acks: Vec<Ack>,
+}
+
+/// Why a connection was given up.
+#[derive(Debug, Error)]
+enum Interrupted {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("what arrived could not be made durable; connecting again so that the broker delivers it once more")]
+    NotDurable,
+    #[error("stopped")]
+    Stopped,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(BACKOFF_MS.0, BACKOFF_MS.1);
+        let mut is_subscribed = false;
+        let cancel = self.cancel.clone();
+        loop {
+            let connected = tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                connected = self.client.connect() => connected,
+            };
+            let interrupted = match connected {
+                Ok(session_present) => {
+                    self.connects.inc();
+                    let subscribe = !session_present || !is_subscribed;
+                    is_subscribed = true;
+                    self.serve(session_present, subscribe, &mut backoff).await
+                }
+                Err(error) => error.into(),
+            };
+            self.in_flight.clear();
+            if matches!(interrupted, Interrupted::Stopped) {
+                break;
+            }
+            self.client.close();
+            self.tell(false, &interrupted.to_string()).await;
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                () = sleep(backoff.next_delay()) => {}
+            }
+        }
+        self.client.disconnect(STOP_LIMIT).await;
+        self.link_up.set(0);
+        info!(link = %self.link.id, "mqtt stopped");
+    }
+
+    /// One connection, from CONNACK to its end. It counts as up when all subscriptions are answered.
+    async fn serve(&mut self, session_present: bool, subscribe: bool, backoff: &mut Backoff) -> Interrupted {
+        let mut subscriptions = 0;
+        if subscribe {
+            match self.client.subscribe(&self.filters) {
+                Ok(packets) => subscriptions = packets,
+                Err(error) => return error.into(),
+            }
+        }
+        let why = if session_present { "connected, session kept" } else { "connected, new session" };
+        let mut is_told = false;
+        let cancel = self.cancel.clone();
+        let mut rest_until: Option<Instant> = None;
+        loop {
+            if !is_told && subscriptions == 0 {
+                is_told = true;
+                self.tell(true, why).await;
+            }
+            let may_read = self.in_flight.len() < BATCHES_IN_FLIGHT_MAX;
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return self.finish().await,
+                outcome = front(&mut self.in_flight), if !self.in_flight.is_empty() => {
+                    if let Err(interrupted) = self.answer(outcome) {
+                        return interrupted;
+                    }
+                }
+                () = sleep_until(rest_until.unwrap_or_else(Instant::now)), if rest_until.is_some() && may_read => rest_until = None,
+                event = self.client.next(), if rest_until.is_none() && may_read => {
+                    let read = event.map_err(Interrupted::from).and_then(|event| self.read(event, &mut subscriptions));
+                    if self.gather.messages() >= BUSY_MESSAGES {
+                        rest_until = Some(Instant::now() + GATHER);
+                    }
+                    // What came before an error is handed over as well: messages of QoS 0 do not come again.
+                    if let Err(interrupted) = self.hand_over().await {
+                        return interrupted;
+                    }
+                    if let Err(interrupted) = read {
+                        return interrupted;
+                    }
+                    backoff.reset();
+                }
+            }
+        }
+    }
+
+    /// Takes one event and all that are there with it. `subscriptions`: packets that the broker has not answered yet.
+    fn read(&mut self, first: Event, subscriptions: &mut usize) -> Result<(), Interrupted> {
+        let now = self.clock.now().utc;
+        let mut next = Some(Ok(first));
+        while let Some(event) = next {
+            match event? {
+                Event::Message(message) => self.gather.add(&message, now),
+                Event::Subscribed { refused: 0 } => *subscriptions = subscriptions.saturating_sub(1),
+                Event::Subscribed { refused } => {
+                    *subscriptions = subscriptions.saturating_sub(1);
+                    let error = format!("broker refuses {refused} topics; check what the account may read");
+                    warn!(link = %self.link.id, error = %error, "not subscribed");
+                    self.health.link(&self.link.id, |health| health.error(now, State::Degraded, error));
+                }
+            }
+            let is_full = self.gather.messages() >= BATCH_MESSAGES_MAX
+                || self.gather.bytes() >= BATCH_BYTES_MAX
+                || self.gather.readings() >= BATCH_READINGS_MAX;
+            next = if is_full { None } else { self.client.ready() };
+        }
+        Ok(())
+    }
+
+    /// Hands the batch to the pipeline, waiting for room.
+    async fn hand_over(&mut self) -> Result<(), Interrupted> {
+        let now = self.clock.now().utc;
+        let Some((mut batch, acks)) = self.gather.take(&self.health, now) else { return Ok(()) };
+        let (sender, done) = oneshot::channel();
+        batch.done = Some(sender);
+        let cancel = self.cancel.clone();
+        // A batch dropped on the way is not durable, so it is delivered again after the next start.
+        let handed_over = tokio::select! {
+            biased;
+            () = cancel.cancelled() => None,
+            sent = self.outlet.send(Message::Batch(batch)) => Some(sent.is_ok()),
+        };
+        match handed_over {
+            Some(true) => {}
+            Some(false) => return Err(Interrupted::NotDurable),
+            None => return Err(self.finish().await),
+        }
+        self.in_flight.push_back(InFlight { done, acks });
+        Ok(())
+    }
+
+    /// Acknowledges the front batch, and all behind it that are durable already.
+    fn answer(&mut self, outcome: Outcome) -> Result<(), Interrupted> {
+        let mut outcome = Some(outcome);
+        while let Some(known) = outcome {
+            let Some(front) = self.in_flight.pop_front() else { break };
+            if known == Outcome::NotDurable {
+                return Err(Interrupted::NotDurable);
+            }
+            self.client.acknowledge(&front.acks);
+            outcome = self.in_flight.front_mut().and_then(|next| match next.done.try_recv() {
+                Ok(outcome) => Some(outcome),
+                Err(oneshot::error::TryRecvError::Empty) => None,
+                Err(oneshot::error::TryRecvError::Closed) => Some(Outcome::NotDurable),
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits for what is in flight and acknowledges it, within [`STOP_LIMIT`].
+    async fn finish(&mut self) -> Interrupted {
+        let limit = Instant::now() + STOP_LIMIT;
+        while !self.in_flight.is_empty() {
+            let Ok(outcome) = timeout_at(limit, front(&mut self.in_flight)).await else { break };
+            if self.answer(outcome).is_err() {
+                break;
+            }
+        }
+        Interrupted::Stopped
+    }
+
+    /// Tells everyone about the state of the link; the pipeline and the log only when it changed.
+    async fn tell(&mut self, up: bool, why: &str) {
+        let now = self.clock.now().utc;
+        self.link_up.set(i64::from(up));
+        self.health.link(&self.link.id, |health| if up { health.ok(now, 0) } else { health.error(now, State::Down, why) });
+        if self.is_up == Some(up) {
+            debug!(link = %self.link.id, error = %why, "still not connected");
+            return;
+        }
+        self.is_up = Some(up);
+        if up {
+            info!(link = %self.link.id, why = %why, "mqtt connected");
+        } else {
+            warn!(link = %self.link.id, error = %why, "mqtt not connected");
+            for device in self.gather.device_ids() {
+                self.health.device(device, |health| health.error(now, State::Down, format!("link {} is down: {why}", self.link.id)));
+            }
+        }
+        let change = LinkChange { link: self.link.key, device: String::new(), up, why: why.to_owned(), time: now };
+        let cancel = self.cancel.clone();
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {}
+            _ = self.outlet.send(Message::Link(change)) => {}
+        }
+    }
+}
+
+/// What became of the front batch; a sender that was dropped means not durable. Cancel safe. Never ends on an empty queue.
+async fn front(in_flight: &mut VecDeque<InFlight>) -> Outcome {
+    match in_flight.front_mut() {
+        Some(front) => (&mut front.done).await.unwrap_or(Outcome::NotDurable),
+        None => std::future::pending().await,
+    }
+}

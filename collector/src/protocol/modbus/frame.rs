@@ -88,21 +88,35 @@ impl FrameReader {
     }
 
     /// The next whole frame; `None` until more bytes come.
+    ///
+    /// A frame is given out only if what follows it so far can be the start of another one: a device that sends fewer
+    /// bytes than it announces would otherwise have its answer completed from the next one's header.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
         let waiting = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let Some((&[t1, t0, p1, p0, l1, l0, unit_id], rest)) = waiting.split_first_chunk::<HEADER_LENGTH>() else { return Ok(None) };
-        let protocol_id = u16::from_be_bytes([p1, p0]);
-        if protocol_id != 0 {
-            return Err(FrameError::Protocol(protocol_id));
-        }
+        check_header(waiting)?;
+        let Some((&[t1, t0, _, _, l1, l0, unit_id], rest)) = waiting.split_first_chunk::<HEADER_LENGTH>() else { return Ok(None) };
+        let pdu_length = usize::from(u16::from_be_bytes([l1, l0])).saturating_sub(1);
+        let Some((pdu, following)) = rest.split_at_checked(pdu_length) else { return Ok(None) };
+        check_header(following)?;
+        self.start = self.start.saturating_add(HEADER_LENGTH).saturating_add(pdu_length);
+        Ok(Some(Frame { transaction_id: u16::from_be_bytes([t1, t0]), unit_id, pdu }))
+    }
+}
+
+/// Refuses bytes that cannot be the start of a frame; fewer than a header are judged as far as they go.
+fn check_header(bytes: &[u8]) -> Result<(), FrameError> {
+    if let Some(&[_, _, p1, p0]) = bytes.first_chunk()
+        && [p1, p0] != [0, 0]
+    {
+        return Err(FrameError::Protocol(u16::from_be_bytes([p1, p0])));
+    }
+    if let Some(&[_, _, _, _, l1, l0]) = bytes.first_chunk() {
         let length = u16::from_be_bytes([l1, l0]);
         if !LENGTH_FIELD.contains(&length) {
             return Err(FrameError::Length(length));
         }
-        let Some(pdu) = rest.get(..usize::from(length).saturating_sub(1)) else { return Ok(None) };
-        self.start = self.start.saturating_add(HEADER_LENGTH).saturating_add(pdu.len());
-        Ok(Some(Frame { transaction_id: u16::from_be_bytes([t1, t0]), unit_id, pdu }))
     }
+    Ok(())
 }
 
 impl Default for FrameReader {
@@ -266,9 +280,10 @@ impl TransactionIds {
         Self(seed)
     }
 
-    /// The next id: a linear congruential step with full period (Hull-Dobell: odd summand, factor 1 modulo 4).
+    /// The next id: a linear congruential step with full period (Hull-Dobell: odd summand, factor 1 modulo 4). The factor
+    /// is 1 modulo 16 and the summand is not within 1 of a multiple of 16, so two ids in a row are never neighbours.
     pub const fn next_id(&mut self) -> u16 {
-        self.0 = self.0.wrapping_mul(25_173).wrapping_add(13_849);
+        self.0 = self.0.wrapping_mul(25_169).wrapping_add(13_849);
         self.0
     }
 }

@@ -70,16 +70,16 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Refusal {
     /// It reaches beyond address 65535.
-    #[error("{0} reaches beyond the last address")]
+    #[error("{0}: beyond the last address, 65535")]
     Address(RegisterName),
     /// It lies in a forbidden range.
-    #[error("{0} is in a range that the profile forbids to read")]
+    #[error("{0}: in a range that the profile forbids to read")]
     Forbidden(RegisterName),
     /// It is longer than one read may be.
-    #[error("{0} is longer than max_block")]
+    #[error("{0}: longer than max_block")]
     Length(RegisterName),
     /// Coils and discrete inputs hold single bits; a register has bits 0 to 15.
-    #[error("{0} does not hold this type")]
+    #[error("{0}: does not hold this type")]
     Type(RegisterName),
 }
 

@@ -1,6 +1,7 @@
 //! The driver against the simulated server on loopback.
 
 mod faults;
+mod no_wrong_value;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -115,6 +116,7 @@ pub(super) fn plain_bank() -> Bank {
 
 /// A driver at work.
 pub(super) struct Running {
+    pub(super) link: String,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) health: HealthBoard,
     pub(super) metrics: Metrics,
@@ -138,7 +140,7 @@ impl Running {
         let (health, metrics, cancel) = (HealthBoard::default(), Metrics::new(&Registry::new()), CancellationToken::new());
         let devices = LinkDevices { link: Arc::clone(link), devices };
         let task = tokio::spawn(run_with(devices, outlet, health.clone(), metrics.clone(), clock, cancel.clone(), patience));
-        Self { messages, health, metrics, cancel, task }
+        Self { link: link.id.clone(), messages, health, metrics, cancel, task }
     }
 
     async fn next(&mut self) -> Message {

@@ -1,0 +1,239 @@
+//! Turns messages into one batch: finds the mapping of each, maps it, notes what cannot be mapped. No I/O.
+
+use std::sync::Arc;
+
+use prometheus::IntCounter;
+use tracing::warn;
+
+use super::client::{Ack, Incoming};
+use super::topics::Topics;
+use crate::catalogue::{Device, DeviceAddress};
+use crate::driver::{Batch, DeliveredRange, LinkDevices};
+use crate::health::{HealthBoard, State};
+use crate::metrics::Metrics;
+use crate::model::{Delivery, Origin, Reading, Rejected, UtcMillis};
+use crate::protocol::json::{MapError, Mapper};
+
+/// Bytes of a rejected payload that are kept; the rest is cut off.
+const REJECTED_BYTES_MAX: usize = 256 * 1024;
+/// Name of the driver in metrics.
+pub const DRIVER: &str = "mqtt";
+
+/// One topic filter of one device.
+#[derive(Debug)]
+struct Route {
+    device: usize,
+    mapper: Mapper,
+}
+
+/// One device with what is counted for it.
+#[derive(Debug)]
+struct Counted {
+    device: Arc<Device>,
+    received: IntCounter,
+    /// Readings in the present batch.
+    readings: u64,
+    /// Messages rejected in the present batch, and why the last one was.
+    rejected: u64,
+    reason: Option<String>,
+}
+
+/// Collects messages into a batch.
+#[derive(Debug)]
+pub struct Gather {
+    link: Arc<crate::catalogue::Link>,
+    origin: Origin,
+    max_packet_bytes: usize,
+    topics: Topics,
+    routes: Vec<Route>,
+    devices: Vec<Counted>,
+    metrics: Metrics,
+    messages: IntCounter,
+    batch: Pending,
+}
+
+/// The batch that is being collected.
+#[derive(Debug, Default)]
+struct Pending {
+    readings: Vec<Reading>,
+    deliveries: Vec<DeliveredRange>,
+    rejected: Vec<Rejected>,
+    acks: Vec<Ack>,
+    messages: u64,
+    bytes: usize,
+}
+
+impl Gather {
+    /// Compiles the mappings of all devices. One that cannot be compiled is left out, told in the log and on the board.
+    pub fn new(devices: &LinkDevices, max_packet_bytes: u32, health: &HealthBoard, metrics: &Metrics, now: UtcMillis) -> Self {
+        let link = Arc::clone(&devices.link);
+        let mut gather = Self {
+            origin: devices.devices.first().map_or(Origin::Metered, |device| device.origin),
+            max_packet_bytes: usize::try_from(max_packet_bytes).unwrap_or(usize::MAX),
+            topics: Topics::default(),
+            routes: Vec::new(),
+            devices: Vec::new(),
+            messages: metrics.messages.with_label_values(&[DRIVER, &link.id]),
+            metrics: metrics.clone(),
+            batch: Pending::default(),
+            link,
+        };
+        for device in &devices.devices {
+            let DeviceAddress::Mqtt(address) = &device.address else { continue };
+            let received = gather.metrics.readings_received.with_label_values(&[DRIVER, &gather.link.id, &device.id]);
+            for topic in &address.topics {
+                match Mapper::new(&topic.records, &topic.values) {
+                    Ok(mapper) => {
+                        gather.topics.add(&topic.filter, gather.routes.len());
+                        gather.routes.push(Route { device: gather.devices.len(), mapper });
+                    }
+                    Err(error) => {
+                        warn!(device = %device.id, topic = %topic.filter, error = %error, "topic left out");
+                        health.device(&device.id, |health| health.error(now, State::Down, error.to_string()));
+                    }
+                }
+            }
+            gather.devices.push(Counted { device: Arc::clone(device), received, readings: 0, rejected: 0, reason: None });
+        }
+        gather
+    }
+
+    /// Messages in the present batch.
+    pub fn messages(&self) -> u64 {
+        self.batch.messages
+    }
+
+    /// Bytes of payload in the present batch.
+    pub fn bytes(&self) -> usize {
+        self.batch.bytes
+    }
+
+    /// Readings in the present batch.
+    pub fn readings(&self) -> usize {
+        self.batch.readings.len()
+    }
+
+    /// Adds one message.
+    ///
+    /// A retained message whose payload has no time of its own says nothing about when it was measured: it is counted as
+    /// rejected and acknowledged, but not kept.
+    pub fn add(&mut self, message: &Incoming, now: UtcMillis) {
+        self.batch.messages += 1;
+        self.batch.bytes = self.batch.bytes.saturating_add(message.payload.len());
+        self.batch.acks.extend(message.ack());
+        let found = self.topics.find(&message.topic);
+        if message.payload.len() > self.max_packet_bytes {
+            let reason = format!("payload of {} bytes is above `max_packet_bytes` = {}", message.payload.len(), self.max_packet_bytes);
+            return self.reject(found.first().copied(), "oversized", reason, message, now);
+        }
+        if found.is_empty() {
+            let reason = "no device has this topic; add it to one, or unsubscribe this client id at the broker".to_owned();
+            return self.reject(None, "unmapped", reason, message, now);
+        }
+        let first = self.batch.readings.len();
+        let mut timed = false;
+        let mut error = None;
+        let mut retained = false;
+        for &index in found.iter() {
+            let Some(route) = self.routes.get_mut(index) else { continue };
+            if message.retained && !route.mapper.is_timed() {
+                retained = true;
+                continue;
+            }
+            match route.mapper.map(&message.payload, &mut self.batch.readings) {
+                Ok(mapped) => {
+                    timed |= mapped.timed;
+                    if let Some(counted) = self.devices.get_mut(route.device) {
+                        counted.readings = counted.readings.saturating_add(u64::try_from(mapped.readings).unwrap_or(u64::MAX));
+                    }
+                }
+                // Of several mappings for one topic it is enough that one finds its values.
+                Err(none @ MapError::NoValue { .. }) => error = error.or(Some((index, none))),
+                Err(other) => error = Some((index, other)),
+            }
+        }
+        let count = self.batch.readings.len().saturating_sub(first);
+        match error {
+            Some((index, error)) if count == 0 || error.class() != "path" => {
+                self.reject(Some(index), error.class(), error.to_string(), message, now);
+            }
+            None if retained && count == 0 => self.count_rejected(None, "retained"),
+            _ => {}
+        }
+        if count > 0 && !timed && message.packet_id != 0 {
+            let mut hash = crc32fast::Hasher::new();
+            hash.update(&message.topic);
+            hash.update(&message.payload);
+            let place = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+            self.batch.deliveries.push(DeliveredRange {
+                delivery: Delivery { packet_id: message.packet_id, hash: hash.finalize() },
+                redelivered: message.redelivered,
+                first: place(first),
+                count: place(count),
+            });
+        }
+    }
+
+    fn reject(&mut self, route: Option<usize>, class: &'static str, reason: String, message: &Incoming, now: UtcMillis) {
+        let device = route.and_then(|index| self.routes.get(index)).map(|route| route.device);
+        self.count_rejected(device, class);
+        let counted = device.and_then(|device| self.devices.get_mut(device));
+        let id = counted.as_ref().map(|counted| counted.device.id.clone());
+        if let Some(counted) = counted {
+            counted.rejected += 1;
+            counted.reason = Some(reason.clone());
+        }
+        let kept = message.payload.get(..REJECTED_BYTES_MAX).unwrap_or(&message.payload);
+        self.batch.rejected.push(Rejected {
+            device: id,
+            source: format!("{} {}", self.link.id, String::from_utf8_lossy(&message.topic)),
+            reason,
+            class,
+            payload: kept.to_vec(),
+            received_time: now,
+        });
+    }
+
+    fn count_rejected(&self, device: Option<usize>, class: &'static str) {
+        let device = device.and_then(|device| self.devices.get(device)).map_or("", |counted| counted.device.id.as_str());
+        self.metrics.rejected.with_label_values(&[DRIVER, &self.link.id, device, class]).inc();
+    }
+
+    /// Takes the batch with what acknowledges it, and tells the board and the metrics; `None` when it is empty.
+    pub fn take(&mut self, health: &HealthBoard, now: UtcMillis) -> Option<(Batch, Vec<Ack>)> {
+        let pending = std::mem::take(&mut self.batch);
+        if pending.messages == 0 {
+            return None;
+        }
+        self.messages.inc_by(pending.messages);
+        for counted in self.devices.iter_mut().filter(|counted| counted.readings > 0 || counted.rejected > 0) {
+            let (readings, rejected) = (std::mem::take(&mut counted.readings), std::mem::take(&mut counted.rejected));
+            counted.received.inc_by(readings);
+            let reason = counted.reason.take();
+            health.device(&counted.device.id, |health| {
+                if readings > 0 {
+                    health.ok(now, readings);
+                }
+                health.rejected = health.rejected.saturating_add(rejected);
+                if let Some(reason) = reason {
+                    health.error(now, State::Degraded, reason);
+                }
+            });
+        }
+        let batch = Batch {
+            link: self.link.key,
+            received_time: now,
+            readings: pending.readings,
+            origin: self.origin,
+            deliveries: pending.deliveries,
+            rejected: pending.rejected,
+            done: None,
+        };
+        Some((batch, pending.acks))
+    }
+
+    /// The devices, for telling the board about the link.
+    pub fn device_ids(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().map(|counted| counted.device.id.as_str())
+    }
+}

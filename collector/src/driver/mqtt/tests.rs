@@ -1,0 +1,446 @@
+//! The driver against a real mosquitto on a free port.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use rumqttc::{AsyncClient, MqttOptions, PublishOptions};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::run;
+use crate::catalogue::*;
+use crate::clock::SystemClock;
+use crate::driver::{Batch, LinkDevices, Message, Outcome};
+use crate::health::{HealthBoard, State};
+use crate::metrics::Metrics;
+use crate::model::*;
+use crate::protocol::json::{RecordMap, TimeFormat, TimePath};
+
+/// Longest that anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A mosquitto of one test. Killed on drop.
+struct Broker {
+    child: Option<Child>,
+    port: u16,
+    directory: TempDir,
+}
+
+impl Broker {
+    fn start(settings: &str) -> Self {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("nobody"), "").unwrap();
+        let mut broker = Self { child: None, port, directory };
+        broker.write(settings);
+        broker.up();
+        broker
+    }
+
+    fn write(&self, settings: &str) {
+        let mut file = std::fs::File::create(self.directory.path().join("mosquitto.conf")).unwrap();
+        let anonymous = if settings.contains("allow_anonymous") { "" } else { "allow_anonymous true\n" };
+        let settings = settings.replace("DIRECTORY", self.directory.path().to_str().unwrap());
+        writeln!(file, "listener {} 127.0.0.1\nmax_queued_messages 0\n{anonymous}{settings}", self.port).unwrap();
+    }
+
+    fn up(&mut self) {
+        let program = if std::path::Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+        let child = Command::new(program)
+            .arg("-c")
+            .arg(self.directory.path().join("mosquitto.conf"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mosquitto is installed");
+        self.child = Some(child);
+        for _ in 0..200 {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("mosquitto does not listen on port {}", self.port);
+    }
+
+    fn down(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    async fn publish(&self, messages: &[(&str, u8, &str)]) {
+        self.publish_as(messages, false).await;
+    }
+
+    /// Publishes and waits until the broker has everything.
+    async fn publish_as(&self, messages: &[(&str, u8, &str)], retain: bool) {
+        let mut options = MqttOptions::new(format!("publisher-{}", fastrand::u32(..)), ("127.0.0.1".to_owned(), self.port));
+        options.set_max_packet_size(64 << 20, 64 << 20);
+        let (client, mut event_loop) = AsyncClient::builder(options).capacity(100).build();
+        let poller = tokio::spawn(async move { while event_loop.poll().await.is_ok() {} });
+        for (topic, qos, payload) in messages {
+            let options = if *qos == 0 { PublishOptions::at_most_once() } else { PublishOptions::at_least_once() };
+            let sent = client.publish_tracked(*topic, payload.as_bytes().to_vec(), options.retain(retain)).await.unwrap();
+            sent.wait_async().await.unwrap();
+        }
+        poller.abort();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+/// A running driver and the pipeline's end of its outlet.
+struct Running {
+    messages: mpsc::Receiver<Message>,
+    health: HealthBoard,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+    links: Vec<(bool, String)>,
+}
+
+impl Running {
+    /// The next batch; states of the link are noted on the way.
+    async fn batch(&mut self) -> Batch {
+        loop {
+            match timeout(PATIENCE, self.messages.recv()).await.expect("a batch in time").expect("the driver runs") {
+                Message::Batch(batch) => return batch,
+                Message::Link(change) => self.links.push((change.up, change.why)),
+            }
+        }
+    }
+
+    /// Waits until the link has this state; batches on the way are a mistake of the test.
+    async fn link(&mut self, up: bool) -> String {
+        while !self.links.is_empty() {
+            let (was_up, why) = self.links.remove(0);
+            if was_up == up {
+                return why;
+            }
+        }
+        loop {
+            match timeout(PATIENCE, self.messages.recv()).await.expect("a change in time").expect("the driver runs") {
+                Message::Link(change) if change.up == up => return change.why,
+                Message::Link(_) => {}
+                Message::Batch(batch) => panic!("unexpected {batch:?}"),
+            }
+        }
+    }
+
+    /// Takes batches until there are `count` readings, without an answer.
+    async fn held(&mut self, count: usize) -> Vec<Batch> {
+        let mut held: Vec<Batch> = Vec::new();
+        while held.iter().map(|batch| batch.readings.len()).sum::<usize>() < count {
+            held.push(self.batch().await);
+        }
+        held
+    }
+
+    /// Takes batches and answers them durable until there are `count` readings; returns their numbers.
+    async fn durable(&mut self, count: usize) -> Vec<String> {
+        let mut numbers = Vec::new();
+        while numbers.len() < count {
+            let mut batch = self.batch().await;
+            numbers.extend(show(&batch));
+            batch.done.take().unwrap().send(Outcome::Durable).unwrap();
+        }
+        numbers
+    }
+
+    async fn stop(mut self) {
+        self.cancel.cancel();
+        timeout(PATIENCE, &mut self.task).await.expect("stops in time").unwrap();
+    }
+}
+
+/// `point=number` of each reading, with its time if it has one.
+fn show(batch: &Batch) -> Vec<String> {
+    let show = |reading: &Reading| {
+        let number = match reading.number {
+            Number::Exact(number) => number.to_string(),
+            other => format!("{other:?}"),
+        };
+        let time = reading.source_time.map_or(String::new(), |time| format!("@{}", time.0));
+        format!("{}={number}{time}", reading.point.0)
+    };
+    batch.readings.iter().map(show).collect()
+}
+
+fn topic(filter: &str, paths: &[(&str, u32)]) -> TopicMap {
+    TopicMap {
+        filter: filter.into(),
+        qos: 1,
+        records: RecordMap { records: None, time: None },
+        values: paths.iter().map(|(path, point)| (path.parse().unwrap(), PointId(*point))).collect(),
+    }
+}
+
+fn timed(mut map: TopicMap) -> TopicMap {
+    map.records.time = Some(TimePath { path: "t".parse().unwrap(), in_payload: false, format: TimeFormat::EpochMillis });
+    map
+}
+
+fn settings(port: u16) -> MqttSettings {
+    MqttSettings {
+        host: "127.0.0.1".into(),
+        port,
+        client_id: "parkgate-test".into(),
+        username: None,
+        password: None,
+        keep_alive_s: 30,
+        max_packet_bytes: 100_000,
+    }
+}
+
+fn start(settings: MqttSettings, topics: Vec<TopicMap>) -> Running {
+    let link = Arc::new(Link { id: "broker".into(), key: LinkKey::of("broker"), driver: DriverSettings::Mqtt(settings) });
+    let device = Device {
+        id: "meter".into(),
+        name: Names { zh: "表".into(), en: "meter".into() },
+        enterprise: None,
+        link: Arc::clone(&link),
+        profile: None,
+        origin: Origin::Metered,
+        address: DeviceAddress::Mqtt(MqttAddress { topics }),
+        points: vec![],
+    };
+    let (outlet, messages) = mpsc::channel(4);
+    let (health, cancel) = (HealthBoard::default(), CancellationToken::new());
+    let devices = LinkDevices { link, devices: vec![Arc::new(device)] };
+    let metrics = Metrics::new(&Registry::new());
+    let task = tokio::spawn(run(devices, outlet, health.clone(), metrics, Arc::new(SystemClock::new()), cancel.clone()));
+    Running { messages, health, cancel, task, links: vec![] }
+}
+
+#[tokio::test]
+async fn acknowledges_only_after_durable_and_in_order() {
+    let broker = Broker::start("max_inflight_messages 4");
+    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
+    running.link(true).await;
+    broker.publish(&[]).await;
+    let messages: Vec<String> = (0..10).map(|number| format!("{{\"v\":{number}}}")).collect();
+    let messages: Vec<(&str, u8, &str)> = messages.iter().map(|text| ("m", 1, text.as_str())).collect();
+    broker.publish(&messages).await;
+    // The broker sends four and waits for acknowledgements.
+    let held = running.held(4).await;
+    assert_eq!(held.iter().flat_map(show).collect::<Vec<_>>(), ["1=0", "1=1", "1=2", "1=3"]);
+    assert!(timeout(Duration::from_millis(300), running.messages.recv()).await.is_err(), "more came without an acknowledgement");
+    for mut batch in held {
+        assert_eq!(batch.deliveries.len(), batch.readings.len());
+        batch.done.take().unwrap().send(Outcome::Durable).unwrap();
+    }
+    assert_eq!(running.durable(6).await, ["1=4", "1=5", "1=6", "1=7", "1=8", "1=9"]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_not_acknowledged_comes_again() {
+    let broker = Broker::start("");
+    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
+    running.link(true).await;
+    broker.publish(&[("m", 1, r#"{"v":1}"#), ("m", 1, r#"{"v":2}"#)]).await;
+    let ids = |held: &[Batch]| held.iter().flat_map(|batch| batch.deliveries.clone()).map(|one| one.delivery).collect::<Vec<_>>();
+    let first = running.held(2).await;
+    let first_ids = ids(&first);
+    assert!(first.iter().flat_map(|batch| &batch.deliveries).all(|delivery| !delivery.redelivered));
+    // The first ones fail by a dropped sender.
+    drop(first);
+    assert!(running.link(false).await.contains("could not be made durable"));
+    assert_eq!(running.link(true).await, "connected, session kept");
+    let again = running.held(2).await;
+    assert_eq!(again.iter().flat_map(show).collect::<Vec<_>>(), ["1=1", "1=2"]);
+    assert!(again.iter().flat_map(|batch| &batch.deliveries).all(|delivery| delivery.redelivered));
+    assert_eq!(ids(&again), first_ids, "recognised by id and hash");
+    for mut batch in again {
+        let _ = batch.done.take().unwrap().send(Outcome::NotDurable);
+    }
+    running.link(true).await;
+    assert_eq!(running.durable(2).await, ["1=1", "1=2"]);
+    running.stop().await;
+    // Stopping acknowledged everything: nothing comes again.
+    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
+    assert_eq!(running.link(true).await, "connected, session kept");
+    broker.publish(&[("m", 1, r#"{"v":3}"#)]).await;
+    assert_eq!(running.durable(1).await, ["1=3"]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_acknowledges_what_becomes_durable_in_time() {
+    let broker = Broker::start("");
+    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
+    running.link(true).await;
+    broker.publish(&[("m", 1, r#"{"v":1}"#)]).await;
+    let mut batch = running.batch().await;
+    running.cancel.cancel();
+    tokio::task::yield_now().await;
+    batch.done.take().unwrap().send(Outcome::Durable).unwrap();
+    timeout(PATIENCE, &mut running.task).await.unwrap().unwrap();
+    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
+    running.link(true).await;
+    broker.publish(&[("m", 1, r#"{"v":2}"#)]).await;
+    assert_eq!(running.durable(1).await, ["1=2"]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn subscribes_again_when_the_broker_lost_the_session() {
+    let mut broker = Broker::start("");
+    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
+    running.link(true).await;
+    for number in 1..=2 {
+        broker.publish(&[("m", 1, &format!("{{\"v\":{number}}}"))]).await;
+        assert_eq!(running.durable(1).await, [format!("1={number}")]);
+        broker.down();
+        let why = running.link(false).await;
+        assert!(why.contains("closed the connection") || why.contains("connection to"), "{why}");
+        broker.up();
+        assert_eq!(running.link(true).await, "connected, new session");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn refusals_are_told_in_words() {
+    let broker = Broker::start("allow_anonymous false\npassword_file DIRECTORY/nobody");
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let with_password =
+        MqttSettings { username: Some("gateway".into()), password: Some(Secret::new("wrong-secret".into())), ..settings(broker.port) };
+    for (settings, wanted) in [
+        (with_password, "not authorised: the user name or password is wrong"),
+        (settings(broker.port), "not authorised"),
+        (settings(nobody), "connection refused; check that it runs and that host and port are right"),
+        (MqttSettings { host: "no-such-host.invalid".into(), ..settings(1) }, "no-such-host.invalid:1"),
+    ] {
+        let mut running = start(settings, vec![topic("m", &[("v", 1)])]);
+        let why = running.link(false).await;
+        assert!(why.contains(wanted) && !why.contains("secret"), "{why}");
+        assert_eq!(running.health.links()["broker"].state, State::Down);
+        assert!(running.health.devices()["meter"].last_error.as_deref().unwrap().contains(wanted));
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_mapped_is_rejected_and_acknowledged() {
+    let broker = Broker::start("max_inflight_messages 1");
+    let mut running = start(settings(broker.port), vec![topic("m/+", &[("v", 1)]), timed(topic("t", &[("v", 2)]))]);
+    running.link(true).await;
+    let long = format!("{{\"v\":1,\"x\":\"{}\"}}", "x".repeat(200_000));
+    let huge = format!("{{\"v\":1,\"x\":\"{}\"}}", "x".repeat(20 << 20));
+    let messages = [
+        ("m/a", 1, "{\"v\":"),
+        ("m/a", 1, "{\"w\":1}"),
+        ("m/a", 1, "{\"v\":\"high\"}"),
+        ("m/a", 1, long.as_str()),
+        ("t", 1, "{\"v\":1}"),
+        // Above the client's own limit: the connection starts again, once.
+        ("m/a", 1, huge.as_str()),
+        ("m/a", 1, "{\"v\":7}"),
+    ];
+    broker.publish(&messages).await;
+    let (mut classes, mut numbers) = (Vec::new(), Vec::new());
+    while numbers.is_empty() {
+        let mut batch = running.batch().await;
+        classes.extend(batch.rejected.iter().map(|rejected| rejected.class));
+        for rejected in &batch.rejected {
+            assert!(rejected.payload.len() <= 256 * 1024 && rejected.device.as_deref() == Some("meter"));
+            assert!(rejected.source.starts_with("broker "), "{}", rejected.source);
+        }
+        numbers.extend(show(&batch));
+        batch.done.take().unwrap().send(Outcome::Durable).unwrap();
+    }
+    assert_eq!(classes, ["syntax", "path", "type", "oversized", "timestamp", "oversized"]);
+    assert_eq!(numbers, ["1=7"]);
+    assert_eq!(running.links.iter().filter(|(up, _)| !up).count(), 1, "{:?}", running.links);
+    let health = running.health.devices()["meter"].clone();
+    assert_eq!((health.rejected, health.received, health.state), (6, 1, State::Up));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn maps_wildcards_arrays_batches_and_qos_0() {
+    let broker = Broker::start("");
+    let topics = vec![
+        topic("exact", &[("a", 1), ("b.c[1]", 2)]),
+        topic("park/+/flow", &[("", 3)]),
+        topic("deep/#", &[("v", 4)]),
+        timed(topic("batch", &[("v", 5)])),
+        topic("late", &[("v", 6)]),
+    ];
+    broker.publish_as(&[("late", 1, r#"{"v":9}"#), ("batch", 1, r#"{"v":0,"t":99}"#)], true).await;
+    let mut running = start(settings(broker.port), topics);
+    // A retained message without a time says nothing about when it was measured; with a time it is as good as any.
+    let mut numbers = running.durable(1).await;
+    running.link(true).await;
+    let messages = [
+        ("exact", 1, r#"{"a":"1.50","b":{"c":[0,true]}}"#),
+        ("exact", 1, r#"{"a":null}"#),
+        ("park/acme/flow", 0, "12.5"),
+        ("deep/a/b", 1, r#"[{"v":1},{"v":2}]"#),
+        ("batch", 1, r#"[{"v":1,"t":1000},{"v":2,"t":2000}]"#),
+        ("late", 1, r#"{"v":1}"#),
+    ];
+    broker.publish(&messages).await;
+    let mut deliveries = 0;
+    while numbers.len() < 10 {
+        let mut batch = running.batch().await;
+        numbers.extend(show(&batch));
+        for delivery in &batch.deliveries {
+            assert!(delivery.first + delivery.count <= u32::try_from(batch.readings.len()).unwrap());
+            let range = &batch.readings[delivery.first as usize..(delivery.first + delivery.count) as usize];
+            assert!(range.iter().all(|reading| reading.source_time.is_none()));
+        }
+        deliveries += batch.deliveries.len();
+        batch.done.take().unwrap().send(Outcome::Durable).unwrap();
+    }
+    assert_eq!(numbers, ["5=0@99", "1=1.50", "2=1", "1=Missing(NotAvailable)", "3=12.5", "4=1", "4=2", "5=1@1000", "5=2@2000", "6=1"]);
+    assert_eq!(deliveries, 4, "one for each message of QoS 1 without a time");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_pipeline_holds_the_broker_back_and_nothing_is_lost() {
+    const COUNT: usize = 20_000;
+    let broker = Broker::start("max_inflight_messages 1000");
+    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
+    running.link(true).await;
+    let port = broker.port;
+    let publisher = tokio::spawn(async move {
+        let options = MqttOptions::new("publisher", ("127.0.0.1".to_owned(), port));
+        let (client, mut event_loop) = AsyncClient::builder(options).capacity(100).build();
+        let poller = tokio::spawn(async move { while event_loop.poll().await.is_ok() {} });
+        let mut last = None;
+        for number in 0..COUNT {
+            last = Some(client.publish_tracked("m", format!("{{\"v\":{number}}}"), PublishOptions::at_least_once()).await.unwrap());
+        }
+        last.unwrap().wait_async().await.unwrap();
+        poller.abort();
+    });
+    publisher.await.unwrap();
+    // All is at the broker; here only what the outlet and its in-flight window hold.
+    let mut held = Vec::new();
+    while let Ok(Some(Message::Batch(batch))) = timeout(Duration::from_millis(300), running.messages.recv()).await {
+        held.push(batch);
+    }
+    let mut numbers: Vec<String> = held.iter().flat_map(show).collect();
+    assert!(numbers.len() <= 1000, "{} without an acknowledgement", numbers.len());
+    for mut batch in held {
+        batch.done.take().unwrap().send(Outcome::Durable).unwrap();
+    }
+    numbers.extend(running.durable(COUNT - numbers.len()).await);
+    assert_eq!(numbers, (0..COUNT).map(|number| format!("1={number}")).collect::<Vec<_>>());
+    running.stop().await;
+}
