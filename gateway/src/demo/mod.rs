@@ -2,7 +2,7 @@
 //!
 //! How `app` uses it, in this order:
 //! 1. [`DemoPark::start`] opens the broker and the Modbus servers on free loopback ports;
-//! 2. [`DemoPark::config_text`] is the shipped config with those ports: load it as the main file;
+//! 2. [`DemoPark::config_files`] is the shipped config with those ports: load [`CONFIG_PATH`] from it as the main file;
 //! 3. [`DemoPark::backfill`] writes history through the pipeline, before any driver runs;
 //! 4. [`DemoPark::go_live`] lets the devices answer and publish; then start the drivers;
 //! 5. [`DemoPark::stop`] after the drivers.
@@ -19,7 +19,7 @@ pub mod backfill;
 
 use std::sync::Arc;
 
-use parkgate_collector::catalogue::Catalogue;
+use parkgate_collector::catalogue::{Catalogue, MemoryFiles};
 use parkgate_collector::clock::Clock;
 use parkgate_collector::driver::Outlet;
 use tokio::task::JoinHandle;
@@ -34,6 +34,8 @@ use park::Park;
 
 /// The shipped config of the demo, with ports that stand for the real ones.
 pub const CONFIG: &str = include_str!("../../../config/demo/parkgate.toml");
+/// Under which name [`DemoPark::config_files`] has it.
+pub const CONFIG_PATH: &str = "config/demo/parkgate.toml";
 /// The seed when none is given.
 pub const SEED_DEFAULT: u64 = 42;
 
@@ -86,9 +88,9 @@ impl DemoPark {
         Ok(Self { park: Arc::new(park), broker, stations, config_text, cancel: CancellationToken::new(), publisher: None })
     }
 
-    /// The config with the ports that were opened; to be loaded as the main file.
-    pub fn config_text(&self) -> &str {
-        &self.config_text
+    /// The config with the ports that were opened, as the one file [`CONFIG_PATH`].
+    pub fn config_files(&self) -> MemoryFiles {
+        MemoryFiles { files: [(CONFIG_PATH.into(), self.config_text.clone())].into(), ..MemoryFiles::default() }
     }
 
     /// Address of the embedded broker, for a person with an MQTT tool.
@@ -157,19 +159,4 @@ fn with_ports(text: &str, ports: &[(u16, u16)]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_shipped_port_is_replaced_once() {
-        let ports: Vec<(u16, u16)> =
-            STATIONS.iter().map(|&(_, port)| port).chain([BROKER_PORT]).map(|port| (port, port + 40_000)).collect();
-        let text = with_ports(CONFIG, &ports);
-        for (shipped, opened) in ports {
-            assert_eq!(CONFIG.matches(&format!("port = {shipped}\n")).count(), 1, "{shipped}");
-            assert_eq!(text.matches(&format!("port = {opened}\n")).count(), 1, "{shipped}");
-        }
-        assert_eq!(text.len(), CONFIG.len());
-        assert!(text.contains("port = 9\n"));
-    }
-}
+mod tests;
