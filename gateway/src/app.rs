@@ -96,13 +96,11 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
 /// `parkgate demo`: the real program on a simulated park.
 #[cfg(feature = "demo")]
 pub fn demo(arguments: &DemoArguments) -> Result<ExitCode> {
-    use crate::demo::{DemoPark, Progress};
+    use crate::demo::{CONFIG_PATH, DemoPark, Progress};
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     runtime()?.block_on(async {
         let mut park = DemoPark::start(arguments.seed, &*clock).await?;
-        let main_file = PathBuf::from("demo.toml");
-        let files = catalogue::MemoryFiles { files: [(main_file.clone(), park.config_text().to_owned())].into(), ..Default::default() };
-        let mut loaded = load(&main_file, &files)?;
+        let mut loaded = load(Path::new(CONFIG_PATH), &park.config_files())?;
         loaded.gateway.http.listen = arguments.listen;
         loaded.gateway.data_directory = arguments.data.clone();
         logging::start(&loaded.gateway.log);
