@@ -145,20 +145,20 @@ fn throughput() {
         let record = meter_like(batch);
         let rounds = 20_000_000 / batch;
         let mut bytes = Vec::new();
-        let start = super::cpu_seconds();
+        let start = cpu_seconds();
         for _ in 0..rounds {
             bytes.clear();
             encode(&record, &mut bytes);
             std::hint::black_box(&bytes);
         }
-        let encoded = f64::from(rounds * batch) / (super::cpu_seconds() - start) / 1e6;
+        let encoded = f64::from(rounds * batch) / (cpu_seconds() - start) / 1e6;
         let mut back = Record::Samples(SampleRecord::default());
-        let start = super::cpu_seconds();
+        let start = cpu_seconds();
         for _ in 0..rounds {
             decode_into(std::hint::black_box(&bytes), &mut back).unwrap();
             std::hint::black_box(&back);
         }
-        let decoded = f64::from(rounds * batch) / (super::cpu_seconds() - start) / 1e6;
+        let decoded = f64::from(rounds * batch) / (cpu_seconds() - start) / 1e6;
         let each = bytes.len() as f64 / f64::from(batch);
         println!("batch {batch}, million samples per CPU-second: encode {encoded:.1}, decode {decoded:.1}; {each:.2} bytes a sample");
     }
