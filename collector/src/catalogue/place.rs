@@ -221,41 +221,30 @@ pub fn is_secret_key(key: &str) -> bool {
         || strsim::damerau_levenshtein(&key, "password") <= 2
 }
 
-/// Byte ranges of the values of secret keys. Works on the bare text, so that it holds in a file that does not parse.
+/// Longest key looked at, in characters; of a longer one the end.
+const KEY_CHARACTERS_MAX: usize = 64;
+
+/// Byte ranges of the values of secret keys. Works on the bare text, so that it holds in a file that does not parse: a
+/// key is what stands before `=` or `:`, with blanks and quotes taken out.
 fn secret_ranges(text: &str) -> Vec<Range<usize>> {
-    let bytes = text.as_bytes();
-    let byte = |index: usize| bytes.get(index).copied().unwrap_or(b'\n');
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     let mut ranges = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        if !is_word(byte(at)) {
-            at = at.saturating_add(1);
+    let mut after = 0;
+    for (assign, _) in text.match_indices(['=', ':']) {
+        if assign < after {
             continue;
         }
-        let start = at;
-        while is_word(byte(at)) {
-            at = at.saturating_add(1);
-        }
-        if !text.get(start..at).is_some_and(is_secret_key) {
+        let key = text.get(..assign).unwrap_or("").rsplit(['\n', '{', ',', '=', ':']).next().unwrap_or("");
+        let last = key.chars().rev().filter(|c| c.is_alphanumeric() || *c == '_').take(KEY_CHARACTERS_MAX).collect::<Vec<_>>();
+        if !is_secret_key(&last.into_iter().rev().collect::<String>()) {
             continue;
         }
-        let mut value = at;
-        while matches!(byte(value), b'"' | b'\'' | b' ' | b'\t') {
-            value = value.saturating_add(1);
+        let value = text.get(assign..).unwrap_or("").trim_start_matches(['=', ':', ' ', '\t']);
+        let start = text.len().saturating_sub(value.len());
+        let end = value_end(text, start);
+        if start < end {
+            ranges.push(start..end);
         }
-        if byte(value) != b'=' {
-            continue;
-        }
-        value = value.saturating_add(1);
-        while matches!(byte(value), b' ' | b'\t') {
-            value = value.saturating_add(1);
-        }
-        let end = value_end(text, value);
-        if value < end {
-            ranges.push(value..end);
-        }
-        at = end.max(at);
+        after = end;
     }
     ranges
 }
@@ -296,6 +285,11 @@ mod tests {
             ("pasword = \"hunt\\\"er2", "pasword = ****"),
             ("\"Password\"=hunter2\r\nb=1", "\"Password\"=****\r\nb=1"),
             ("api_token = \"\"\"a\nb\"\"\"\nc", "api_token = ****\n\nc"),
+            ("pass word = \"hunter2\"", "pass word = ****"),
+            ("password: hunter2", "password: ****"),
+            ("mqtt.password = 'hunter2'", "mqtt.password = ****"),
+            ("password = ", "password = "),
+            ("password =\nhost = 1", "password =\nhost = 1"),
             ("password_file = \"x\"", "password_file = \"x\""),
             ("host = 'x'", "host = 'x'"),
         ] {

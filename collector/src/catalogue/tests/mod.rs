@@ -101,7 +101,7 @@ fn a_park_becomes_a_catalogue() {
         "[[enterprise]]\nid = \"acme\"\nname = \"Acme\"\n[[link]]\nid = \"bus\"\ndriver = \"modbus_tcp\"\nhost = \"h\"\n\
          [[device]]\nid = \"m\"\nlink = \"bus\"\nenterprise = \"acme\"\nprofile = \"meter\"\nrole = \"gate\"\nlabels = { hall = \"1\" }\n\
          modbus = { unit_id = 3, poll_interval_ms = 500 }\n\
-         [[device.point]]\nid = \"energy_import\"\nmodulus = 42949672.96\nlabels = { line = \"a\" }\nrole = \"sub\"\n\
+         [[device.point]]\nid = \"energy_import\"\nmodulus = 42_949_672.96\nlabels = { line = \"a\" }\nrole = \"sub\"\n\
          [[device]]\nid = \"g\"\nlink = \"broker\"\norigin = \"simulated\"\n\
          [[device.topic]]\nfilter = \"{park}/{enterprise}/{device}/+\"\nrecords = \"data\"\ntime = \"t\"\ntime_format = \"local\"\n\
          time_pattern = \"%Y%m%d%H%M%S\"\n\
