@@ -6,9 +6,12 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector as _,
 };
 
+/// Declares the table of a crate's metrics: a struct `Metrics` with one field a row. The caller imports the types of
+/// `prometheus` that its rows name, `Opts`, `HistogramOpts`, `Registry` and `core::Collector`.
+#[macro_export]
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $field:ident: $kind:ident $name:literal [$($label:literal),*] $($buckets:expr)?;)*) => {
-        /// Every metric of the collector. Cheap to clone.
+        /// Every metric of this crate. Cheap to clone.
         #[derive(Clone, Debug)]
         pub struct Metrics { $($(#[doc = $help])+ pub $field: $kind,)* }
 
@@ -16,7 +19,7 @@ macro_rules! metrics {
             /// Makes all metrics and registers them; a second call on one registry is refused by it and leaves the new
             /// metrics unregistered.
             pub fn new(registry: &Registry) -> Self {
-                let metrics = Self { $($field: metrics!(@make $kind $name, concat!($($help),+), [$($label),*] $($buckets)?),)* };
+                let metrics = Self { $($field: $crate::metrics!(@make $kind $name, concat!($($help),+), [$($label),*] $($buckets)?),)* };
                 $(let _ = registry.register(Box::new(metrics.$field.clone()));)*
                 metrics
             }
@@ -30,6 +33,7 @@ macro_rules! metrics {
         }
     };
     (@make IntCounter $name:literal, $help:expr, []) => { IntCounter::new($name, $help.trim()).expect("static name") };
+    (@make Gauge $name:literal, $help:expr, []) => { Gauge::new($name, $help.trim()).expect("static name") };
     (@make IntGauge $name:literal, $help:expr, []) => { IntGauge::new($name, $help.trim()).expect("static name") };
     (@make IntCounterVec $name:literal, $help:expr, [$($label:literal),*]) => {
         IntCounterVec::new(Opts::new($name, $help.trim()), &[$($label),*]).expect("static name")
@@ -95,6 +99,8 @@ metrics! {
     journal_damage: IntCounter "parkgate_journal_damaged_regions_total" [];
     /// Bytes that the rejects ring takes on disk.
     rejects_bytes: IntGauge "parkgate_rejects_bytes" [];
+    /// Rejected inputs that were not kept: the ring's queue was full or its disk refused.
+    rejects_dropped: IntCounter "parkgate_rejects_dropped_total" [];
 }
 
 #[cfg(test)]

@@ -1,1 +1,392 @@
 //! Composition root: read it to see the whole program.
+//!
+//! Start: configuration -> data directory (lock) -> facts (point registry) -> catalogue -> engine (normaliser, journal,
+//! history) -> HTTP -> control socket -> drivers. Stop is the other way round for what feeds, so that nothing taken over
+//! is lost: drivers, normaliser, journal, history, HTTP, each by name with a deadline.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use parkgate_collector::catalogue::{self, Catalogue, Disk, Files, LoadError, Loaded};
+use parkgate_collector::clock::{Clock, SystemClock};
+use parkgate_collector::driver::{self, LinkDevices};
+use parkgate_collector::health::HealthBoard;
+use parkgate_collector::rejects;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::api;
+use crate::readiness::Readiness;
+use crate::cli::RunArguments;
+#[cfg(feature = "demo")]
+use crate::cli::DemoArguments;
+use crate::control::{self, Answer, Asked, Request};
+use crate::engine::Engine;
+use crate::settings::GatewaySettings;
+use crate::store::{DataDirectory, Facts};
+use crate::{cli, logging, metrics, replay, watch};
+
+/// How long drivers may take to hand over what they have.
+const DRIVERS_STOP: Duration = Duration::from_secs(5);
+/// How long HTTP may take to answer the last requests.
+const HTTP_STOP: Duration = Duration::from_secs(3);
+/// Control requests that may wait; further commands wait at the socket.
+const CONTROL_REQUESTS: usize = 4;
+
+/// Why the program ends, as an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// The files have problems.
+    Problems = 1,
+    /// The command could not run.
+    CouldNotRun = 2,
+    /// A part of the running gateway failed.
+    PartFailed = 3,
+}
+
+/// An error that carries its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The code.
+    pub exit: Exit,
+    /// For a person.
+    pub message: String,
+}
+
+/// The exit code of an error: its own, else "could not run".
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    error.downcast_ref::<Failure>().map_or(Exit::CouldNotRun, |failure| failure.exit) as u8
+}
+
+/// What a gateway is started with.
+pub(crate) struct Start {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) settings: GatewaySettings,
+    pub(crate) directory: DataDirectory,
+    pub(crate) facts: Facts,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) demo: bool,
+}
+
+/// `parkgate run`.
+pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut start = prepare(&arguments.config, clock)?;
+    if let Some(listen) = arguments.listen {
+        start.settings.http.listen = listen;
+    }
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let gateway = Gateway::start(start).await?;
+        gateway.start_drivers();
+        gateway.until_stopped().await
+    })
+}
+
+/// `parkgate demo`: the real program on a simulated park.
+#[cfg(feature = "demo")]
+pub fn demo(arguments: &DemoArguments) -> Result<ExitCode> {
+    use crate::demo::{DemoPark, Progress};
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    runtime()?.block_on(async {
+        let mut park = DemoPark::start(arguments.seed, &*clock).await?;
+        let main_file = PathBuf::from("demo.toml");
+        let files = catalogue::MemoryFiles { files: [(main_file.clone(), park.config_text().to_owned())].into(), ..Default::default() };
+        let mut loaded = load(&main_file, &files)?;
+        loaded.gateway.http.listen = arguments.listen;
+        loaded.gateway.data_directory = arguments.data.clone();
+        logging::start(&loaded.gateway.log);
+        let gateway = Gateway::start(open(loaded, Path::new(""), Arc::clone(&clock), true)?).await?;
+        let url = format!("http://{}/", gateway.address());
+        cli::say(&format!("parkgate demo: {url} (history is being written; the page is there already)"));
+        let cancel = CancellationToken::new();
+        gateway.engine().caught_up().await;
+        let view = Arc::new(gateway.engine().history().clone());
+        let outlet = gateway.engine().outlet();
+        let filled = {
+            let filling = park.backfill(Arc::clone(&gateway.catalogue), outlet, view, Arc::clone(&clock), Progress::Shown, cancel.clone());
+            tokio::pin!(filling);
+            tokio::select! {
+                filled = &mut filling => filled,
+                signal = stop_signal() => {
+                    signal?;
+                    cancel.cancel();
+                    filling.await
+                }
+            }
+        };
+        let outcome = match filled {
+            Ok(filled) => {
+                cli::say(&format!("{} readings written and durable", filled.readings));
+                park.go_live(&gateway.catalogue, &clock)?;
+                gateway.start_drivers();
+                cli::say(&format!("open {url} in a browser; Ctrl-C stops"));
+                gateway.until_stopped().await
+            }
+            Err(error) => {
+                let _ = gateway.stop().await;
+                if cancel.is_cancelled() { Ok(ExitCode::SUCCESS) } else { Err(error.into()) }
+            }
+        };
+        park.stop().await;
+        outcome
+    })
+}
+
+/// Loads the configuration and opens the data directory that it names.
+fn prepare(config: &Path, clock: Arc<dyn Clock>) -> Result<Start> {
+    let loaded = load(config, &Disk)?;
+    logging::start(&loaded.gateway.log);
+    open(loaded, &base_of(config), clock, false)
+}
+
+/// Reads the configuration.
+pub(crate) fn load(config: &Path, files: &dyn Files) -> Result<Loaded<GatewaySettings>> {
+    catalogue::load(config, files).map_err(|error| match error {
+        LoadError::Invalid(problems) => Failure { exit: Exit::Problems, message: problems.render(cli::colour()) }.into(),
+        unreadable => unreadable.into(),
+    })
+}
+
+/// Takes the data directory (relative to `base`) and gives the points their numbers.
+pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn Clock>, demo: bool) -> Result<Start> {
+    let Loaded { gateway: settings, draft } = loaded;
+    let directory = DataDirectory::open_exclusive(&base.join(&settings.data_directory))?;
+    let facts = Facts::open(&directory.facts()).context("facts.db cannot be opened")?;
+    let mut registry = facts.registry()?;
+    let catalogue = Arc::new(draft.build(&mut registry)?);
+    registry.commit().context("new points cannot be entered in facts.db")?;
+    facts.catalogue_loaded(catalogue.version, clock.now().utc)?;
+    Ok(Start { catalogue, settings, directory, facts, clock, demo })
+}
+
+/// The directory that paths in a config are relative to.
+pub(crate) fn base_of(config: &Path) -> PathBuf {
+    config.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("the runtime cannot start")
+}
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    catalogue: Arc<Catalogue>,
+    engine: Engine,
+    health: HealthBoard,
+    clock: Arc<dyn Clock>,
+    metrics: parkgate_collector::metrics::Metrics,
+    drivers: std::sync::Mutex<JoinSet<()>>,
+    drivers_cancel: CancellationToken,
+    rest: JoinSet<()>,
+    rest_cancel: CancellationToken,
+    http: tokio::task::JoinHandle<std::io::Result<()>>,
+    http_cancel: CancellationToken,
+    address: SocketAddr,
+    // Held until the end: the lock on the data directory, and the registry.
+    _directory: DataDirectory,
+    _facts: Facts,
+}
+
+impl Gateway {
+    /// Starts everything but the drivers.
+    pub(crate) async fn start(start: Start) -> Result<Self> {
+        let Start { catalogue, settings, directory, facts, clock, demo } = start;
+        // The port first: when it is taken nothing else need have been done.
+        let listener = TcpListener::bind(settings.http.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}: choose another [gateway.http] listen or --listen", settings.http.listen))?;
+        let address = listener.local_addr()?;
+        let registry = Registry::new();
+        let metrics = parkgate_collector::metrics::Metrics::new(&registry);
+        let gateway_metrics = metrics::Metrics::new(&registry);
+        let health = HealthBoard::default();
+        let readiness = Readiness::default();
+        readiness.set("engine", Err("starting: reading the journal".into()));
+
+        let runtime = tokio::runtime::Handle::current();
+        let engine = {
+            let (catalogue, clock, metrics) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone());
+            let engine_settings = settings.engine();
+            let start = move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime).map(|engine| (engine, directory));
+            tokio::task::spawn_blocking(start).await?
+        };
+        let (engine, directory) = engine?;
+
+        let http_cancel = CancellationToken::new();
+        let state = api::State {
+            catalogue: Arc::clone(&catalogue),
+            health: health.clone(),
+            record: Arc::new(engine.history().clone()),
+            registry,
+            metrics: gateway_metrics.clone(),
+            clock: Arc::clone(&clock),
+            readiness: readiness.clone(),
+            build: api::Build { version: env!("CARGO_PKG_VERSION"), commit: option_env!("PARKGATE_COMMIT").unwrap_or("unknown") },
+            boot_id: format!("{:016x}", fastrand::u64(..)),
+            allowed_hosts: settings.http.allowed_hosts.clone(),
+            demo,
+        };
+        let http = tokio::spawn(api::serve(listener, state, http_cancel.clone()));
+
+        let rest_cancel = CancellationToken::new();
+        let mut rest = JoinSet::new();
+        let (asked, requests) = mpsc::channel(CONTROL_REQUESTS);
+        let socket = control::listen(directory.path()).context("the control socket cannot be opened")?;
+        rest.spawn(control::serve(socket, asked, rest_cancel.clone()));
+        rest.spawn(answer_control(requests, Arc::clone(&catalogue), engine.outlet().downgrade(), engine.rejects().clone(), directory.rejects()));
+        rest.spawn(watch::run(engine.journal().clone(), engine.history().clone(), readiness, health.clone(), gateway_metrics, rest_cancel.clone()));
+        info!(address = %address, devices = catalogue.devices.len(), points = catalogue.points.len(), "gateway started");
+        Ok(Self {
+            catalogue,
+            engine,
+            health,
+            clock,
+            metrics,
+            drivers: std::sync::Mutex::new(JoinSet::new()),
+            drivers_cancel: CancellationToken::new(),
+            rest,
+            rest_cancel,
+            http,
+            http_cancel,
+            address,
+            _directory: directory,
+            _facts: facts,
+        })
+    }
+
+    /// Where the page is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The engine, for the demo's back-fill.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Starts one driver per link.
+    pub(crate) fn start_drivers(&self) {
+        let mut drivers = self.drivers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for link in &self.catalogue.links {
+            let devices = self.catalogue.devices.iter().filter(|device| device.link.key == link.key).cloned().collect();
+            let devices = LinkDevices { link: Arc::clone(link), devices };
+            let (health, metrics, clock) = (self.health.clone(), self.metrics.clone(), Arc::clone(&self.clock));
+            drivers.spawn(driver::run(devices, self.engine.outlet(), health, metrics, clock, self.drivers_cancel.clone()));
+        }
+    }
+
+    /// Runs until SIGTERM, SIGINT or the failure of a part; then stops everything.
+    pub(crate) async fn until_stopped(self) -> Result<ExitCode> {
+        let stopped = stop_signal();
+        tokio::pin!(stopped);
+        let mut look = tokio::time::interval(Duration::from_millis(500));
+        let failed = loop {
+            tokio::select! {
+                signal = &mut stopped => {
+                    signal?;
+                    break None;
+                }
+                _ = look.tick() => {
+                    if let Some(part) = self.failed() {
+                        break Some(part);
+                    }
+                }
+            }
+        };
+        match failed {
+            Some(part) => error!(part, "ended although it should run; stopping"),
+            None => info!("stopping"),
+        }
+        let mut late = self.stop().await;
+        late.extend(failed);
+        if late.is_empty() {
+            Ok(ExitCode::SUCCESS)
+        } else {
+            Err(Failure { exit: Exit::PartFailed, message: format!("these parts failed or did not stop in time: {}", late.join(", ")) }.into())
+        }
+    }
+
+    fn failed(&self) -> Option<&'static str> {
+        let mut drivers = self.drivers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match drivers.try_join_next() {
+            Some(_) => Some("driver"),
+            None if self.http.is_finished() => Some("http"),
+            None => self.engine.failed(),
+        }
+    }
+
+    /// Stops part by part; returns the names of those that did not stop in time.
+    pub(crate) async fn stop(self) -> Vec<&'static str> {
+        let mut late = Vec::new();
+        self.drivers_cancel.cancel();
+        let mut drivers = self.drivers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if tokio::time::timeout(DRIVERS_STOP, async { while drivers.join_next().await.is_some() {} }).await.is_err() {
+            warn!(part = "drivers", "did not stop in time");
+            late.push("drivers");
+            drivers.shutdown().await;
+        }
+        info!(part = "drivers", "stopped");
+        self.rest_cancel.cancel();
+        let mut rest = self.rest;
+        rest.shutdown().await;
+        match tokio::task::spawn_blocking(move || self.engine.stop()).await {
+            Ok(parts) => late.extend(parts),
+            Err(_) => late.push("engine"),
+        }
+        self.http_cancel.cancel();
+        match tokio::time::timeout(HTTP_STOP, self.http).await {
+            Ok(Ok(Ok(()))) => info!(part = "http", "stopped"),
+            // A client that keeps its request open is no fault of ours.
+            Err(_) => warn!(part = "http", "did not stop in time"),
+            Ok(Ok(Err(error))) => {
+                error!(error = %error, part = "http", "failed");
+                late.push("http");
+            }
+            Ok(Err(_)) => late.push("http"),
+        }
+        late
+    }
+}
+
+/// Returns when someone asks the program to stop: SIGTERM or SIGINT.
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Does what commands ask for over the control socket, one at a time.
+async fn answer_control(
+    mut requests: mpsc::Receiver<Asked>,
+    catalogue: Arc<Catalogue>,
+    outlet: mpsc::WeakSender<driver::Message>,
+    sink: rejects::Sink,
+    directory: PathBuf,
+) {
+    while let Some((request, reply)) = requests.recv().await {
+        let answer = match request {
+            Request::ReplayRejects { device } => match outlet.upgrade() {
+                Some(outlet) => replay::replay(&catalogue, &outlet, &sink, &directory, device).await,
+                None => Err(anyhow::anyhow!("the gateway is stopping")),
+            }
+            .map_or_else(|error| Answer::Error { error: format!("{error:#}") }, Answer::Replayed),
+        };
+        let _ = reply.send(answer);
+    }
+}

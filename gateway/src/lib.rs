@@ -1,9 +1,17 @@
 //! parkgate-gateway: from the journal to people and systems.
 //!
-//! In reading order: [`app`] the composition root; [`settings`]; [`store`] history, views, facts; [`api`] HTTP;
+//! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
+//! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`api`] HTTP;
 //! [`metrics`]; [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
+pub mod cli;
+pub mod engine;
+pub mod control;
+pub mod replay;
+mod logging;
+pub mod readiness;
+mod watch;
 pub mod settings;
 pub mod store;
 pub mod api;

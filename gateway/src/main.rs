@@ -1,2 +1,31 @@
-//! stub
-fn main() {}
+//! The program `parkgate`: command line and exit codes. What the commands do lives in [`parkgate_gateway::app`] and
+//! beside the data they read.
+//!
+//! Exit codes: 0 fine; 1 the files checked have problems, or something was found to be damaged; 2 the command could not
+//! run (bad arguments, unreadable file, data directory in use, port taken); 3 a part of the running gateway failed.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use parkgate_gateway::cli::{Cli, Command};
+use parkgate_gateway::{app, cli};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Run(arguments) => app::run(&arguments),
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => app::demo(&arguments),
+        Command::Check(arguments) => cli::check(&arguments),
+        Command::Schema => cli::schema(),
+        Command::Rejects(arguments) => cli::rejects(&arguments),
+        Command::Journal(arguments) => cli::journal(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            cli::complain(&error);
+            ExitCode::from(app::exit_code(&error))
+        }
+    }
+}

@@ -1,1 +1,100 @@
-//! The gateway's metrics, one table.
+//! The gateway's metrics, one table; the collector's are in `parkgate_collector::metrics`, both in one registry.
+//!
+//! Parts set their own metrics as things happen; what is only worth reading at a scrape (memory, open files) is read by
+//! [`Metrics::scrape`].
+
+use parkgate_collector::clock::Clock;
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector as _,
+};
+
+/// From a look into memory to a long range read from disk.
+const REQUEST_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0];
+/// From a checkpoint with nothing to do to one that is in trouble.
+const CHECKPOINT_SECONDS: [f64; 8] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0];
+
+parkgate_collector::metrics! {
+    /// Requests answered, by route pattern and status code.
+    http_requests: IntCounterVec "parkgate_http_requests_total" ["route", "status"];
+    /// Time until the head of the answer, by route pattern.
+    http_seconds: HistogramVec "parkgate_http_request_seconds" ["route"] REQUEST_SECONDS;
+    /// Requests refused because of their Host header.
+    http_misdirected: IntCounter "parkgate_http_misdirected_total" [];
+    /// Open event streams.
+    stream_clients: IntGauge "parkgate_http_stream_clients" [];
+    /// Event streams ended because the client did not keep up.
+    stream_lagged: IntCounter "parkgate_http_stream_lagged_total" [];
+    /// Samples that history has taken over since start.
+    history_applied: IntCounter "parkgate_history_samples_applied_total" [];
+    /// Blocks written.
+    history_blocks: IntCounter "parkgate_history_blocks_written_total" [];
+    /// Bytes of the blocks written.
+    history_bytes: IntCounter "parkgate_history_block_bytes_written_total" [];
+    /// Bytes that history files take on disk.
+    history_disk_bytes: IntGauge "parkgate_history_bytes" [];
+    /// Bytes of samples that are in memory and not yet in blocks.
+    history_head_bytes: IntGauge "parkgate_history_head_bytes" [];
+    /// Time of one checkpoint.
+    history_checkpoint: Histogram "parkgate_history_checkpoint_seconds" [] CHECKPOINT_SECONDS;
+    /// How far history is behind the end of the journal.
+    history_lag: Gauge "parkgate_history_lag_seconds" [];
+    /// Samples that came again under a time already stored, with another value.
+    history_corrections: IntCounter "parkgate_history_corrections_total" [];
+    /// Damaged blocks found.
+    history_damaged: IntCounter "parkgate_history_damaged_blocks_total" [];
+    /// Start of this process, in seconds since 1970.
+    process_start: Gauge "parkgate_process_start_time_seconds" [];
+    /// Resident memory.
+    process_resident: IntGauge "parkgate_process_resident_bytes" [];
+    /// Open file descriptors.
+    process_open_files: IntGauge "parkgate_process_open_files" [];
+    /// Always 1; the labels tell what was built.
+    build_info: IntGaugeVec "parkgate_build_info" ["version", "commit"];
+}
+
+impl Metrics {
+    /// Sets what does not change while the process runs: its start (now) and what was built.
+    pub fn started(&self, clock: &dyn Clock, version: &str, commit: &str) {
+        self.process_start.set(clock.now().utc.0 as f64 / 1000.0);
+        self.build_info.with_label_values(&[version, commit]).set(1);
+    }
+
+    /// Reads memory and open files of this process; leaves them alone where `/proc` does not tell.
+    pub fn scrape(&self) {
+        // `VmRSS:     1234 kB` (proc_pid_status(5)).
+        let kilobytes = std::fs::read_to_string("/proc/self/status")
+            .ok()
+            .and_then(|text| text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<i64>().ok()));
+        if let Some(kilobytes) = kilobytes {
+            self.process_resident.set(kilobytes.saturating_mul(1024));
+        }
+        if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+            // The directory itself is open while it is read.
+            self.process_open_files.set(i64::try_from(files.count().saturating_sub(1)).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_registers_beside_the_collectors_under_a_name_of_ours() {
+        let registry = Registry::new();
+        let collector = parkgate_collector::metrics::Metrics::new(&registry).describe();
+        let rows = Metrics::new(&registry).describe();
+        for (name, help) in &rows {
+            assert!(name.starts_with("parkgate_") && help.len() > 10 && !help.starts_with(' '), "{name}: {help}");
+            assert!(collector.iter().all(|(other, _)| other != name), "{name} is taken by the collector");
+        }
+    }
+
+    #[test]
+    fn reads_its_own_process() {
+        let metrics = Metrics::new(&Registry::new());
+        metrics.scrape();
+        assert!(metrics.process_resident.get() > 1_000_000);
+        assert!(metrics.process_open_files.get() > 2);
+    }
+}

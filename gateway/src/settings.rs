@@ -1,1 +1,368 @@
-//! Settings of the gateway itself: the `[gateway]` part of the main file.
+//! The program's own settings: the table `[gateway]` of the main file. What each key means stands here and in
+//! `config/parkgate.toml`; defaults stand in one `impl Default` per table.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use garde::Validate;
+use parkgate_collector::normalise::NormaliseSettings;
+use parkgate_collector::rejects::RingSettings;
+use crate::engine::EngineSettings;
+use crate::store;
+use parkgate_collector::journal::JournalSettings;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a megabyte as settings count them (2^20).
+const MEGABYTE: u64 = 1 << 20;
+
+/// `[gateway]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewaySettings {
+    /// Folder of journal, history and state, relative to the working directory; one gateway, one folder.
+    #[garde(skip)]
+    pub data_directory: PathBuf,
+    /// HTTP server.
+    #[garde(dive)]
+    pub http: HttpSettings,
+    /// Journal on disk.
+    #[garde(dive)]
+    pub journal: JournalTable,
+    /// History on disk.
+    #[garde(dive)]
+    pub history: HistorySettings,
+    /// Input that could not be decoded.
+    #[garde(dive)]
+    pub rejects: RejectsSettings,
+    /// Log.
+    #[garde(dive)]
+    pub log: LogSettings,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            data_directory: "data".into(),
+            http: HttpSettings::default(),
+            journal: JournalTable::default(),
+            history: HistorySettings::default(),
+            rejects: RejectsSettings::default(),
+            log: LogSettings::default(),
+        }
+    }
+}
+
+impl GatewaySettings {
+    /// The settings of the parts from batch to record.
+    pub fn engine(&self) -> EngineSettings {
+        EngineSettings {
+            journal: (&self.journal).into(),
+            history: (&self.history).into(),
+            normalise: NormaliseSettings::default(),
+            rejects: RingSettings { budget_bytes: self.rejects.ring_megabytes.saturating_mul(MEGABYTE), ..RingSettings::default() },
+        }
+    }
+}
+
+impl From<&HistorySettings> for store::HistorySettings {
+    fn from(table: &HistorySettings) -> Self {
+        Self {
+            checkpoint_bytes: table.checkpoint_megabytes.saturating_mul(MEGABYTE),
+            checkpoint_ms: u64::from(table.checkpoint_seconds).saturating_mul(1000),
+            head_bytes: usize::try_from(table.head_megabytes.saturating_mul(MEGABYTE)).unwrap_or(usize::MAX),
+            retention_months_compliance: table.compliance_retention_months,
+            retention_months_other: table.raw_retention_months,
+            budget_bytes: None,
+        }
+    }
+}
+
+/// `[gateway.http]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSettings {
+    /// Address and port listened on. Loopback only, unless configured.
+    #[garde(skip)]
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// Host names in requests that are answered, beside localhost and the address listened on: `["parkgate.example.com"]`.
+    #[garde(skip)]
+    pub allowed_hosts: Vec<String>,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420), allowed_hosts: Vec::new() }
+    }
+}
+
+/// `[gateway.journal]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalTable {
+    /// Size of one segment file in MiB, preallocated.
+    #[garde(range(min = 1, max = 1024))]
+    pub segment_megabytes: u64,
+    /// Most MiB that all segments together may take; then the journal is full and devices are not answered.
+    #[garde(range(max = 1_048_576), custom(two_segments(&self.segment_megabytes)))]
+    pub budget_megabytes: u64,
+    /// MiB kept free on the disk; below it the journal is full.
+    #[garde(range(max = 1_048_576))]
+    pub reserve_megabytes: u64,
+}
+
+impl Default for JournalTable {
+    fn default() -> Self {
+        Self { segment_megabytes: 64, budget_megabytes: 4096, reserve_megabytes: 256 }
+    }
+}
+
+/// One segment is written while another is read: a budget holds at least two.
+fn two_segments(segment_megabytes: &u64) -> impl FnOnce(&u64, &()) -> garde::Result + '_ {
+    move |budget_megabytes, ()| {
+        if *budget_megabytes >= segment_megabytes.saturating_mul(2) {
+            return Ok(());
+        }
+        Err(garde::Error::new(format!("must hold two segments of {segment_megabytes} megabytes")))
+    }
+}
+
+impl From<&JournalTable> for JournalSettings {
+    fn from(table: &JournalTable) -> Self {
+        Self {
+            segment_bytes: table.segment_megabytes.saturating_mul(MEGABYTE),
+            budget_bytes: table.budget_megabytes.saturating_mul(MEGABYTE),
+            reserve_bytes: table.reserve_megabytes.saturating_mul(MEGABYTE),
+            ..Self::default()
+        }
+    }
+}
+
+/// `[gateway.history]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistorySettings {
+    /// MiB of journal after which a checkpoint is written.
+    #[garde(range(min = 1, max = 65_536))]
+    pub checkpoint_megabytes: u64,
+    /// Seconds after which a checkpoint is written anyway.
+    #[garde(range(min = 1, max = 86_400))]
+    pub checkpoint_seconds: u32,
+    /// MiB of memory for samples that are not in blocks yet.
+    #[garde(range(min = 1, max = 65_536))]
+    pub head_megabytes: u64,
+    /// Months that raw samples are kept.
+    #[garde(range(min = 1, max = 1200))]
+    pub raw_retention_months: u32,
+    /// Months that minute figures are kept.
+    #[garde(range(min = 1, max = 1200))]
+    pub minute_retention_months: u32,
+    /// Months that figures of an hour and longer are kept.
+    #[garde(range(min = 1, max = 1200))]
+    pub hour_retention_months: u32,
+    /// Months that raw samples of compliance points are kept.
+    #[garde(range(min = 1, max = 1200))]
+    pub compliance_retention_months: u32,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self {
+            checkpoint_megabytes: 128,
+            checkpoint_seconds: 300,
+            head_megabytes: 64,
+            raw_retention_months: 18,
+            minute_retention_months: 24,
+            hour_retention_months: 72,
+            compliance_retention_months: 60,
+        }
+    }
+}
+
+/// `[gateway.rejects]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RejectsSettings {
+    /// MiB of the ring on disk that keeps input which could not be decoded; the oldest goes first.
+    #[garde(range(min = 1, max = 65_536))]
+    pub ring_megabytes: u64,
+}
+
+impl Default for RejectsSettings {
+    fn default() -> Self {
+        Self { ring_megabytes: 64 }
+    }
+}
+
+/// `[gateway.log]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// Form of a line.
+    #[garde(skip)]
+    pub format: LogFormat,
+    /// Least severe level that is written.
+    #[garde(skip)]
+    pub level: LogLevel,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Logfmt, level: LogLevel::Info }
+    }
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// `key=value` pairs.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Level of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Data lost, or a human must act.
+    Error,
+    /// Odd, recovered.
+    Warn,
+    /// Started, stopped, connected.
+    Info,
+    /// For developers.
+    Debug,
+    /// For developers, much.
+    Trace,
+}
+
+impl LogLevel {
+    /// The name as `tracing` filters take it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use parkgate_collector::catalogue::{self, Disk, MemoryRegistry};
+
+    use super::*;
+
+    fn config() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../config")
+    }
+
+    #[test]
+    fn the_shipped_main_file_loads_with_the_defaults_it_tells() {
+        let loaded = catalogue::load::<GatewaySettings>(&config().join("parkgate.toml"), &Disk).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.gateway, GatewaySettings::default());
+        let catalogue = loaded.draft.build(&mut MemoryRegistry::default()).unwrap();
+        assert_eq!((catalogue.links.len(), catalogue.devices.len()), (2, 2));
+        assert!(catalogue.point_by_stable_id("acme/gas-1/gas_volume").is_some());
+    }
+
+    /// Every `.toml` under `config/` that is a main file or a profile.
+    #[test]
+    fn every_shipped_file_is_fine() {
+        let mut paths: Vec<PathBuf> =
+            ["*.toml", "devices/*.toml", "examples/*.toml"].iter().flat_map(|pattern| glob(&config().join(pattern))).collect();
+        paths.sort();
+        assert!(paths.len() > 1);
+        let report = catalogue::check::<GatewaySettings>(&paths, &Disk);
+        assert_eq!(report.exit_code(), 0, "{}", report.render(false));
+    }
+
+    /// Every key that the schema knows stands in the shipped main file, commented out or not.
+    #[test]
+    fn the_shipped_main_file_shows_every_key() {
+        let schema = catalogue::schema::<GatewaySettings>();
+        let mut keys = std::collections::BTreeSet::new();
+        keys_of(&schema, &mut keys);
+        assert!(keys.len() > 80, "{keys:?}");
+        let text = std::fs::read_to_string(config().join("parkgate.toml")).unwrap();
+        let missing: Vec<&String> = keys.iter().filter(|key| !shows(&text, key)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    /// What is commented out in `[gateway]` is the default, and can be uncommented as it is.
+    #[test]
+    fn the_shipped_main_file_tells_the_defaults() {
+        let text = std::fs::read_to_string(config().join("parkgate.toml")).unwrap();
+        let (_, own) = text.split_once("\n[gateway]\n").unwrap();
+        let is_key =
+            |line: &str| line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).is_some_and(|(key, _)| !key.contains(' '));
+        let own: String = own.lines().map(|line| if is_key(line) { &line[2..] } else { line }).flat_map(|line| [line, "\n"]).collect();
+        let mut files = catalogue::MemoryFiles::default();
+        files.files.insert("main.toml".into(), format!("[park]\nid = \"p\"\n[gateway]\n{own}"));
+        let mut gateway =
+            catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}")).gateway;
+        assert!(!gateway.http.allowed_hosts.is_empty(), "nothing was uncommented");
+        gateway.http.allowed_hosts.clear();
+        assert_eq!(gateway, GatewaySettings::default());
+    }
+
+    fn keys_of(schema: &serde_json::Value, keys: &mut std::collections::BTreeSet<String>) {
+        match schema {
+            serde_json::Value::Object(object) => {
+                if let Some(serde_json::Value::Object(properties)) = object.get("properties") {
+                    keys.extend(properties.keys().cloned());
+                }
+                object.values().for_each(|value| keys_of(value, keys));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| keys_of(item, keys)),
+            _ => {}
+        }
+    }
+
+    /// As `key = ...`, or as the last part of a table's header.
+    fn shows(text: &str, key: &str) -> bool {
+        let assigned = |line: &str| {
+            line.match_indices(&format!("{key} = "))
+                .any(|(at, _)| line[..at].chars().last().is_none_or(|before| !before.is_alphanumeric() && before != '_'))
+        };
+        text.lines().any(|line| assigned(line) || line.starts_with('[') && line.trim_matches(['[', ']']).rsplit('.').next() == Some(key))
+    }
+
+    #[test]
+    fn settings_out_of_range_are_told() {
+        let mut files = catalogue::MemoryFiles::default();
+        let text = "[park]\nid = \"p\"\n[gateway.http]\nlisten = \"here\"\n[gateway.journal]\nbudget_megabytes = 100\n\
+                    [gateway.history]\ncheckpoint_seconds = 0\n[gateway.log]\nformat = \"xml\"\nlevle = \"info\"\n";
+        files.files.insert("main.toml".into(), text.into());
+        let Err(catalogue::LoadError::Invalid(problems)) = catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files) else {
+            panic!("taken as valid");
+        };
+        let lines: Vec<String> = problems.list().iter().map(|problem| format!("{problem}\n")).collect();
+        expect_test::expect![[r#"
+            main.toml:4:10: `listen`: invalid socket address syntax
+            main.toml:6:20: `budget_megabytes`: must hold two segments of 64 megabytes
+            main.toml:8:22: `checkpoint_seconds`: must not be lower than 1
+            main.toml:10:10: `xml` is not known here; possible values: logfmt, json
+            main.toml:11:1: unknown key `levle`; did you mean `level`?
+        "#]]
+        .assert_eq(&lines.concat());
+    }
+
+    #[test]
+    fn megabytes_become_bytes() {
+        let settings = JournalSettings::from(&JournalTable::default());
+        assert_eq!((settings.segment_bytes, settings.budget_bytes, settings.reserve_bytes), (64 << 20, 4096 << 20, 256 << 20));
+    }
+
+    fn glob(pattern: &Path) -> Vec<PathBuf> {
+        use parkgate_collector::catalogue::Files;
+        Disk.glob(&pattern.display().to_string()).unwrap()
+    }
+}

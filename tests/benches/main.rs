@@ -1,2 +1,63 @@
-//! stub
-fn main() {}
+//! `make bench`: the figures of the README's performance table, printed with the machine they were measured on.
+//!
+//! `bench` runs all, `bench NAME...` some: in_process, mqtt, modbus, history. Ratios are formed inside one run, since
+//! machines drift. Each measurement that needs a process of its own starts this program again as `bench child ...`.
+
+mod fixture;
+mod history;
+mod in_process;
+mod modbus;
+mod mqtt;
+mod process;
+mod table;
+
+use std::process::ExitCode;
+
+use table::Table;
+
+/// Name on the command line and what it measures.
+const BENCHES: [(&str, fn(&mut Table) -> anyhow::Result<()>); 4] =
+    [("in_process", in_process::run), ("history", history::run), ("mqtt", mqtt::run), ("modbus", modbus::run)];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().map(String::as_str) == Some("child") {
+        return match child(arguments.get(1..).unwrap_or_default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("bench child {arguments:?}: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let unknown: Vec<&String> = arguments.iter().filter(|name| BENCHES.iter().all(|(known, _)| *known != name.as_str())).collect();
+    if !unknown.is_empty() {
+        eprintln!("unknown bench {unknown:?}; there are {:?}", BENCHES.map(|(name, _)| name));
+        return ExitCode::from(2);
+    }
+    let mut table = Table::new();
+    let mut failed = false;
+    for (name, run) in BENCHES {
+        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
+            eprintln!("== {name}");
+            if let Err(error) = run(&mut table) {
+                eprintln!("{name}: {error:#}");
+                failed = true;
+            }
+        }
+    }
+    table.print();
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// What a child process does: its own half of a measurement, told by its arguments.
+fn child(arguments: &[String]) -> anyhow::Result<()> {
+    let (name, rest) = arguments.split_first().ok_or_else(|| anyhow::anyhow!("which child?"))?;
+    match name.as_str() {
+        "mqtt_publish" => mqtt::child_publish(rest),
+        "mqtt_bare" => mqtt::child_bare(rest),
+        "modbus_server" => modbus::child_server(rest),
+        "history_day" => history::child_day(rest),
+        other => anyhow::bail!("no child called {other}"),
+    }
+}

@@ -1,10 +1,35 @@
 //! Configuration -> a typed, validated map of links, devices and points. Pure: no network, no clock; files are read by
 //! the one loader. All problems are reported at once, with file, line and what to do.
 //!
-//! [`spec`] the result; [`registry`] point numbers.
+//! The way: [`load()`] reads texts; `tree` parses them and remembers where everything stands; `read` fills the structs of
+//! [`raw`]; `validate` makes a [`Draft`] of them; [`Draft::build`] gives the points their numbers: the [`Catalogue`].
+//! [`spec`] the result; [`registry`] point numbers; [`quantity`] known quantities; [`problem`] what is wrong and how it is
+//! shown; [`place`] where; [`text`] small parsers; `profile` device profiles that come with the program.
+
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod spec;
 pub mod registry;
+pub mod quantity;
+pub mod place;
+pub mod problem;
+pub mod raw;
+pub mod text;
+mod tree;
+mod read;
+mod profile;
+mod validate;
+mod load;
+#[cfg(test)]
+mod tests;
 
+pub use load::{CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFiles, check, load};
+pub use problem::{Problem, Problems};
 pub use registry::{MemoryRegistry, PointRegistry, RegistryError};
 pub use spec::*;
+pub use validate::Draft;
+
+/// The JSON Schema of the main file with the program's own table `G`.
+pub fn schema<G: schemars::JsonSchema + Default>() -> serde_json::Value {
+    schemars::schema_for!(raw::MainFile<G>).to_value()
+}

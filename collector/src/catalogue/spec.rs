@@ -1,6 +1,6 @@
 //! The validated catalogue: what drivers, normaliser, store and API look things up in. Immutable once built.
 //!
-//! Made by [`super::build`] from config files and a [`super::PointRegistry`]; nothing here can be invalid.
+//! Made by [`super::load()`] from config files and a [`super::PointRegistry`]; nothing here can be invalid.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

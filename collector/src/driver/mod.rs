@@ -10,9 +10,14 @@ pub mod mqtt;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::Device;
-use crate::model::{Delivery, LinkKey, Origin, Reading, Rejected, UtcMillis};
+use crate::catalogue::{Device, DriverSettings};
+use crate::clock::Clock;
+use crate::health::HealthBoard;
+use crate::metrics::Metrics;
+pub use crate::model::DeliveredRange;
+use crate::model::{LinkKey, Origin, Reading, Rejected, UtcMillis};
 
 /// Readings that arrived together on one link and become durable together.
 #[derive(Debug)]
@@ -32,19 +37,6 @@ pub struct Batch {
     pub rejected: Vec<Rejected>,
     /// Told once, when the batch is durable or cannot become so. A dropped sender means not durable.
     pub done: Option<oneshot::Sender<Outcome>>,
-}
-
-/// One message without a time of its own and its readings' place in the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeliveredRange {
-    /// What recognises it.
-    pub delivery: Delivery,
-    /// The broker said that it may have delivered it before (DUP).
-    pub redelivered: bool,
-    /// Index of its first reading in the batch.
-    pub first: u32,
-    /// Number of its readings.
-    pub count: u32,
 }
 
 /// What became of a batch.
@@ -90,4 +82,19 @@ pub struct LinkDevices {
     pub link: Arc<crate::catalogue::Link>,
     /// The devices reached by it.
     pub devices: Vec<Arc<Device>>,
+}
+
+/// Runs the driver that a link's settings name, until `cancel`.
+pub async fn run(
+    devices: LinkDevices,
+    outlet: Outlet,
+    health: HealthBoard,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+) {
+    match &devices.link.driver {
+        DriverSettings::Mqtt(_) => mqtt::run(devices, outlet, health, metrics, clock, cancel).await,
+        DriverSettings::ModbusTcp(_) => modbus::run(devices, outlet, health, metrics, clock, cancel).await,
+    }
 }

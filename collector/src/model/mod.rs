@@ -1,6 +1,6 @@
 //! Shared types of the whole program, without I/O and without a clock.
 //!
-//! In reading order: [`time`] UTC milliseconds; [`decimal`] exact numbers; [`unit`] the unit table; [`quality`] quality,
+//! In reading order: [`time`] UTC milliseconds; [`decimal`] exact numbers; [`mod@unit`] the unit table; [`quality`] quality,
 //! reason, origin, step; [`point`] what a point is; [`reading`] what a driver hands over; [`sample`] what is recorded.
 //!
 //! Terms: a *link* is one connection (a broker session, a Modbus line); a *device* is one meter behind it; a *point* is
@@ -17,7 +17,7 @@ pub mod sample;
 pub use decimal::{Decimal, DecimalError};
 pub use point::{Kind, LinkKey, Medium, PointId, PointIdentity, ReferenceState};
 pub use quality::{Origin, Quality, Reason, Status, Step};
-pub use reading::{Delivery, Number, Reading, Rejected};
+pub use reading::{DeliveredRange, Delivery, Number, Reading, Rejected};
 pub use sample::Sample;
 pub use time::{Now, UtcMillis};
 pub use unit::{Conversion, Dimension, Unit};

@@ -38,6 +38,19 @@ pub struct Delivery {
     pub hash: u32,
 }
 
+/// One message without a time of its own and its readings' place in the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveredRange {
+    /// What recognises it.
+    pub delivery: Delivery,
+    /// The broker said that it may have delivered it before (DUP).
+    pub redelivered: bool,
+    /// Index of its first reading in the batch.
+    pub first: u32,
+    /// Number of its readings.
+    pub count: u32,
+}
+
 /// Input that could not be decoded or mapped: kept raw in the rejects ring, counted, acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {

@@ -1,1 +1,317 @@
-//! Readings -> samples: unit, range, time, counter step, repeats. Pure: state, reading and now come in, samples go out.
+//! Readings become samples: pure steps in a fixed order over (memory, reading). No I/O, no clock, no tokio.
+//!
+//! In the order they act: [`mod@unit`] the number in the canonical unit; [`quality`] its valid range; [`time`] which time
+//! counts; [`counter`] how a register relates to the one before; [`dedup`] repeats are dropped. [`exact`] is the
+//! arithmetic below, [`state`] the memory as bytes.
+//!
+//! All memory is a function of the samples put out (and of exchanges announced): [`Normaliser::step`] makes a sample and
+//! then takes it in just as [`Normaliser::observe`] takes in one read back from the journal. So a snapshot and the
+//! journal's tail after it give exactly the memory of a program that was never stopped.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+mod unit;
+mod quality;
+mod time;
+mod counter;
+mod dedup;
+mod exact;
+mod state;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use state::RestoreError;
+
+use crate::catalogue::{Catalogue, Point};
+use crate::model::{DeliveredRange, Delivery, Kind, LinkKey, Origin, PointId, Quality, Reading, Reason, Sample, Status, Step, UtcMillis};
+use counter::{CounterRule, CounterState, Register};
+use dedup::{RecentDeliveries, RecentReadings, Seen};
+use quality::ValidRange;
+use time::{DeviceClock, Stamp};
+use unit::Scaling;
+
+/// What is tolerated of clocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NormaliseSettings {
+    /// How far a source time may lie in the future of its arrival, in milliseconds; 60,000 by default.
+    pub future_tolerance_ms: i64,
+    /// How far a device's clock may be off, in milliseconds; 300,000 by default.
+    pub clock_tolerance_ms: i64,
+    /// No live source time before this is believed: the park's commissioning; 2000-01-01 by default.
+    pub not_before: UtcMillis,
+}
+
+impl Default for NormaliseSettings {
+    fn default() -> Self {
+        Self { future_tolerance_ms: 60_000, clock_tolerance_ms: 300_000, not_before: UtcMillis(946_684_800_000) }
+    }
+}
+
+/// Readings that arrived together.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The link they came by.
+    pub link: LinkKey,
+    /// When they arrived.
+    pub received_time: UtcMillis,
+    /// Origin of all of them.
+    pub origin: Origin,
+    /// In order of arrival.
+    pub readings: &'a [Reading],
+    /// Messages among them without a time of their own.
+    pub deliveries: &'a [DeliveredRange],
+}
+
+/// What became of one [`Input`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepReport {
+    /// Marks of the messages accepted, to be journalled with their samples.
+    pub deliveries: Vec<Delivery>,
+    /// Readings dropped: the same again, or of a message delivered again.
+    pub repeats: u32,
+    /// Readings dropped: the catalogue does not know their point.
+    pub unknown_points: u32,
+    /// Samples whose source time is doubted.
+    pub clock_doubts: u32,
+    /// Samples put out that are good.
+    pub good: u32,
+    /// Samples put out that are uncertain.
+    pub uncertain: u32,
+    /// Samples put out that are bad.
+    pub bad: u32,
+}
+
+/// Turns readings into samples. One for the whole program: it remembers every point.
+#[derive(Debug)]
+pub struct Normaliser {
+    settings: NormaliseSettings,
+    /// By PointId.
+    slots: Vec<Option<Slot>>,
+    devices: Vec<DeviceClock>,
+    /// Stable id of a device -> its place in `devices`.
+    device_index: BTreeMap<String, usize>,
+    links: BTreeMap<LinkKey, RecentDeliveries>,
+}
+
+/// One point: what the catalogue says, and what is remembered.
+#[derive(Debug)]
+struct Slot {
+    /// `None` when the numbers of the config do not fit: every number overflows.
+    scaling: Option<Scaling>,
+    range: ValidRange,
+    /// `None` for what is no counter.
+    rule: Option<CounterRule>,
+    device: usize,
+    state: PointState,
+}
+
+/// What is remembered of one point.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct PointState {
+    /// Record time of the last reading without a source time.
+    last_unstamped: Option<UtcMillis>,
+    counter: CounterState,
+    recent: RecentReadings,
+}
+
+impl Normaliser {
+    /// A normaliser without memory.
+    pub fn new(catalogue: &Catalogue, settings: NormaliseSettings) -> Self {
+        let mut normaliser =
+            Self { settings, slots: Vec::new(), devices: Vec::new(), device_index: BTreeMap::new(), links: BTreeMap::new() };
+        normaliser.set_catalogue(catalogue);
+        normaliser
+    }
+
+    /// Goes on with another catalogue. Points, devices and links that stay keep their memory; the others lose it.
+    pub fn set_catalogue(&mut self, catalogue: &Catalogue) {
+        let mut old_devices = std::mem::take(&mut self.devices);
+        let old_index = std::mem::take(&mut self.device_index);
+        for device in &catalogue.devices {
+            let kept = old_index.get(&device.id).and_then(|&index| old_devices.get_mut(index)).map(std::mem::take);
+            self.device_index.insert(device.id.clone(), self.devices.len());
+            self.devices.push(kept.unwrap_or_default());
+        }
+        let mut old_slots = std::mem::take(&mut self.slots);
+        for point in &catalogue.points {
+            let index = point.id.index();
+            let kept = old_slots.get_mut(index).and_then(Option::take).map(|slot| slot.state);
+            let Some(&device) = self.device_index.get(&point.device) else { continue };
+            if self.slots.len() <= index {
+                self.slots.resize_with(index.saturating_add(1), || None);
+            }
+            if let Some(slot) = self.slots.get_mut(index) {
+                *slot = Some(Slot::new(point, device, kept.unwrap_or_default()));
+            }
+        }
+        self.links.retain(|key, _| catalogue.links.iter().any(|link| link.key == *key));
+    }
+
+    /// Normalises `input`: appends its samples to `out`, in order of arrival.
+    ///
+    /// What was put out counts as recorded: later repeats of it are dropped. So the caller keeps the samples until the
+    /// journal has them; it answers for a dropped repeat only when all samples put out before are durable, and for none
+    /// at all once the journal has refused some.
+    pub fn step(&mut self, input: &Input<'_>, out: &mut Vec<Sample>) -> StepReport {
+        let mut report = StepReport::default();
+        let skipped = self.accept_deliveries(input, &mut report);
+        let mut skipped = skipped.iter().peekable();
+        for (index, reading) in input.readings.iter().enumerate() {
+            while skipped.next_if(|range| range.end <= index).is_some() {}
+            if skipped.peek().is_some_and(|range| range.contains(&index)) {
+                count(&mut report.repeats);
+                continue;
+            }
+            let slot = self.slots.get_mut(reading.point.index()).and_then(Option::as_mut);
+            let Some((slot, clock)) = slot.and_then(|slot| self.devices.get_mut(slot.device).map(|clock| (slot, clock))) else {
+                count(&mut report.unknown_points);
+                continue;
+            };
+            let (sample, clock_doubt) = slot.sample(&self.settings, clock, input, reading);
+            if Seen::of(&sample).is_some_and(|seen| slot.state.recent.contains(&seen)) {
+                count(&mut report.repeats);
+                continue;
+            }
+            if clock_doubt {
+                count(&mut report.clock_doubts);
+            }
+            count(match sample.status.quality() {
+                Quality::Good => &mut report.good,
+                Quality::Uncertain => &mut report.uncertain,
+                Quality::Bad => &mut report.bad,
+            });
+            slot.absorb(&self.settings, clock, &sample);
+            out.push(sample);
+        }
+        report
+    }
+
+    /// Takes in what the journal holds beyond a snapshot: one record, in the order of the journal. Exchanges announced
+    /// in between are announced again, at their place.
+    pub fn observe(&mut self, link: LinkKey, deliveries: &[Delivery], samples: &[Sample]) {
+        if !deliveries.is_empty() {
+            let recent = self.links.entry(link).or_default();
+            deliveries.iter().for_each(|&delivery| recent.push(delivery));
+        }
+        for sample in samples {
+            let slot = self.slots.get_mut(sample.point.index()).and_then(Option::as_mut);
+            if let Some((slot, clock)) = slot.and_then(|slot| self.devices.get_mut(slot.device).map(|clock| (slot, clock))) {
+                slot.absorb(&self.settings, clock, sample);
+            }
+        }
+    }
+
+    /// The meter of a point is exchanged at `at`: its first register from then on is an `Exchange`, across which no
+    /// difference is formed. `false` when nothing changes: the point is unknown or no counter, or a register from then
+    /// on is already recorded.
+    pub fn announce_exchange(&mut self, point: PointId, at: UtcMillis) -> bool {
+        match self.slots.get_mut(point.index()) {
+            Some(Some(slot)) if slot.rule.is_some() => slot.state.counter.announce_exchange(at),
+            _ => false,
+        }
+    }
+
+    /// Which messages were delivered before, as ranges of readings in order; the others' marks go to the report.
+    fn accept_deliveries(&mut self, input: &Input<'_>, report: &mut StepReport) -> Vec<Range<usize>> {
+        if input.deliveries.is_empty() {
+            return Vec::new();
+        }
+        let recent = self.links.entry(input.link).or_default();
+        let mut skipped = Vec::new();
+        for message in input.deliveries {
+            if message.redelivered && recent.contains(&message.delivery) {
+                let first = usize::try_from(message.first).unwrap_or(usize::MAX);
+                skipped.push(first..first.saturating_add(usize::try_from(message.count).unwrap_or(usize::MAX)));
+            } else {
+                recent.push(message.delivery);
+                report.deliveries.push(message.delivery);
+            }
+        }
+        skipped.sort_unstable_by_key(|range| range.start);
+        skipped
+    }
+
+    fn clear(&mut self) {
+        self.links.clear();
+        self.devices.iter_mut().for_each(|clock| *clock = DeviceClock::default());
+        self.slots.iter_mut().flatten().for_each(|slot| slot.state = PointState::default());
+    }
+}
+
+impl Slot {
+    fn new(point: &Arc<Point>, device: usize, state: PointState) -> Self {
+        Self {
+            scaling: Scaling::new(point),
+            range: ValidRange::new(point),
+            rule: (point.identity.kind == Kind::Counter).then(|| CounterRule::new(point)),
+            device,
+            state,
+        }
+    }
+
+    /// The sample of a reading, and whether its source time is doubted; changes nothing. The worst finding gives quality
+    /// and reason: no number, then range, then a suspect step, then the clock.
+    fn sample(&self, settings: &NormaliseSettings, clock: &DeviceClock, input: &Input<'_>, reading: &Reading) -> (Sample, bool) {
+        let (record_time, clock_doubt) = match reading.source_time {
+            Some(source) => {
+                let chosen = time::choose(settings, input.origin, input.received_time, source, clock.offset());
+                (chosen.record_time, chosen.doubtful)
+            }
+            None => (time::next_free(self.state.last_unstamped, input.received_time), false),
+        };
+        let mantissa = match &self.scaling {
+            Some(scaling) => scaling.mantissa(reading.number),
+            None => Err(Reason::Overflow),
+        };
+        let (value, status) = match mantissa {
+            Err(reason) => (0, Status::new(Quality::Bad, reason, input.origin, Step::None).without_number()),
+            Ok(value) if !self.range.contains(value) => (value, Status::new(Quality::Bad, Reason::Range, input.origin, Step::None)),
+            Ok(value) => {
+                let register = Register { time: record_time, value };
+                let step = self.rule.as_ref().map_or(Step::None, |rule| self.state.counter.classify(rule, register));
+                let (quality, reason) = match (step, clock_doubt) {
+                    (Step::Suspect, _) => (Quality::Uncertain, Reason::SuspectStep),
+                    (_, true) => (Quality::Uncertain, Reason::Clock),
+                    (_, false) => (Quality::Good, Reason::None),
+                };
+                (value, Status::new(quality, reason, input.origin, step))
+            }
+        };
+        let sample = Sample {
+            point: reading.point,
+            status,
+            value,
+            source_time: reading.source_time,
+            received_time: input.received_time,
+            record_time,
+        };
+        (sample, clock_doubt)
+    }
+
+    /// Remembers a sample: all that later samples depend on.
+    fn absorb(&mut self, settings: &NormaliseSettings, clock: &mut DeviceClock, sample: &Sample) {
+        match (sample.source_time, Seen::of(sample)) {
+            (Some(source), Some(seen)) => {
+                self.state.recent.push(seen);
+                let believable =
+                    source >= settings.not_before && sample.received_time.since(source) >= settings.future_tolerance_ms.saturating_neg();
+                if believable && time::is_live_origin(sample.status.origin()) {
+                    clock.absorb(Stamp { received: sample.received_time.0, source: source.0 }, settings.clock_tolerance_ms);
+                }
+            }
+            _ => self.state.last_unstamped = Some(sample.record_time),
+        }
+        if sample.status.step() != Step::None {
+            self.state.counter.absorb(Register { time: sample.record_time, value: sample.value }, sample.status.step());
+        }
+    }
+}
+
+fn count(counter: &mut u32) {
+    *counter = counter.saturating_add(1);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
-//! Simulators that can misbehave.
+//! Simulators that can misbehave, for the demo and the tests.
 //!
-//! [`mqtt`] publishers of JSON payloads.
+//! [`modbus`] a Modbus TCP server; [`mqtt`] publishers of JSON payloads.
 
+pub mod modbus;
 pub mod mqtt;

@@ -1,1 +1,196 @@
-//! To be written.
+//! HTTP: the JSON API under `/api/v1`, its event stream, health probes, `/metrics`, and the page.
+//!
+//! Reads views only: the catalogue, the record, the health board. It changes nothing, so every route is a GET.
+//!
+//! [`park`], [`devices`], [`points`], [`samples`], [`latest`], [`stream`]: one file per resource; [`openapi`] their
+//! description; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`] the forms of all
+//! answers; [`error`] problem details; [`params`] query parameters; [`listener`] and [`guard`] what every connection and request
+//! passes.
+
+#![allow(unused_qualifications, reason = "in what utoipa expands to")]
+
+mod devices;
+pub mod dto;
+mod error;
+mod guard;
+mod latest;
+mod listener;
+mod openapi;
+mod page;
+mod params;
+mod park;
+mod points;
+mod probes;
+mod samples;
+mod stream;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod look;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get};
+use parkgate_collector::catalogue::Catalogue;
+use parkgate_collector::clock::Clock;
+use parkgate_collector::health::HealthBoard;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use error::Problem;
+pub use openapi::document;
+
+use listener::{Bounded, CONNECTIONS_MAX, IDLE_MAX};
+
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::store::{RecordView, StoreError};
+
+/// Reads of the record at one time; further ones wait, and give up with the request's time-out.
+const READS_MAX: usize = 4;
+
+/// What the API needs to know.
+#[derive(Clone)]
+pub struct State {
+    /// What is configured.
+    pub catalogue: Arc<Catalogue>,
+    /// How links and devices are doing.
+    pub health: HealthBoard,
+    /// The record.
+    pub record: Arc<dyn RecordView>,
+    /// All metrics, the collector's included.
+    pub registry: prometheus::Registry,
+    /// The gateway's own.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What has to be right before the gateway is ready.
+    pub readiness: Readiness,
+    /// What was built.
+    pub build: Build,
+    /// Identifies this run of the program: pages start over when it changes.
+    pub boot_id: String,
+    /// Names beside its own address under which the gateway may be asked, without port.
+    pub allowed_hosts: Vec<String>,
+    /// Whether this is the demo: all meters are simulated.
+    pub demo: bool,
+}
+
+/// What was built.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// Version of the program.
+    pub version: &'static str,
+    /// Commit it was built from, or `unknown`.
+    pub commit: &'static str,
+}
+
+/// Serves until `cancel`; then takes no new connection, ends event streams at once, and returns when the last request
+/// is answered.
+pub async fn serve(listener: TcpListener, state: State, cancel: CancellationToken) -> std::io::Result<()> {
+    let shared = Arc::new(Shared::new(state, listener.local_addr()?));
+    shared.metrics.started(&*shared.clock, shared.build.version, shared.build.commit);
+    let live = stream::run(Arc::clone(&shared), cancel.clone());
+    let listener = Bounded::new(listener, CONNECTIONS_MAX, IDLE_MAX);
+    let server = axum::serve(listener, router(shared)).with_graceful_shutdown(cancel.cancelled_owned());
+    let (served, ()) = tokio::join!(async { server.await }, live);
+    served
+}
+
+/// State with what the API adds for itself.
+struct Shared {
+    state: State,
+    listen: SocketAddr,
+    live: stream::Live,
+    reads: Arc<Semaphore>,
+}
+
+impl Deref for Shared {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl Shared {
+    fn new(state: State, listen: SocketAddr) -> Self {
+        Self { state, listen, live: stream::Live::new(), reads: Arc::new(Semaphore::new(READS_MAX)) }
+    }
+
+    /// Runs a blocking read of the record off the async workers, at most [`READS_MAX`] at one time.
+    async fn read<T, F>(&self, read: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn RecordView) -> Result<T, StoreError> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.reads).acquire_owned().await.expect("never closed");
+        let record = Arc::clone(&self.record);
+        let result = tokio::task::spawn_blocking(move || {
+            // Held here, not by the request: a read goes on when its request is given up.
+            let _permit = permit;
+            read(&*record)
+        });
+        match result.await {
+            Ok(outcome) => Ok(outcome?),
+            Err(error) => {
+                tracing::error!(error = %error, "read of the record failed");
+                Err(Problem::internal())
+            }
+        }
+    }
+}
+
+/// The shared state, as handlers take it.
+struct App(Arc<Shared>);
+
+impl FromRequestParts<Arc<Shared>> for App {
+    type Rejection = Infallible;
+    async fn from_request_parts(_: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Infallible> {
+        Ok(Self(Arc::clone(shared)))
+    }
+}
+
+/// Every route by its pattern.
+fn routes() -> Vec<(&'static str, MethodRouter<Arc<Shared>>)> {
+    vec![
+        ("/", get(page::index)),
+        ("/app.js", get(page::script)),
+        ("/style.css", get(page::style)),
+        ("/texts.json", get(page::texts)),
+        ("/favicon.svg", get(page::icon)),
+        ("/livez", get(probes::livez)),
+        ("/readyz", get(probes::readyz)),
+        ("/metrics", get(probes::metrics)),
+        ("/api/v1/openapi.json", get(openapi::get)),
+        ("/api/v1/park", get(park::get)),
+        ("/api/v1/devices", get(devices::list)),
+        ("/api/v1/devices/{id}", get(devices::get)),
+        ("/api/v1/points", get(points::list)),
+        ("/api/v1/latest", get(latest::list)),
+        ("/api/v1/samples", get(samples::list)),
+        ("/api/v1/samples/buckets", get(samples::buckets)),
+        ("/api/v1/stream", get(stream::get)),
+    ]
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    let mut router = Router::new();
+    for (path, handler) in routes() {
+        router = router.route(path, handler.layer(from_fn_with_state((Arc::clone(&shared), path), guard::measure)));
+    }
+    router
+        .method_not_allowed_fallback(guard::bad_method)
+        .fallback(guard::no_route)
+        .layer(from_fn_with_state(Arc::clone(&shared), guard::protect))
+        .with_state(shared)
+}

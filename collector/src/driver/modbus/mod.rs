@@ -1,1 +1,93 @@
-//! Modbus TCP client.
+//! Modbus TCP client: one task per link asks its units in turn and hands over what they say.
+//!
+//! [`schedule`] when a device is polled (pure); [`wire`] one connection, one request at a time; [`unit`] what is known of
+//! one device; [`line`] the task of a link. Frames, values and blocks are in [`crate::protocol::modbus`].
+//!
+//! - Each block fails alone: its points become readings without a number that say why, the other blocks keep theirs.
+//!   Nothing stale is ever sent, and no number that is not from this poll's own answer.
+//! - A device that stays silent is asked less and less often, by one request each time, so that it cannot stall the
+//!   others behind its gateway.
+//! - While the link is down each point gets one reading that says so, then one a minute at most.
+//! - When the pipeline is full the task waits; the polls of that time are skipped and counted.
+//!
+//! Timing. A device is first polled when its link is up, then at multiples of its interval on the wall clock plus a
+//! fixed stagger below one second that differs by link and device. The device that has been due for longest goes first.
+//! A poll that could not start before its next one was due stands for the newest; those between are skipped. After two
+//! requests in a row without answer the rest of a poll is not asked for; after three such polls the device is down, and
+//! is probed after 2 s, growing to 5 min. Three requests in a row without answer, from whichever units, make a new
+//! connection; attempts to connect are 0.5 s apart, growing to 30 s.
+
+mod schedule;
+mod wire;
+mod unit;
+mod line;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{LinkDevices, Outlet};
+use crate::clock::Clock;
+use crate::health::HealthBoard;
+use crate::metrics::Metrics;
+
+/// How patient a link is; fixed but for tests.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// First and longest delay between attempts to connect.
+    connect_backoff_ms: (u64, u64),
+    /// First and longest delay between attempts at a silent device or a refused block.
+    device_backoff_ms: (u64, u64),
+    /// Polls in a row without any answer after which a device counts as down.
+    polls_until_down: u32,
+    /// Requests in a row without answer, from any unit, after which the connection is made anew.
+    timeouts_until_reconnect: u32,
+    /// While the link is down, its points are told so this often.
+    link_down_repeat_ms: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect_backoff_ms: (500, 30_000),
+            device_backoff_ms: (2_000, 300_000),
+            polls_until_down: 3,
+            timeouts_until_reconnect: 3,
+            link_down_repeat_ms: 60_000,
+        }
+    }
+}
+
+/// Polls the devices of one link until `cancel`; then sends what it has if there is room, and returns.
+///
+/// Returns early when the pipeline is gone, or at once when the link is no Modbus link.
+pub async fn run(
+    devices: LinkDevices,
+    outlet: Outlet,
+    health: HealthBoard,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+) {
+    run_with(devices, outlet, health, metrics, clock, cancel, Patience::default()).await;
+}
+
+async fn run_with(
+    devices: LinkDevices,
+    outlet: Outlet,
+    health: HealthBoard,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+    patience: Patience,
+) {
+    let Some(mut line) = line::Line::new(&devices, outlet, health, &metrics, clock, patience) else {
+        tracing::error!(link = %devices.link.id, "not a modbus link");
+        return;
+    };
+    let _ = cancel.run_until_cancelled(line.work()).await;
+    line.stop();
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

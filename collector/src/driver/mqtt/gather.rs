@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prometheus::IntCounter;
 use tracing::warn;
 
@@ -230,6 +231,28 @@ impl Gather {
             done: None,
         };
         Some((batch, pending.acks))
+    }
+
+    /// Reads one message again; `None` when it still cannot be read. Readings without a time of their own get `arrived`
+    /// as their source time: a message of the past must not count as of now.
+    pub fn reread(mut self, topic: &str, payload: &[u8], arrived: UtcMillis) -> Option<Batch> {
+        let message = Incoming {
+            topic: Bytes::copy_from_slice(topic.as_bytes()),
+            payload: Bytes::copy_from_slice(payload),
+            packet_id: 0,
+            exactly_once: false,
+            redelivered: false,
+            retained: false,
+        };
+        self.add(&message, arrived);
+        let (mut batch, _) = self.take(&HealthBoard::default(), arrived)?;
+        if !batch.rejected.is_empty() || batch.readings.is_empty() {
+            return None;
+        }
+        for reading in &mut batch.readings {
+            reading.source_time = reading.source_time.or(Some(arrived));
+        }
+        Some(batch)
     }
 
     /// The devices, for telling the board about the link.

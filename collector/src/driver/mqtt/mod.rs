@@ -55,6 +55,15 @@ const BACKOFF_MS: (u64, u64) = (500, 30_000);
 /// Longest wait for batches in flight when stopping; what is not durable by then is delivered again after the next start.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
+/// The batch that a message rejected earlier makes by the present configuration of its link; `None` when it still cannot
+/// be read. Nothing is counted.
+pub fn reread(devices: &LinkDevices, topic: &str, payload: &[u8], arrived: crate::model::UtcMillis) -> Option<super::Batch> {
+    let DriverSettings::Mqtt(settings) = &devices.link.driver else { return None };
+    let metrics = Metrics::new(&prometheus::Registry::new());
+    Gather::new(devices, settings.max_packet_bytes, &HealthBoard::default(), &metrics, arrived).reread(topic, payload, arrived)
+}
+
+
 /// Runs one broker session until `cancel`; then what is in flight is still acknowledged and the broker told goodbye.
 pub async fn run(
     devices: LinkDevices,

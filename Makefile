@@ -1,0 +1,71 @@
+# What can be done here. Every target selects the whole workspace, so that all of them share one set of compiled crates:
+# another selection (cargo test -p ...) resolves other features and compiles the dependencies again.
+
+SHELL := /bin/bash
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# mosquitto is in a folder that is not on everybody's path.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+# Runs named suites, all of them even when one fails; prints the seconds of each and one line at the end.
+define RUNNER
+failed=""; begin=$$SECONDS; \
+suite() { \
+	name="$$1"; shift; start=$$SECONDS; echo "== $$name: $$*"; \
+	if "$$@"; then result=passed; else result=FAILED; failed="$$failed $$name"; fi; \
+	echo "== $$name $$result in $$((SECONDS - start)) s"; \
+}; \
+verdict() { \
+	if [ -z "$$failed" ]; then echo "== $@ passed in $$((SECONDS - begin)) s"; else echo "== $@ FAILED:$$failed"; exit 1; fi; \
+};
+endef
+
+.PHONY: help demo test check bench soak clean tools
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: ## build and run the simulated park; prints the address of its page
+	cargo build --workspace --bin parkgate
+	$(TARGET)/debug/parkgate demo
+
+test: tools ## every test; installs what it needs from Debian first
+	@$(RUNNER) \
+	suite build cargo build --workspace --all-targets; \
+	if [ -z "$$failed" ]; then \
+		suite unit cargo test --workspace --lib; \
+		suite tidy cargo test --workspace --test tidy; \
+		suite scenarios cargo test --workspace --test scenarios; \
+	fi; \
+	verdict
+
+check: ## format, lints, docs, tidy: what must be clean before a commit
+	@$(RUNNER) \
+	suite format cargo fmt --all --check; \
+	suite clippy cargo clippy --workspace --all-targets -- -D warnings; \
+	suite docs env RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items; \
+	suite tidy cargo test --workspace --test tidy; \
+	verdict
+
+bench: tools ## performance figures as a table, in release build
+	cargo build --release --workspace --bins
+	$(TARGET)/release/bench
+
+soak: tools ## the kill test with 1,000 rounds instead of 50: hours
+	cargo build --workspace --all-targets
+	PARKGATE_ROUNDS=1000 cargo test --workspace --test scenarios mqtt_kill -- --nocapture
+
+clean: ## remove what was built
+	cargo clean
+
+# What the tests need beside Rust: the broker, and a C compiler for SQLite.
+tools:
+	@missing=""; \
+	command -v mosquitto > /dev/null || missing="$$missing mosquitto"; \
+	command -v cc > /dev/null || missing="$$missing gcc libc6-dev"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then as_root=""; elif command -v sudo > /dev/null; then as_root=sudo; else \
+		echo "please install:$$missing"; exit 1; fi; \
+	if ! command -v apt-get > /dev/null; then echo "please install:$$missing"; exit 1; fi; \
+	$$as_root apt-get update -q && \
+	DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -q -y --no-install-recommends $$missing

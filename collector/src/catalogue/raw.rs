@@ -1,0 +1,564 @@
+//! The config as it is written: one struct per table. What each key means, its unit and its default stand here and in
+//! `config/parkgate.toml`; the JSON Schema is made from these structs. Checked further by `validate`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use garde::Validate;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use super::place::At;
+use super::text::{Address, Bits, Exact};
+use crate::model::{Kind, Medium, Origin, ReferenceState};
+use crate::protocol::modbus::Function;
+
+/// The main file. `G` is the program's own table.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, bound = "G: Deserialize<'de> + Default")]
+#[schemars(title = "parkgate.toml", bound = "G: JsonSchema + Default")]
+pub struct MainFile<G> {
+    /// Further files with enterprise, link and device tables, relative to this one; `*` and `**` as usual.
+    #[serde(default)]
+    pub include: Vec<At<String>>,
+    /// Folders with device profiles, relative to this file. Default: `devices`, if it is there.
+    pub profiles: Option<Vec<At<String>>>,
+    /// The park; required.
+    pub park: Option<At<RawPark>>,
+    /// Enterprises of the park.
+    #[serde(default)]
+    pub enterprise: Vec<At<RawEnterprise>>,
+    /// Connections.
+    #[serde(default)]
+    pub link: Vec<At<RawLink>>,
+    /// Meters.
+    #[serde(default)]
+    pub device: Vec<At<RawDevice>>,
+    /// Settings of the program itself.
+    #[serde(default)]
+    pub gateway: G,
+}
+
+/// An included file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IncludedFile {
+    /// Enterprises of the park.
+    #[serde(default)]
+    pub enterprise: Vec<At<RawEnterprise>>,
+    /// Connections.
+    #[serde(default)]
+    pub link: Vec<At<RawLink>>,
+    /// Meters.
+    #[serde(default)]
+    pub device: Vec<At<RawDevice>>,
+}
+
+/// A device profile: what is the same for all meters of a type.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileFile {
+    /// What it is about.
+    pub profile: At<RawProfile>,
+    /// Modbus defaults of the device; `unit_id` is the device's own.
+    pub modbus: Option<RawModbus>,
+    /// Topics of an MQTT device.
+    #[serde(default)]
+    pub topic: Vec<At<RawTopic>>,
+    /// Its points.
+    #[serde(default)]
+    pub point: Vec<At<RawPoint>>,
+}
+
+/// Head of a device profile.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawProfile {
+    /// Id that devices name it by, `eastron-sdm630`.
+    pub id: At<String>,
+    /// Maker.
+    pub maker: String,
+    /// Models it is for.
+    pub model: String,
+    /// Where the registers are from.
+    pub source: String,
+    /// What to know at commissioning.
+    pub notes: Option<String>,
+}
+
+/// A name: one text for both languages, or `{ zh = "...", en = "..." }`.
+#[derive(Clone, Debug, Default)]
+pub struct RawNames {
+    /// Chinese.
+    pub zh: Option<String>,
+    /// English.
+    pub en: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for RawNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Both {
+            zh: Option<String>,
+            en: Option<String>,
+        }
+        struct NamesVisitor;
+        impl<'de> Visitor<'de> for NamesVisitor {
+            type Value = RawNames;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or { zh = \"...\", en = \"...\" }")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<RawNames, E> {
+                Ok(RawNames { zh: Some(text.to_owned()), en: Some(text.to_owned()) })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawNames, A::Error> {
+                let both = Both::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(RawNames { zh: both.zh, en: both.en })
+            }
+        }
+        deserializer.deserialize_any(NamesVisitor)
+    }
+}
+
+impl JsonSchema for RawNames {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Names".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "One text for both languages, or one each.",
+            "anyOf": [{ "type": "string" }, {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": { "zh": { "type": "string" }, "en": { "type": "string" } },
+            }],
+        })
+    }
+}
+
+/// `[park]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPark {
+    /// Stable id.
+    pub id: At<String>,
+    /// Names; the id by default.
+    pub name: Option<RawNames>,
+    /// IANA zone of days and months; `Asia/Shanghai` by default.
+    pub time_zone: Option<At<String>>,
+    /// Units that pages show, by stored unit: `{ kWh = "MWh" }`.
+    #[serde(default)]
+    pub display_units: BTreeMap<String, At<String>>,
+}
+
+/// `[[enterprise]]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawEnterprise {
+    /// Stable id.
+    pub id: At<String>,
+    /// Names; the id by default.
+    pub name: Option<RawNames>,
+}
+
+/// `[[link]]`: one connection; `driver` says what it speaks.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(tag = "driver")]
+pub enum RawLink {
+    /// MQTT 3.1.1 client of a broker.
+    Mqtt(Box<RawMqttLink>),
+    /// Modbus TCP client.
+    ModbusTcp(RawModbusLink),
+}
+
+/// `[[link]]` with `driver = "mqtt"`.
+#[derive(Clone, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawMqttLink {
+    /// Stable id.
+    #[garde(skip)]
+    pub id: At<String>,
+    /// Host name or address.
+    #[garde(skip)]
+    pub host: At<String>,
+    /// TCP port; 1883 by default.
+    #[garde(range(min = 1))]
+    pub port: Option<u16>,
+    /// Client id, which the persistent session belongs to; `parkgate-<park id>-<link id>` by default.
+    #[garde(skip)]
+    pub client_id: Option<At<String>>,
+    /// User name.
+    #[garde(skip)]
+    pub username: Option<String>,
+    /// Password; better `${ENV}` or `password_file`.
+    #[garde(skip)]
+    pub password: Option<At<String>>,
+    /// File whose first line is the password, relative to the file that names it.
+    #[garde(skip)]
+    pub password_file: Option<At<String>>,
+    /// Keep-alive in seconds; 30 by default.
+    #[garde(range(min = 5))]
+    pub keep_alive_s: Option<u16>,
+    /// Largest packet accepted, in bytes; 1048576 by default.
+    #[garde(range(min = 1024, max = 268_435_455))]
+    pub max_packet_bytes: Option<u32>,
+}
+
+impl fmt::Debug for RawMqttLink {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawMqttLink").field("id", &self.id.value).field("host", &self.host.value).finish_non_exhaustive()
+    }
+}
+
+/// `[[link]]` with `driver = "modbus_tcp"`.
+#[derive(Clone, Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawModbusLink {
+    /// Stable id.
+    #[garde(skip)]
+    pub id: At<String>,
+    /// Host name or address.
+    #[garde(skip)]
+    pub host: At<String>,
+    /// TCP port; 502 by default.
+    #[garde(range(min = 1))]
+    pub port: Option<u16>,
+    /// Longest wait for an answer in milliseconds; 1000 by default.
+    #[garde(range(min = 1, max = 600_000))]
+    pub timeout_ms: Option<u32>,
+    /// Longest wait for a connection in milliseconds; 3000 by default.
+    #[garde(range(min = 1, max = 600_000))]
+    pub connect_timeout_ms: Option<u32>,
+}
+
+/// `[[device]]`: one meter.
+#[derive(Clone, Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawDevice {
+    /// Stable id, unique in the park.
+    #[garde(skip)]
+    pub id: At<String>,
+    /// Names; the id by default.
+    #[garde(skip)]
+    pub name: Option<RawNames>,
+    /// Id of the link it is reached by.
+    #[garde(skip)]
+    pub link: At<String>,
+    /// Id of the enterprise it belongs to; none for the park's own.
+    #[garde(skip)]
+    pub enterprise: Option<At<String>>,
+    /// Id of the profile it is made from.
+    #[garde(skip)]
+    pub profile: Option<At<String>>,
+    /// Where its values come from; `metered` by default.
+    #[garde(skip)]
+    pub origin: Option<At<Origin>>,
+    /// Role in the park's balance of all its points: `gate`, `sub`, ...
+    #[garde(skip)]
+    pub role: Option<At<String>>,
+    /// Labels of all its points.
+    #[serde(default)]
+    #[garde(skip)]
+    pub labels: BTreeMap<String, At<String>>,
+    /// Unit and polling on a Modbus link.
+    #[garde(dive)]
+    pub modbus: Option<At<RawModbus>>,
+    /// Topics on an MQTT link; they replace those of the profile.
+    #[serde(default)]
+    #[garde(dive)]
+    pub topic: Vec<At<RawTopic>>,
+    /// Points, beside those of the profile; one with the id of a profile's point changes the keys given.
+    #[serde(default)]
+    #[garde(dive)]
+    pub point: Vec<At<RawPoint>>,
+}
+
+/// `modbus = { ... }` of a device or profile.
+#[derive(Clone, Debug, Default, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawModbus {
+    /// Unit identifier, 0-255; required on a device.
+    #[garde(skip)]
+    pub unit_id: Option<u8>,
+    /// Poll interval in milliseconds; 1000 by default.
+    #[garde(range(min = 10, max = 86_400_000))]
+    pub poll_interval_ms: Option<u32>,
+    /// Accept only answers with the unit id asked for; true by default.
+    #[garde(skip)]
+    pub check_unit: Option<bool>,
+    /// Most registers in one read; 125 by default (Modbus Application Protocol V1.1b3, 6.3).
+    #[garde(range(min = 1, max = 125))]
+    pub max_block: Option<u16>,
+    /// Most unwanted registers read along to join two blocks; 10 by default.
+    #[garde(range(max = 124))]
+    pub max_gap: Option<u16>,
+    /// Function of points that do not name one; `holding` by default.
+    #[garde(skip)]
+    pub function: Option<RawFunction>,
+    /// Byte order of points that do not name one; `ABCD` by default.
+    #[garde(skip)]
+    pub order: Option<At<String>>,
+    /// Ranges never read along.
+    #[garde(skip)]
+    pub forbidden: Option<Vec<At<RawForbidden>>>,
+}
+
+/// Addresses never read along, both ends included.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawForbidden {
+    /// Function.
+    pub function: RawFunction,
+    /// First protocol address.
+    pub first: u16,
+    /// Last protocol address.
+    pub last: u16,
+}
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawFunction {
+    /// Coils, function 1.
+    Coil,
+    /// Discrete inputs, function 2.
+    Discrete,
+    /// Holding registers, function 3.
+    Holding,
+    /// Input registers, function 4.
+    Input,
+}
+
+impl RawFunction {
+    /// The function code.
+    pub fn function(self) -> Function {
+        match self {
+            Self::Coil => Function::Coils,
+            Self::Discrete => Function::DiscreteInputs,
+            Self::Holding => Function::HoldingRegisters,
+            Self::Input => Function::InputRegisters,
+        }
+    }
+}
+
+/// `[[device.topic]]`: a topic filter and the shape of its payload.
+#[derive(Clone, Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTopic {
+    /// Id that points name it by; needed only where there are several topics.
+    #[garde(skip)]
+    pub id: Option<At<String>>,
+    /// Topic filter; `{device}`, `{enterprise}` and `{park}` stand for their ids.
+    #[garde(skip)]
+    pub filter: At<String>,
+    /// Quality of service asked for, 0 or 1; 1 by default.
+    #[garde(range(max = 1))]
+    pub qos: Option<u8>,
+    /// Path to an array of records; without it the payload is one record, or an array of them.
+    #[garde(skip)]
+    pub records: Option<At<String>>,
+    /// Path to the time within a record; without it the time of arrival counts.
+    #[garde(skip)]
+    pub time: Option<At<String>>,
+    /// The path of the time starts at the payload, one time for all its records; false by default.
+    #[garde(skip)]
+    pub time_in_payload: Option<At<bool>>,
+    /// How the time is written; `epoch_ms` by default.
+    #[garde(skip)]
+    pub time_format: Option<At<RawTimeFormat>>,
+    /// For `local`: strptime pattern, `%Y-%m-%d %H:%M:%S`.
+    #[garde(skip)]
+    pub time_pattern: Option<At<String>>,
+    /// For `local`: IANA zone; the park's by default.
+    #[garde(skip)]
+    pub time_zone: Option<At<String>>,
+}
+
+/// How a time is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawTimeFormat {
+    /// Seconds since 1970, may have decimals.
+    EpochS,
+    /// Milliseconds since 1970.
+    EpochMs,
+    /// Microseconds since 1970.
+    EpochUs,
+    /// Nanoseconds since 1970.
+    EpochNs,
+    /// RFC 3339 with an offset.
+    Rfc3339,
+    /// Text without an offset, by `time_pattern` in `time_zone`.
+    Local,
+}
+
+/// `[[device.point]]` or `[[point]]` of a profile: one measured quantity.
+#[derive(Clone, Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPoint {
+    /// Stable id within the device.
+    #[garde(skip)]
+    pub id: At<String>,
+    /// Names; the id by default.
+    #[garde(skip)]
+    pub name: Option<RawNames>,
+    /// What is measured; the id by default. A known quantity brings medium, kind, unit and decimals.
+    #[garde(skip)]
+    pub quantity: Option<At<String>>,
+    /// What flows; by quantity.
+    #[garde(skip)]
+    pub medium: Option<Medium>,
+    /// How it behaves in time; by quantity.
+    #[garde(skip)]
+    pub kind: Option<At<Kind>>,
+    /// Unit that is stored; by quantity.
+    #[garde(skip)]
+    pub unit: Option<At<String>>,
+    /// Decimals that are stored; by quantity.
+    #[garde(range(max = 9))]
+    pub decimals: Option<u8>,
+    /// Unit of the device's number; the stored unit by default.
+    #[garde(skip)]
+    pub raw_unit: Option<At<String>>,
+    /// Exact factor on the device's number; 1 by default.
+    #[garde(skip)]
+    pub scale: Option<At<Exact>>,
+    /// Exact summand after `scale`, in the raw unit; 0 by default.
+    #[garde(skip)]
+    pub offset: Option<At<Exact>>,
+    /// Lowest valid value, in the stored unit.
+    #[garde(skip)]
+    pub valid_min: Option<At<Exact>>,
+    /// Highest valid value, in the stored unit.
+    #[garde(skip)]
+    pub valid_max: Option<At<Exact>>,
+    /// Counter: value at which it wraps to 0, in the stored unit.
+    #[garde(skip)]
+    pub modulus: Option<At<Exact>>,
+    /// Counter: highest plausible rise per hour, in the stored unit.
+    #[garde(skip)]
+    pub rate_max_per_hour: Option<At<Exact>>,
+    /// Interval at which values are expected, in milliseconds; on Modbus the poll interval by default.
+    #[garde(range(min = 10))]
+    pub interval_ms: Option<u32>,
+    /// Reference state of a gas volume or flow; required there, `zero_degrees` where the unit is Nm3.
+    #[garde(skip)]
+    pub reference: Option<At<ReferenceState>>,
+    /// Kept as long as compliance records; yes for emission by default.
+    #[garde(skip)]
+    pub compliance: Option<bool>,
+    /// Role in the park's balance.
+    #[garde(skip)]
+    pub role: Option<At<String>>,
+    /// Free labels, beside those of the device.
+    #[serde(default)]
+    #[garde(skip)]
+    pub labels: BTreeMap<String, At<String>>,
+    /// MQTT: path to the value within a record.
+    #[garde(skip)]
+    pub path: Option<At<String>>,
+    /// MQTT: id of the topic, where the device has several.
+    #[garde(skip)]
+    pub topic: Option<At<String>>,
+    /// Modbus: where the number is.
+    #[garde(skip)]
+    pub register: Option<At<RawRegister>>,
+}
+
+impl RawPoint {
+    /// This point laid over `base`: keys that are not given here keep the base's values.
+    pub fn over(self, base: &Self) -> Self {
+        let base = base.clone();
+        let mut labels = base.labels;
+        labels.extend(self.labels);
+        let register = match (self.register, base.register) {
+            (Some(own), Some(base)) => Some(At { place: own.place, value: own.value.over(base.value), unread: own.unread }),
+            (own, base) => own.or(base),
+        };
+        Self {
+            id: self.id,
+            name: self.name.or(base.name),
+            quantity: self.quantity.or(base.quantity),
+            medium: self.medium.or(base.medium),
+            kind: self.kind.or(base.kind),
+            unit: self.unit.or(base.unit),
+            decimals: self.decimals.or(base.decimals),
+            raw_unit: self.raw_unit.or(base.raw_unit),
+            scale: self.scale.or(base.scale),
+            offset: self.offset.or(base.offset),
+            valid_min: self.valid_min.or(base.valid_min),
+            valid_max: self.valid_max.or(base.valid_max),
+            modulus: self.modulus.or(base.modulus),
+            rate_max_per_hour: self.rate_max_per_hour.or(base.rate_max_per_hour),
+            interval_ms: self.interval_ms.or(base.interval_ms),
+            reference: self.reference.or(base.reference),
+            compliance: self.compliance.or(base.compliance),
+            role: self.role.or(base.role),
+            labels,
+            path: self.path.or(base.path),
+            topic: self.topic.or(base.topic),
+            register,
+        }
+    }
+}
+
+/// `register = { ... }` of a point.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRegister {
+    /// 0-based protocol address, or register notation in quotes such as `"40001"`.
+    pub address: Option<At<Address>>,
+    /// What is read; not beside register notation, which names it.
+    pub function: Option<At<RawFunction>>,
+    /// Type of the number; `u16` by default, always `bit` for coils and discrete inputs.
+    pub r#type: Option<At<RawRegisterType>>,
+    /// Order of its bytes as they arrive, A the most significant: `ABCD`, `CDAB`, ...
+    pub order: Option<At<String>>,
+    /// For `bit` in a register: 0 (least significant) to 15.
+    pub bit: Option<At<u8>>,
+    /// Bit patterns that mean "no value": `["0xFFFF"]`.
+    pub not_available: Option<Vec<Bits>>,
+}
+
+impl RawRegister {
+    fn over(self, base: Self) -> Self {
+        // Register notation names its function: the base's function belongs to the base's address.
+        let function = if self.address.is_some() && self.function.is_none() { None } else { base.function };
+        Self {
+            function: self.function.or(function),
+            address: self.address.or(base.address),
+            r#type: self.r#type.or(base.r#type),
+            order: self.order.or(base.order),
+            bit: self.bit.or(base.bit),
+            not_available: self.not_available.or(base.not_available),
+        }
+    }
+}
+
+/// Type of a number in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawRegisterType {
+    /// One register, unsigned.
+    U16,
+    /// One register, two's complement.
+    I16,
+    /// Two registers, unsigned.
+    U32,
+    /// Two registers, two's complement.
+    I32,
+    /// Four registers, unsigned.
+    U64,
+    /// Four registers, two's complement.
+    I64,
+    /// Two registers, IEEE 754.
+    F32,
+    /// Four registers, IEEE 754.
+    F64,
+    /// One bit.
+    Bit,
+}

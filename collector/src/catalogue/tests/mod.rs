@@ -1,0 +1,267 @@
+//! The catalogue as a whole: broken configurations with what is said about them, whole ones with what becomes of them.
+
+#![allow(clippy::arithmetic_side_effects)] // small numbers of our own
+
+use std::path::{Path, PathBuf};
+
+use expect_test::expect;
+use garde::Validate;
+use proptest::prelude::*;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::*;
+use crate::model::{Origin, ReferenceState};
+use crate::protocol::json::{PathStep, TimeFormat};
+use crate::protocol::modbus::{Function, RegisterType};
+
+mod broken;
+
+/// A small table of the program's own.
+#[derive(Debug, Default, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Own {
+    #[garde(range(max = 10))]
+    megabytes: u64,
+}
+
+const PARK: &str = "[park]\nid = \"p\"\n";
+const LINKS: &str = "[park]
+id = \"p\"
+[[enterprise]]
+id = \"acme\"
+[[link]]
+id = \"bus\"
+driver = \"modbus_tcp\"
+host = \"192.0.2.1\"
+[[link]]
+id = \"broker\"
+driver = \"mqtt\"
+host = \"192.0.2.2\"
+";
+const METER: &str = "[[device]]
+id = \"m\"
+link = \"bus\"
+modbus = { unit_id = 1 }
+[[device.point]]
+id = \"energy_import\"
+register = { address = 0, type = \"u32\" }
+";
+const GAS: &str = "[[device]]
+id = \"g\"
+link = \"broker\"
+[[device.topic]]
+filter = \"t/g\"
+[[device.point]]
+id = \"gas_volume\"
+reference = \"as_is\"
+path = \"v\"
+";
+
+fn files(main: &str) -> MemoryFiles {
+    let mut files = MemoryFiles::default();
+    files.files.insert("main.toml".into(), main.to_owned());
+    files
+}
+
+fn try_load(files: &MemoryFiles) -> Result<Loaded<Own>, LoadError> {
+    load::<Own>(Path::new("main.toml"), files)
+}
+
+fn problems_of(files: &MemoryFiles) -> Problems {
+    match try_load(files) {
+        Err(LoadError::Invalid(problems)) => problems,
+        Err(error) => panic!("{error}"),
+        Ok(_) => Problems::default(),
+    }
+}
+
+fn built(files: &MemoryFiles) -> Catalogue {
+    try_load(files).unwrap_or_else(|error| panic!("{error}")).draft.build(&mut MemoryRegistry::default()).unwrap()
+}
+
+#[test]
+fn a_park_becomes_a_catalogue() {
+    let mut files = files(
+        "include = [\"enterprises/*.toml\"]\nprofiles = [\"types\"]\n[park]\nid = \"p\"\nname.zh = \"园区\"\ndisplay_units = { kWh = \"MWh\" }\n\
+         [[link]]\nid = \"broker\"\ndriver = \"mqtt\"\nhost = \"h\"\nusername = \"${USER_NAME}\"\npassword_file = \"secret\"\n[gateway]\nmegabytes = 7\n",
+    );
+    files.variables.insert("USER_NAME".into(), "reader".into());
+    files.files.insert("secret".into(), "hunter2\n".into());
+    files.files.insert(
+        "types/meter.toml".into(),
+        "[profile]\nid = \"meter\"\nmaker = \"m\"\nmodel = \"m\"\nsource = \"s\"\n[modbus]\norder = \"CDAB\"\nmax_gap = 3\n\
+         forbidden = [{ function = \"holding\", first = 7, last = 9 }]\n\
+         [[point]]\nid = \"energy_import\"\nscale = 0.010\nregister = { address = 0, type = \"u32\", not_available = [\"0xFFFFFFFF\", 7] }\n\
+         [[point]]\nid = \"running\"\nmedium = \"power\"\nkind = \"state\"\nunit = \"state\"\nregister = { address = \"10003\" }\n"
+            .into(),
+    );
+    files.files.insert(
+        "enterprises/acme.toml".into(),
+        "[[enterprise]]\nid = \"acme\"\nname = \"Acme\"\n[[link]]\nid = \"bus\"\ndriver = \"modbus_tcp\"\nhost = \"h\"\n\
+         [[device]]\nid = \"m\"\nlink = \"bus\"\nenterprise = \"acme\"\nprofile = \"meter\"\nrole = \"gate\"\nlabels = { hall = \"1\" }\n\
+         modbus = { unit_id = 3, poll_interval_ms = 500 }\n\
+         [[device.point]]\nid = \"energy_import\"\nmodulus = 42949672.96\nlabels = { line = \"a\" }\nrole = \"sub\"\n\
+         [[device]]\nid = \"g\"\nlink = \"broker\"\norigin = \"simulated\"\n\
+         [[device.topic]]\nfilter = \"{park}/{enterprise}/{device}/+\"\nrecords = \"data\"\ntime = \"t\"\ntime_format = \"local\"\n\
+         time_pattern = \"%Y%m%d%H%M%S\"\n\
+         [[device.point]]\nid = \"gas_volume\"\nreference = \"zero_degrees\"\nraw_unit = \"10^4 Nm3\"\npath = \"v[0].x\"\n"
+            .into(),
+    );
+    let loaded = try_load(&files).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.gateway.megabytes, 7);
+    assert_eq!(loaded.draft.counts(), (1, 2, 2, 3));
+    let catalogue = loaded.draft.build(&mut MemoryRegistry::default()).unwrap();
+    assert!(!format!("{catalogue:?}").contains("hunter2"));
+    assert_eq!(
+        (catalogue.park.name.zh.as_str(), catalogue.park.name.en.as_str(), catalogue.park.time_zone.as_str()),
+        ("园区", "园区", "Asia/Shanghai")
+    );
+    let DriverSettings::Mqtt(mqtt) = &catalogue.links[0].driver else { panic!("no mqtt") };
+    assert_eq!((mqtt.username.as_deref(), mqtt.password.as_ref().map(Secret::reveal)), (Some("reader"), Some("hunter2")));
+    assert_eq!((mqtt.client_id.as_str(), mqtt.port, mqtt.keep_alive_s), ("parkgate-p-broker", 1883, 30));
+
+    let energy = catalogue.point_by_stable_id("acme/m/energy_import").unwrap();
+    assert_eq!((energy.scale.to_string().as_str(), energy.modulus.unwrap().to_string().as_str()), ("0.010", "42949672.96"));
+    assert_eq!((energy.role.as_deref(), energy.interval_ms, energy.labels.len()), (Some("sub"), Some(500), 2));
+    let PointSource::Modbus(register) = &energy.source else { panic!("no register") };
+    assert_eq!(
+        (register.function, register.register_type, &register.not_available),
+        (Function::HoldingRegisters, RegisterType::U32, &vec![0xffff_ffff, 7])
+    );
+    assert_eq!(&register.order.permutation[..4], [2, 3, 0, 1]);
+    let running = catalogue.point_by_stable_id("acme/m/running").unwrap();
+    let PointSource::Modbus(register) = &running.source else { panic!("no register") };
+    assert_eq!((register.function, register.address, register.register_type), (Function::DiscreteInputs, 2, RegisterType::Bit(0)));
+    assert_eq!(running.role.as_deref(), Some("gate"));
+    let DeviceAddress::Modbus(address) = &catalogue.device("m").unwrap().address else { panic!("no modbus") };
+    assert_eq!((address.unit_id, address.max_gap, address.max_block, address.forbidden.len()), (3, 3, 125, 1));
+
+    let gas = catalogue.point_by_stable_id("p/g/gas_volume").unwrap();
+    assert_eq!((gas.identity.unit.symbol(), gas.reference), ("Nm3", Some(ReferenceState::ZeroDegrees)));
+    let device = catalogue.device("g").unwrap();
+    assert_eq!(device.origin, Origin::Simulated);
+    let DeviceAddress::Mqtt(address) = &device.address else { panic!("no mqtt") };
+    let topic = &address.topics[0];
+    assert_eq!(topic.filter, "p/p/g/+");
+    assert_eq!(topic.values[0].1, gas.id);
+    assert_eq!(topic.values[0].0.steps, [PathStep::Key("v".into()), PathStep::Index(0), PathStep::Key("x".into())]);
+    let format = TimeFormat::Local { pattern: "%Y%m%d%H%M%S".into(), zone: "Asia/Shanghai".into() };
+    assert_eq!(topic.records.time.as_ref().unwrap().format, format);
+}
+
+#[test]
+fn the_version_follows_meaning_and_nothing_else() {
+    let version = |text: &str| built(&files(text)).version;
+    let text = format!("{LINKS}username = \"u\"\npassword = \"a\"\n{METER}");
+    assert_eq!(version(&text), version(&text.replace('\n', " # note\n").replace(" = ", "=")));
+    assert_eq!(version(&text), version(&text.replace("\"a\"", "\"b\"")));
+    assert_eq!(version(&text), version(&format!("{text}[gateway]\nmegabytes = 3\n")));
+    assert_ne!(version(&text), version(&text.replace("\"u32\"", "\"i32\"")));
+    assert_ne!(version(&text), version(&text.replace("[park]", "[park]\ntime_zone = \"UTC\"")));
+    let with_profile = |name: &str| version(&format!("{LINKS}{}", METER.replace("modbus", &format!("profile = \"{name}\"\nmodbus"))));
+    assert_ne!(version(&text), with_profile("eastron-sdm630"));
+}
+
+#[test]
+fn a_problem_in_a_profile_is_told_once_and_at_the_profile() {
+    let mut files = files(&format!(
+        "{LINKS}[[device]]\nid = \"a\"\nlink = \"bus\"\nprofile = \"x\"\nmodbus = {{ unit_id = 1 }}\n\
+         [[device]]\nid = \"b\"\nlink = \"bus\"\nprofile = \"x\"\nmodbus = {{ unit_id = 2 }}\n"
+    ));
+    let profile = "[profile]\nid = \"x\"\nmaker = \"m\"\nmodel = \"m\"\nsource = \"s\"\n[[point]]\nid = \"voltage\"\nunit = \"v\"\nregister = { address = 1 }\n";
+    files.files.insert("devices/x.toml".into(), profile.into());
+    let problems = problems_of(&files).list();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    expect!["devices/x.toml:8:8: unknown unit `v`; did you mean `V`?"].assert_eq(&problems[0].to_string());
+}
+
+#[test]
+fn check_tells_main_files_from_profiles_and_counts() {
+    let mut files = files(&format!("{LINKS}{METER}"));
+    files.files.insert(
+        "x.toml".into(),
+        "[profile]\nid = \"x\"\nmaker = \"m\"\nmodel = \"m\"\nsource = \"s\"\n[[point]]\nid = \"voltage\"\n".into(),
+    );
+    let report = |names: &[&str]| check::<Own>(&names.iter().map(PathBuf::from).collect::<Vec<_>>(), &files);
+    let fine = report(&["main.toml"]);
+    assert_eq!((fine.exit_code(), fine.files[0].devices, fine.files[0].points), (0, 1, 1));
+    let broken = report(&["main.toml", "x.toml"]);
+    assert_eq!(broken.exit_code(), 1);
+    expect![[r#"
+        main.toml: fine (1 enterprises, 2 links, 1 devices, 1 points)
+          × point `voltage` has no `register`
+           ╭─[x.toml:7:6]
+         6 │ [[point]]
+         7 │ id = "voltage"
+           ·      ─────────
+           ╰────
+          help: add register = { address = 0, type = "f32" }
+
+        x.toml: 1 problems
+    "#]]
+    .assert_eq(&broken.render(false));
+    assert_eq!(report(&["none.toml", "x.toml"]).exit_code(), 2);
+}
+
+#[test]
+fn every_profile_built_in_is_sound_and_names_its_source() {
+    for (id, text) in profile::BUILT_IN {
+        let mut files = MemoryFiles::default();
+        files.files.insert(id.into(), (*text).to_owned());
+        let report = check::<Own>(&[PathBuf::from(id)], &files);
+        assert_eq!(report.exit_code(), 0, "{}", report.render(false));
+        assert!(report.files[0].points > 0, "{id}");
+        assert!(text.contains(&format!("id = \"{id}\"\n")), "{id}: the id is the file's name");
+    }
+}
+
+#[test]
+fn the_schema_describes_every_table() {
+    let schema = schema::<Own>().to_string();
+    for key in ["enterprise", "modbus_tcp", "unit_id", "time_pattern", "not_available", "rate_max_per_hour", "megabytes"] {
+        assert!(schema.contains(&format!("\"{key}\"")), "{key}");
+    }
+}
+
+/// A thousand meters of ten points each, all from one profile.
+#[test]
+fn a_large_park_loads() {
+    let mut text = String::from("[park]\nid = \"p\"\n");
+    for device in 0..1000 {
+        let (link, unit) = (device / 200, device % 200 + 1);
+        if unit == 1 {
+            text.push_str(&format!("[[link]]\nid = \"l{link}\"\ndriver = \"modbus_tcp\"\nhost = \"10.0.0.{link}\"\n"));
+        }
+        text.push_str(&format!(
+            "[[device]]\nid = \"d{device}\"\nlink = \"l{link}\"\nprofile = \"eastron-sdm630\"\nmodbus = {{ unit_id = {unit} }}\n"
+        ));
+    }
+    assert_eq!(built(&files(&text)).points.len(), 15_000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn arbitrary_text_never_panics(text in "\\PC*") {
+        let _ = problems_of(&files(&text)).render(false);
+    }
+
+    /// Lines of a good file, some repeated, some broken at a random place.
+    #[test]
+    fn a_mangled_file_never_panics(lines in prop::collection::vec((0usize..40, 0usize..60, "[ -~\\n园]{0,3}"), 0..60)) {
+        let good = format!("{LINKS}password = \"hunter2\"\n{METER}{GAS}");
+        let good: Vec<&str> = good.lines().collect();
+        let mut text = String::new();
+        for (line, cut, insert) in &lines {
+            let line = good.get(*line).copied().unwrap_or("");
+            text.extend(line.chars().take(*cut));
+            text.push_str(insert);
+            text.extend(line.chars().skip(*cut));
+            text.push('\n');
+        }
+        let problems = problems_of(&files(&text));
+        let _ = (problems.render(true), serde_json::to_string(&problems.list()));
+    }
+}

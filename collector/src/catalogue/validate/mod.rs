@@ -1,0 +1,298 @@
+//! From what is written to what is meant: every rule that no single table can check, each broken one noted at its place.
+//! Pure: files and variables were read before, the clock and the network are never asked.
+//!
+//! [`device`] a device with its profile; [`point`] one point; [`address`] topics and registers.
+
+mod address;
+mod device;
+mod point;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::place::{At, Place};
+use super::problem::Problems;
+use super::raw::{RawDevice, RawEnterprise, RawLink, RawModbus, RawNames, RawPark, RawPoint, RawTopic};
+use super::read::suggestion;
+use super::registry::{PointRegistry, RegistryError};
+use super::spec::*;
+use super::text::{series_part, stable_id};
+use crate::model::{LinkKey, Unit};
+use crate::protocol::json::ValuePath;
+
+/// Zone of days and months where the config names none.
+const TIME_ZONE_DEFAULT: &str = "Asia/Shanghai";
+
+/// A profile that was read.
+#[derive(Clone, Debug)]
+pub(super) struct Profile {
+    /// Where its id is written.
+    pub place: Place,
+    pub modbus: Option<RawModbus>,
+    pub topic: Vec<At<RawTopic>>,
+    pub point: Vec<At<RawPoint>>,
+    /// Its tables in one fixed form, for the version.
+    pub canonical: String,
+}
+
+/// Everything that was read, from all files. Holds secrets, so it cannot be printed.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub park: Option<At<RawPark>>,
+    pub enterprises: Vec<At<RawEnterprise>>,
+    pub links: Vec<At<RawLink>>,
+    pub devices: Vec<At<RawDevice>>,
+    pub profiles: BTreeMap<String, Profile>,
+    /// Texts of `password_file`s, by the place that names them.
+    pub secrets: HashMap<Place, String>,
+    /// Ids of tables that could not be read; referring to them is no problem of its own.
+    pub lost: HashSet<String>,
+}
+
+/// A valid configuration whose points have no numbers yet.
+#[derive(Debug)]
+pub struct Draft {
+    /// Becomes [`Catalogue::version`].
+    pub(super) version: u32,
+    park: Park,
+    enterprises: Vec<Enterprise>,
+    links: Vec<Arc<Link>>,
+    devices: Vec<DraftDevice>,
+}
+
+#[derive(Debug)]
+struct DraftDevice {
+    device: Device,
+    points: Vec<DraftPoint>,
+}
+
+/// A point without its number, and on MQTT the topic (by index) and path of its value.
+#[derive(Debug)]
+struct DraftPoint {
+    point: Point,
+    value: Option<(usize, ValuePath)>,
+}
+
+impl Draft {
+    /// Enterprises, links, devices and points.
+    pub fn counts(&self) -> (usize, usize, usize, usize) {
+        let points = self.devices.iter().map(|device| device.points.len()).sum();
+        (self.enterprises.len(), self.links.len(), self.devices.len(), points)
+    }
+
+    /// Gives every point its number and makes the catalogue.
+    ///
+    /// Errors: only those of the registry.
+    pub fn build(self, registry: &mut dyn PointRegistry) -> Result<Catalogue, RegistryError> {
+        let mut devices = Vec::with_capacity(self.devices.len());
+        for DraftDevice { mut device, points } in self.devices {
+            for DraftPoint { mut point, value } in points {
+                point.id = registry.resolve(&point.identity)?;
+                if let (DeviceAddress::Mqtt(address), Some((topic, path))) = (&mut device.address, value)
+                    && let Some(topic) = address.topics.get_mut(topic)
+                {
+                    topic.values.push((path, point.id));
+                }
+                device.points.push(Arc::new(point));
+            }
+            devices.push(Arc::new(device));
+        }
+        Ok(Catalogue::new(self.version, self.park, self.enterprises, self.links, devices))
+    }
+}
+
+/// Checks everything; `None` when there is no park to speak of. The draft is to be used only when no problem was noted.
+pub(super) fn validate(parts: &Parts, problems: &mut Problems) -> Option<Draft> {
+    let park_table = parts.park.as_ref()?;
+    let park = park(park_table, problems);
+    let enterprises = enterprises(&parts.enterprises, problems);
+    let links = links(&parts.links, &park.id, parts, problems);
+    let context = device::Context { parts, park: &park, enterprises: &enterprises, links: &links };
+    let devices = device::devices(&context, problems);
+    let in_order = parts.links.iter().filter_map(|raw| links.get(link_id(raw).value.as_str())).cloned().collect();
+    Some(Draft { version: 0, park: park.clone(), enterprises, links: in_order, devices })
+}
+
+/// Checks a profile by itself, as if one device used it.
+pub(super) fn validate_profile(profile: &Profile, problems: &mut Problems) {
+    device::check_profile(profile, problems);
+}
+
+fn names(raw: Option<&RawNames>, id: &str) -> Names {
+    let (zh, en) = raw.map_or((None, None), |names| (names.zh.clone(), names.en.clone()));
+    let one = |a: &Option<String>, b: &Option<String>| a.clone().or_else(|| b.clone()).unwrap_or_else(|| id.to_owned());
+    Names { zh: one(&zh, &en), en: one(&en, &zh) }
+}
+
+fn check_id(id: &At<String>, problems: &mut Problems) {
+    if let Err(message) = stable_id(id) {
+        problems.add(id.place, message, "");
+    }
+}
+
+/// Notes an id that was there before; `seen` maps ids to their places.
+fn check_unique<'a>(what: &str, id: &'a At<String>, seen: &mut HashMap<&'a str, Place>, problems: &mut Problems) -> bool {
+    match seen.get(id.value.as_str()) {
+        Some(&first) => {
+            problems.conflict(id.place, format!("{what} `{}` is there twice", id.value), "ids must be unique", first, "first here");
+            false
+        }
+        None => {
+            seen.insert(&id.value, id.place);
+            true
+        }
+    }
+}
+
+/// The unit of a text; an unknown one is noted with near ones.
+fn unit(text: &At<String>, problems: &mut Problems) -> Option<Unit> {
+    let found = Unit::parse(text);
+    if found.is_none() {
+        let symbols: Vec<&str> = Unit::all().map(Unit::symbol).collect();
+        problems.add(text.place, format!("unknown unit `{}`", text.value), suggestion(text, &symbols, "units"));
+    }
+    found
+}
+
+fn zone(text: &At<String>, problems: &mut Problems) {
+    if jiff::tz::TimeZone::get(text).is_err() {
+        problems.add(text.place, format!("unknown time zone `{}`", text.value), "give an IANA name such as Asia/Shanghai");
+    }
+}
+
+fn park(raw: &At<RawPark>, problems: &mut Problems) -> Park {
+    check_id(&raw.id, problems);
+    if let Some(name) = &raw.time_zone {
+        zone(name, problems);
+    }
+    let mut display_units = HashMap::new();
+    for (stored, shown) in &raw.display_units {
+        let key = At::new(shown.place, stored.clone());
+        if let (Some(stored), Some(unit)) = (unit(&key, problems), unit(shown, problems)) {
+            if stored.conversion_to(unit).is_none() {
+                problems.add(shown.place, format!("{stored} cannot be shown in {unit}"), convertible(stored));
+            }
+            display_units.insert(stored, unit);
+        }
+    }
+    let time_zone = raw.time_zone.as_ref().map_or(TIME_ZONE_DEFAULT, |zone| zone.value.as_str()).to_owned();
+    Park { id: raw.id.value.clone(), name: names(raw.name.as_ref(), &raw.id), time_zone, display_units }
+}
+
+/// The units that one converts to, as help.
+fn convertible(unit: Unit) -> String {
+    let units: Vec<&str> = Unit::all().filter(|other| unit.conversion_to(*other).is_some()).map(Unit::symbol).collect();
+    format!("units that {unit} converts to: {}", units.join(", "))
+}
+
+fn enterprises(raw: &[At<RawEnterprise>], problems: &mut Problems) -> Vec<Enterprise> {
+    let mut seen = HashMap::new();
+    let mut enterprises = Vec::new();
+    for raw in raw {
+        check_id(&raw.id, problems);
+        if check_unique("enterprise", &raw.id, &mut seen, problems) {
+            enterprises.push(Enterprise { id: raw.id.value.clone(), name: names(raw.name.as_ref(), &raw.id) });
+        }
+    }
+    enterprises
+}
+
+fn link_id(link: &RawLink) -> &At<String> {
+    match link {
+        RawLink::Mqtt(link) => &link.id,
+        RawLink::ModbusTcp(link) => &link.id,
+    }
+}
+
+fn links(raw: &[At<RawLink>], park_id: &str, parts: &Parts, problems: &mut Problems) -> HashMap<String, Arc<Link>> {
+    let mut seen = HashMap::new();
+    let mut keys: HashMap<LinkKey, Place> = HashMap::new();
+    let mut peers: HashMap<String, Place> = HashMap::new();
+    let mut links = HashMap::new();
+    for raw in raw {
+        let id = link_id(raw);
+        check_id(id, problems);
+        if !check_unique("link", id, &mut seen, problems) {
+            continue;
+        }
+        let key = LinkKey::of(id);
+        if let Some(first) = keys.insert(key, id.place) {
+            let message = format!("link `{}` has the same key (CRC-32) as another link", id.value);
+            problems.conflict(id.place, message, "change one of the two ids", first, "the other link");
+        }
+        let (driver, peer, place, help) = match &raw.value {
+            RawLink::Mqtt(link) => {
+                let settings = mqtt_settings(link, park_id, parts, problems);
+                let peer = format!("mqtt {}:{} {}", settings.host, settings.port, settings.client_id);
+                let place = link.client_id.as_ref().map_or(link.host.place, |id| id.place);
+                (DriverSettings::Mqtt(settings), peer, place, "two sessions with one client id throw each other out: give each its own")
+            }
+            RawLink::ModbusTcp(link) => {
+                let settings = ModbusTcpSettings {
+                    host: link.host.value.clone(),
+                    port: link.port.unwrap_or(502),
+                    timeout_ms: link.timeout_ms.unwrap_or(1_000),
+                    connect_timeout_ms: link.connect_timeout_ms.unwrap_or(3_000),
+                };
+                let peer = format!("modbus {}:{}", settings.host, settings.port);
+                (DriverSettings::ModbusTcp(settings), peer, link.host.place, "put all units behind one link: they share its connection")
+            }
+        };
+        let host = match &raw.value {
+            RawLink::Mqtt(link) => &link.host,
+            RawLink::ModbusTcp(link) => &link.host,
+        };
+        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+            problems.add(
+                host.place,
+                "must be a host name or an address, without scheme and path",
+                "for example 192.0.2.10 or meter.example.com",
+            );
+        }
+        if let Some(first) = peers.insert(peer, place) {
+            problems.conflict(place, format!("link `{}` reaches the same peer as another link", id.value), help, first, "the other link");
+        }
+        links.insert(id.value.clone(), Arc::new(Link { id: id.value.clone(), key, driver }));
+    }
+    links
+}
+
+fn mqtt_settings(link: &super::raw::RawMqttLink, park_id: &str, parts: &Parts, problems: &mut Problems) -> MqttSettings {
+    let password = match (&link.password, &link.password_file) {
+        (Some(password), Some(file)) => {
+            problems.conflict(file.place, "`password` and `password_file` exclude each other", "keep one", password.place, "also here");
+            None
+        }
+        (Some(password), None) => Some(Secret::new(password.value.clone())),
+        // A file that could not be read was noted by the loader.
+        (None, Some(file)) => parts.secrets.get(&file.place).cloned().map(Secret::new),
+        (None, None) => None,
+    };
+    if let (None, Some(place)) = (&link.username, link.password.as_ref().or(link.password_file.as_ref()).map(|at| at.place)) {
+        problems.add(place, "a password needs a `username`", "MQTT 3.1.1, 3.1.2.9: without a user name there is no password");
+    }
+    let client_id = link.client_id.as_ref().map_or_else(|| format!("parkgate-{park_id}-{}", link.id.value), |id| id.value.clone());
+    if client_id.is_empty() || client_id.len() > 128 {
+        let place = link.client_id.as_ref().map_or(link.id.place, |id| id.place);
+        problems.add(place, "a client id has 1 to 128 bytes", "a persistent session needs one");
+    }
+    MqttSettings {
+        host: link.host.value.clone(),
+        port: link.port.unwrap_or(1883),
+        client_id,
+        username: link.username.clone(),
+        password,
+        keep_alive_s: link.keep_alive_s.unwrap_or(30),
+        max_packet_bytes: link.max_packet_bytes.unwrap_or(1_048_576),
+    }
+}
+
+/// Checks label names, and joins a device's labels with a point's.
+fn labels(raw: &BTreeMap<String, At<String>>, problems: &mut Problems) -> BTreeMap<String, String> {
+    for (name, value) in raw {
+        if let Err(message) = series_part(name) {
+            problems.add(value.place, format!("label name {message}"), "");
+        }
+    }
+    raw.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect()
+}

@@ -1,0 +1,189 @@
+//! The driver against the simulated server on loopback.
+
+mod faults;
+mod outages;
+mod load;
+mod no_wrong_value;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Patience, run_with};
+use crate::catalogue::{Device, DeviceAddress, DriverSettings, Link, ModbusAddress, ModbusTcpSettings, Names, Point, PointSource};
+use crate::clock::{Clock, SystemClock};
+use crate::driver::{LinkChange, LinkDevices, Message};
+use crate::health::HealthBoard;
+use crate::metrics::Metrics;
+use crate::model::{Decimal, Kind, LinkKey, Medium, Number, Origin, PointId, PointIdentity, Reading, Unit, UtcMillis};
+use crate::protocol::modbus::{ByteOrder, Function, RegisterSource, RegisterType};
+use crate::sim::modbus::Bank;
+
+pub(super) const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// Short delays, so that a test need not wait for the real ones.
+pub(super) const IMPATIENT: Patience = Patience {
+    connect_backoff_ms: (2, 10),
+    device_backoff_ms: (20, 40),
+    polls_until_down: 3,
+    timeouts_until_reconnect: 3,
+    link_down_repeat_ms: 60_000,
+};
+
+pub(super) fn source(function: Function, address: u16, register_type: RegisterType) -> RegisterSource {
+    let order = match register_type.registers() {
+        1 => ByteOrder::AB,
+        2 => ByteOrder::ABCD,
+        _ => ByteOrder::ABCDEFGH,
+    };
+    RegisterSource { function, address, register_type, order, not_available: Vec::new() }
+}
+
+/// Holding registers of 16 bits at these addresses.
+pub(super) fn words(addresses: &[u16]) -> Vec<RegisterSource> {
+    addresses.iter().map(|&address| source(Function::HoldingRegisters, address, RegisterType::U16)).collect()
+}
+
+pub(super) fn link(id: &str, server: SocketAddr, timeout_ms: u32) -> Arc<Link> {
+    let settings = ModbusTcpSettings { host: server.ip().to_string(), port: server.port(), timeout_ms, connect_timeout_ms: 1_000 };
+    Arc::new(Link { id: id.to_owned(), key: LinkKey::of(id), driver: DriverSettings::ModbusTcp(settings) })
+}
+
+/// A device whose points are numbered from `first_point`.
+pub(super) fn device(
+    link: &Arc<Link>,
+    id: &str,
+    unit_id: u8,
+    poll_interval_ms: u32,
+    first_point: u32,
+    sources: Vec<RegisterSource>,
+) -> Arc<Device> {
+    let name = Names { zh: id.to_owned(), en: id.to_owned() };
+    let number = Unit::parse("1").unwrap();
+    let points = sources.into_iter().zip(first_point..).map(|(source, point)| {
+        Arc::new(Point {
+            id: PointId(point),
+            identity: PointIdentity { stable_id: format!("{id}/p{point}"), kind: Kind::Gauge, unit: number, decimals: 0 },
+            device: id.to_owned(),
+            local_id: format!("p{point}"),
+            name: name.clone(),
+            quantity: "number".to_owned(),
+            medium: Medium::Power,
+            reference: None,
+            raw_unit: number,
+            scale: Decimal::ONE,
+            offset: Decimal::ZERO,
+            valid_min: None,
+            valid_max: None,
+            modulus: None,
+            rate_max_per_hour: None,
+            interval_ms: Some(poll_interval_ms),
+            compliance: false,
+            role: None,
+            labels: BTreeMap::new(),
+            source: PointSource::Modbus(source),
+        })
+    });
+    Arc::new(Device {
+        id: id.to_owned(),
+        name: name.clone(),
+        enterprise: None,
+        link: Arc::clone(link),
+        profile: None,
+        origin: Origin::Simulated,
+        address: DeviceAddress::Modbus(ModbusAddress {
+            unit_id,
+            check_unit: true,
+            poll_interval_ms,
+            max_block: 125,
+            max_gap: 0,
+            forbidden: Vec::new(),
+        }),
+        points: points.collect(),
+    })
+}
+
+/// A bank in which register `address` of unit `u` holds `u * 256 + address % 256`.
+pub(super) fn plain_bank() -> Bank {
+    Arc::new(|unit_id, _, address, quantity| {
+        Ok((address..address.saturating_add(quantity)).map(|address| u16::from(unit_id) << 8 | address & 0xFF).collect())
+    })
+}
+
+/// A driver at work.
+pub(super) struct Running {
+    pub(super) link: String,
+    pub(super) messages: mpsc::Receiver<Message>,
+    pub(super) health: HealthBoard,
+    pub(super) metrics: Metrics,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(super) fn start(link: &Arc<Link>, devices: Vec<Arc<Device>>) -> Self {
+        Self::start_with(link, devices, 1_000, Arc::new(SystemClock::new()), IMPATIENT)
+    }
+
+    pub(super) fn start_with(
+        link: &Arc<Link>,
+        devices: Vec<Arc<Device>>,
+        capacity: usize,
+        clock: Arc<dyn Clock>,
+        patience: Patience,
+    ) -> Self {
+        let (outlet, messages) = mpsc::channel(capacity);
+        let (health, metrics, cancel) = (HealthBoard::default(), Metrics::new(&Registry::new()), CancellationToken::new());
+        let devices = LinkDevices { link: Arc::clone(link), devices };
+        let task = tokio::spawn(run_with(devices, outlet, health.clone(), metrics.clone(), clock, cancel.clone(), patience));
+        Self { link: link.id.clone(), messages, health, metrics, cancel, task }
+    }
+
+    async fn next(&mut self) -> Message {
+        tokio::time::timeout(Duration::from_secs(30), self.messages.recv()).await.expect("a message in time").expect("a running driver")
+    }
+
+    /// The next readings, changes of state left out.
+    pub(super) async fn readings(&mut self) -> (UtcMillis, Vec<Reading>) {
+        loop {
+            if let Message::Batch(batch) = self.next().await {
+                assert!(batch.done.is_none() && batch.origin == Origin::Simulated);
+                return (batch.received_time, batch.readings);
+            }
+        }
+    }
+
+    /// The next change of state, readings left out.
+    pub(super) async fn change(&mut self) -> LinkChange {
+        loop {
+            if let Message::Link(change) = self.next().await {
+                return change;
+            }
+        }
+    }
+
+    /// Reads on until a reading of `point` satisfies `wanted`.
+    pub(super) async fn until(&mut self, point: u32, wanted: impl Fn(Number) -> bool) {
+        loop {
+            let (_, readings) = self.readings().await;
+            if readings.iter().any(|reading| reading.point == PointId(point) && wanted(reading.number)) {
+                return;
+            }
+        }
+    }
+
+    pub(super) async fn stop(self) {
+        self.cancel.cancel();
+        self.task.await.expect("the driver does not panic");
+    }
+}
+
+pub(super) fn exact(value: i64) -> Number {
+    Number::Exact(Decimal::new(value, 0))
+}

@@ -1,0 +1,171 @@
+//! 100,000 polls over 64 links with time-outs of 20 ms against a server that misbehaves in every way it can.
+//!
+//! Each value carries its unit, its address and its generation: the number of the request, of this block of this unit,
+//! that it answers. So a value that belongs to another unit, another address or another request gives itself away.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::*;
+use crate::sim::modbus::{Fault, Faults, SimServer};
+
+const POLLS: u64 = 100_000;
+const LINKS: u8 = 64;
+const UNITS_PER_LINK: u8 = 3;
+const TIMEOUT_MS: u32 = 20;
+const INTERVAL_MS: u32 = 10;
+/// First registers of the two blocks of a unit, and the values in each (four registers a value).
+const BLOCKS: [(u16, u16); 2] = [(0, 5), (100, 1)];
+
+/// Of a million answers; about one in seven is spoilt.
+const RATES: [(Fault, u32); 13] = [
+    (Fault::LateAnswer, 30_000),
+    (Fault::WrongTransactionId, 10_000),
+    (Fault::ShortFrame, 10_000),
+    (Fault::TruncatedFrame, 5_000),
+    (Fault::WrongByteCount, 10_000),
+    (Fault::WrongFunction, 10_000),
+    (Fault::WrongUnit, 10_000),
+    (Fault::WrongProtocol, 3_000),
+    (Fault::Exception, 10_000),
+    (Fault::Duplicate, 20_000),
+    (Fault::Silence, 10_000),
+    (Fault::Close, 3_000),
+    (Fault::Split, 20_000),
+];
+
+/// When each request of a block reached the server; its index is the generation.
+type RequestTimes = Arc<Mutex<HashMap<(u8, u16), Vec<UtcMillis>>>>;
+
+fn bank(times: RequestTimes, clock: Arc<dyn Clock>) -> Bank {
+    Arc::new(move |unit_id, _, address, quantity| {
+        let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = times.entry((unit_id, address)).or_default();
+        let generation = u32::try_from(times.len()).unwrap();
+        times.push(clock.now().utc);
+        let (high, low) = (u16::try_from(generation >> 16).unwrap(), u16::try_from(generation & 0xFFFF).unwrap());
+        let values = (address..address + quantity).step_by(4);
+        Ok(values.flat_map(|address| [u16::from(unit_id), address, high, low]).collect())
+    })
+}
+
+/// What the values of one point say, one after another.
+#[derive(Default)]
+struct Seen {
+    numbers: u64,
+    missing: u64,
+    /// Generation and received time of the last number.
+    last: Option<(usize, UtcMillis)>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_polls_and_no_wrong_value() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let faults = Arc::new(Faults::new(seed));
+    faults.set_late_ms(30);
+    for (fault, per_million) in RATES {
+        faults.set_rate(fault, per_million);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let times = RequestTimes::default();
+    let server = SimServer::start(LOOPBACK, bank(Arc::clone(&times), Arc::clone(&clock)), Arc::clone(&faults)).await.unwrap();
+
+    // Unit and address of each point.
+    let mut places = Vec::new();
+    let mut running = Vec::new();
+    for line in 0..LINKS {
+        let link = link(&format!("line-{line}"), server.local_addr(), TIMEOUT_MS);
+        let devices = (0..UNITS_PER_LINK).map(|unit| {
+            let unit_id = line * UNITS_PER_LINK + unit;
+            let first_point = u32::try_from(places.len()).unwrap();
+            let addresses = BLOCKS.iter().flat_map(|&(start, count)| (0..count).map(move |value| start + 4 * value));
+            let sources = addresses.map(|address| {
+                places.push((unit_id, address));
+                source(Function::HoldingRegisters, address, RegisterType::U64)
+            });
+            device(&link, &format!("unit-{unit_id}"), unit_id, INTERVAL_MS, first_point, sources.collect())
+        });
+        let devices = devices.collect();
+        running.push(Running::start_with(&link, devices, 100, Arc::clone(&clock), IMPATIENT));
+    }
+
+    let polls = Arc::new(AtomicU64::new(0));
+    let places = Arc::new(places);
+    let watchers: Vec<_> = running
+        .into_iter()
+        .map(|running| tokio::spawn(watch(running, Arc::clone(&places), Arc::clone(&times), Arc::clone(&polls))))
+        .collect();
+    let (mut numbers, mut missing, mut dropped, mut connects) = (0, 0, 0, 0);
+    for watcher in watchers {
+        let (seen, dropped_here, connects_here) = watcher.await.expect("no wrong value");
+        numbers += seen.values().map(|seen| seen.numbers).sum::<u64>();
+        missing += seen.values().map(|seen| seen.missing).sum::<u64>();
+        dropped += dropped_here;
+        connects += connects_here;
+    }
+    let made: Vec<_> = Fault::ALL.into_iter().map(|fault| format!("{fault:?} {}", faults.made(fault))).collect();
+    println!(
+        "{} polls, {} requests, {numbers} numbers right, 0 wrong, {missing} missing, {dropped} answers dropped, {connects} connections",
+        polls.load(Ordering::Relaxed),
+        server.requests(),
+    );
+    println!("faults: {}", made.join(", "));
+    assert!(polls.load(Ordering::Relaxed) >= POLLS);
+    assert!(Fault::ALL.into_iter().all(|fault| faults.made(fault) > 0) && dropped > 0);
+    assert!(numbers > 2 * missing, "the driver gives up too easily");
+    server.stop().await;
+}
+
+/// Judges every reading of one link until enough polls were made on all.
+async fn watch(
+    mut running: Running,
+    places: Arc<Vec<(u8, u16)>>,
+    times: RequestTimes,
+    polls: Arc<AtomicU64>,
+) -> (HashMap<PointId, Seen>, u64, u64) {
+    let mut seen = HashMap::<PointId, Seen>::new();
+    while polls.load(Ordering::Relaxed) < POLLS {
+        let (received_time, readings) = running.readings().await;
+        for reading in readings {
+            let (unit_id, address) = places[reading.point.index()];
+            // Each poll of a device gives one reading of the point in its second block, unless the link is down.
+            if address == BLOCKS[1].0 {
+                polls.fetch_add(1, Ordering::Relaxed);
+            }
+            judge(seen.entry(reading.point).or_default(), unit_id, address, reading, received_time, &times);
+        }
+    }
+    let link = running.link.clone();
+    let labels = ["modbus_tcp", link.as_str()];
+    let (dropped, connects) = (&running.metrics.answers_dropped, &running.metrics.connects);
+    let counts = (dropped.with_label_values(&labels).get(), connects.with_label_values(&labels).get());
+    running.stop().await;
+    (seen, counts.0, counts.1)
+}
+
+fn judge(seen: &mut Seen, unit_id: u8, address: u16, reading: Reading, received_time: UtcMillis, times: &RequestTimes) {
+    let value = match reading.number {
+        Number::Exact(Decimal { mantissa, exponent: 0 }) => mantissa,
+        Number::Missing(_) => {
+            seen.missing += 1;
+            return;
+        }
+        other => panic!("{reading:?}: {other:?} is no value of this bank"),
+    };
+    assert_eq!(value >> 48, i64::from(unit_id), "{reading:?} is of another unit");
+    assert_eq!(value >> 32 & 0xFFFF, i64::from(address), "{reading:?} is of another address");
+    let generation = usize::try_from(value & 0xFFFF_FFFF).unwrap();
+    let block = BLOCKS.iter().rev().find(|(start, _)| *start <= address).unwrap().0;
+    let times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    let times = &times[&(unit_id, block)];
+    assert!(times.get(generation).is_some(), "{reading:?} was never there");
+    if let Some((last, last_received)) = seen.last {
+        assert!(generation > last, "{reading:?} is not newer than the value before");
+        // The one before was taken in before the next request for its block came: it answered its own request.
+        assert!(last_received <= times[last + 1], "the value before {reading:?} came with a later request");
+    }
+    seen.last = Some((generation, received_time));
+    seen.numbers += 1;
+}

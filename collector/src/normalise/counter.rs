@@ -1,0 +1,128 @@
+//! Fourth step: how a counter's register relates to the one before it (R-DELTA, R-EXCHANGE). Classifies only; the
+//! register itself is what is stored, and totals are formed later, from all registers in order of time.
+//!
+//! Rules, by record time:
+//! - later than the last register and not below it: `Delta` (equal too);
+//! - below it: `Rollover` when `modulus - old + new` is not above `highest rate * hours between them`, else `Suspect`;
+//!   without a modulus or a rate a fall is always `Suspect`. The new register is the base of the next pair either way;
+//! - the first register at or after an announced exchange: `Exchange`;
+//! - at the same time as the last one (a repeat with another value): judged against the register before, as if the
+//!   replaced one had never been;
+//! - earlier than the last one (late data): `Delta` when it lies, in time and in value, between the last two registers
+//!   and those are a `Delta`; else `None`, which says that it was not classified. Never `Suspect`: being late is no fall.
+//!   It never becomes the base, so it cannot spoil the next pair.
+
+use super::exact::Ratio;
+use crate::catalogue::Point;
+use crate::model::{Step, UtcMillis};
+
+const MS_PER_HOUR: i128 = 3_600_000;
+
+/// What the config says about a counter, as mantissas.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CounterRule {
+    modulus: Option<i128>,
+    rate_per_hour: Option<Ratio>,
+}
+
+/// One register and when it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Register {
+    pub(super) time: UtcMillis,
+    pub(super) value: i64,
+}
+
+/// What is remembered of a counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct CounterState {
+    /// The last register by record time, with its step.
+    pub(super) base: Option<(Register, Step)>,
+    /// The one before.
+    pub(super) previous: Option<Register>,
+    /// From here on the meter is another one; its first register is still to come.
+    pub(super) exchange_at: Option<UtcMillis>,
+}
+
+impl CounterRule {
+    pub(super) fn new(point: &Point) -> Self {
+        let decimals = point.identity.decimals;
+        Self {
+            modulus: point.modulus.and_then(|modulus| Ratio::of_decimal(modulus, decimals)).map(Ratio::floor),
+            rate_per_hour: point.rate_max_per_hour.and_then(|rate| Ratio::of_decimal(rate, decimals)),
+        }
+    }
+
+    /// R-DELTA for a pair in order of time.
+    fn pair(&self, old: Register, new: Register) -> Step {
+        if new.value >= old.value {
+            return Step::Delta;
+        }
+        if self.is_rollover(old, new) == Some(true) { Step::Rollover } else { Step::Suspect }
+    }
+
+    /// `None` without modulus or rate, and where the figures leave 127 bits.
+    fn is_rollover(&self, old: Register, new: Register) -> Option<bool> {
+        let modulus = self.modulus?;
+        let rate = self.rate_per_hour?;
+        if i128::from(old.value) > modulus || new.value < 0 {
+            return Some(false);
+        }
+        let wrapped = modulus.checked_sub(i128::from(old.value))?.checked_add(i128::from(new.value))?;
+        let needed = wrapped.checked_mul(MS_PER_HOUR)?.checked_mul(rate.denominator)?;
+        let possible = rate.numerator.checked_mul(i128::from(new.time.since(old.time)))?;
+        Some(needed <= possible)
+    }
+}
+
+impl CounterState {
+    /// The step of a register; changes nothing.
+    pub(super) fn classify(&self, rule: &CounterRule, new: Register) -> Step {
+        if self.exchange_at.is_some_and(|at| new.time >= at) {
+            return Step::Exchange;
+        }
+        let Some((base, base_step)) = self.base else { return Step::First };
+        if new.time > base.time {
+            return rule.pair(base, new);
+        }
+        match (self.previous, base_step) {
+            (Some(previous), Step::Delta | Step::Rollover | Step::Suspect) if new.time == base.time => rule.pair(previous, new),
+            _ if new.time == base.time => base_step,
+            (Some(previous), Step::Delta) if new.time >= previous.time && (previous.value..=base.value).contains(&new.value) => Step::Delta,
+            _ => Step::None,
+        }
+    }
+
+    /// Takes a classified register in; the same whether it was classified just now or is read back from the journal.
+    pub(super) fn absorb(&mut self, new: Register, step: Step) {
+        if step == Step::None {
+            return;
+        }
+        if step == Step::Exchange {
+            self.exchange_at = None;
+        }
+        match self.base {
+            Some((base, _)) if new.time < base.time => {
+                if self.previous.is_some_and(|previous| new.time >= previous.time) {
+                    self.previous = Some(new);
+                }
+            }
+            Some((base, _)) => {
+                if new.time > base.time {
+                    self.previous = Some(base);
+                }
+                self.base = Some((new, step));
+            }
+            None => self.base = Some((new, step)),
+        }
+    }
+
+    /// Notes an exchange at `at`. `false` when a register at or after it is already recorded: then that one is the new
+    /// meter's first, and only totals can be mended.
+    pub(super) fn announce_exchange(&mut self, at: UtcMillis) -> bool {
+        let ahead = self.base.is_none_or(|(base, _)| base.time < at);
+        if ahead {
+            self.exchange_at = Some(at);
+        }
+        ahead
+    }
+}

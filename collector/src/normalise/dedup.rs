@@ -1,0 +1,60 @@
+//! Repeats: the same reading again. Drops only what is surely a repeat; history merges the rest by its own rule.
+
+use std::collections::VecDeque;
+
+use crate::model::{Delivery, Sample};
+
+/// Stamped readings remembered per point; when full the oldest is forgotten and history finds its repeat.
+pub(super) const RECENT_PER_POINT: usize = 8;
+/// Messages without a time remembered per link; when full the oldest is forgotten. Above what brokers keep in flight
+/// (1000 at most where we configure them), below the 65,535 packet ids, so that an id in use again is not mistaken.
+pub(super) const RECENT_PER_LINK: usize = 4096;
+
+/// What makes two stamped readings of one point the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) source_time: i64,
+    pub(super) value: i64,
+    /// Reason and "no number" of the status.
+    pub(super) tag: u16,
+}
+
+impl Seen {
+    /// `None` without a source time: such readings are never repeats by value.
+    pub(super) fn of(sample: &Sample) -> Option<Self> {
+        let tag = if sample.status.has_number() { 0 } else { u16::from(sample.status.reason().code()).saturating_add(1) };
+        Some(Self { source_time: sample.source_time?.0, value: sample.value, tag })
+    }
+}
+
+/// The last few of something, oldest first; costs nothing while empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Recent<T, const LIMIT: usize>(VecDeque<T>);
+
+impl<T, const LIMIT: usize> Default for Recent<T, LIMIT> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T: PartialEq, const LIMIT: usize> Recent<T, LIMIT> {
+    pub(super) fn contains(&self, item: &T) -> bool {
+        self.0.iter().rev().any(|seen| seen == item)
+    }
+
+    pub(super) fn push(&mut self, item: T) {
+        if self.0.len() >= LIMIT {
+            self.0.pop_front();
+        }
+        self.0.push_back(item);
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &T> {
+        self.0.iter()
+    }
+}
+
+/// Stamped readings of a point.
+pub(super) type RecentReadings = Recent<Seen, RECENT_PER_POINT>;
+/// Messages of a link without a time.
+pub(super) type RecentDeliveries = Recent<Delivery, RECENT_PER_LINK>;

@@ -1,0 +1,264 @@
+//! The normaliser's memory as bytes, so that it survives a restart. Little endian throughout.
+//!
+//! ```text
+//! offset size
+//!      0    4  magic "PGNS"
+//!      4    2  version, 1
+//!      6    2  zero
+//!      8    4  length of the body
+//!     12    4  CRC-32 of the body
+//!     16       body:
+//!              u64 position of the journal that the state stands at
+//!              u32 links, each:   u32 link key; u32 count; count * (u16 packet id, u32 hash)
+//!              u32 devices, each: u16 length; id in UTF-8; u8 has (1 window, 2 anchor);
+//!                                 window: i64 start, i64 received, i64 source; anchor: i64 received, i64 source;
+//!                                 u8 count; count * i64 offset
+//!              u32 points, each:  u32 point id; u8 has (1 unstamped, 2 base, 4 previous, 8 exchange);
+//!                                 unstamped: i64; base: i64 time, i64 value, u8 step; previous: i64 time, i64 value;
+//!                                 exchange: i64; u8 count; count * (i64 source time, i64 value, u16 tag)
+//! ```
+//!
+//! Times are UTC milliseconds, values mantissas. Rings are written oldest first. Anything else than exactly this is
+//! refused as a whole: the caller then starts clean, which costs repeats and first steps, never samples.
+
+use thiserror::Error;
+
+use super::counter::Register;
+use super::dedup::Seen;
+use super::time::Stamp;
+use super::{Normaliser, PointState};
+use crate::model::{Delivery, LinkKey, PointId, Step, UtcMillis};
+
+const MAGIC: [u8; 4] = *b"PGNS";
+const VERSION: u16 = 1;
+const HEADER_BYTES: usize = 16;
+
+/// Why a snapshot was not taken in.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RestoreError {
+    /// Not one of ours, cut short, or changed on the way.
+    #[error("normaliser state is damaged: {0}")]
+    Damaged(&'static str),
+    /// Written by another version of the program.
+    #[error("normaliser state has version {found}, this program knows {VERSION}")]
+    Version {
+        /// The version found.
+        found: u16,
+    },
+}
+
+impl Normaliser {
+    /// The whole memory as bytes, with the `position` (journal sequence) up to which samples were taken in. From there
+    /// on [`Normaliser::observe`] brings a restored memory up to date.
+    pub fn snapshot(&self, position: u64) -> Vec<u8> {
+        let mut body = Vec::new();
+        put(&mut body, position.to_le_bytes());
+        put_count(&mut body, self.links.len());
+        for (link, recent) in &self.links {
+            put(&mut body, link.0.to_le_bytes());
+            put_count(&mut body, recent.iter().len());
+            for delivery in recent.iter() {
+                put(&mut body, delivery.packet_id.to_le_bytes());
+                put(&mut body, delivery.hash.to_le_bytes());
+            }
+        }
+        let devices = self.device_index.iter().filter_map(|(id, &index)| Some((id, self.devices.get(index)?)));
+        put_count(&mut body, devices.clone().count());
+        for (id, clock) in devices {
+            // Ids are short by the rules of the catalogue; a longer one would be refused when read.
+            put(&mut body, u16::try_from(id.len()).unwrap_or(u16::MAX).to_le_bytes());
+            body.extend_from_slice(id.as_bytes());
+            put(&mut body, [u8::from(clock.window.is_some()) | u8::from(clock.anchor.is_some()) << 1]);
+            if let Some((start, stamp)) = clock.window {
+                put_all(&mut body, &[start, stamp.received, stamp.source]);
+            }
+            if let Some(stamp) = clock.anchor {
+                put_all(&mut body, &[stamp.received, stamp.source]);
+            }
+            put(&mut body, [u8::try_from(clock.offsets.iter().len()).unwrap_or(u8::MAX)]);
+            for &offset in clock.offsets.iter() {
+                put(&mut body, offset.to_le_bytes());
+            }
+        }
+        put_count(&mut body, self.slots.iter().flatten().count());
+        for (id, slot) in (0u32..).zip(&self.slots) {
+            if let Some(slot) = slot {
+                put(&mut body, id.to_le_bytes());
+                put_point(&mut body, &slot.state);
+            }
+        }
+        let mut bytes = Vec::with_capacity(body.len().saturating_add(HEADER_BYTES));
+        put(&mut bytes, MAGIC);
+        put(&mut bytes, VERSION.to_le_bytes());
+        put(&mut bytes, [0; 2]);
+        put_count(&mut bytes, body.len());
+        put(&mut bytes, crc32fast::hash(&body).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// Takes a snapshot in and returns its position. Links, points and devices that the catalogue no longer knows are
+    /// left out. After an error the memory is empty, as of a first start.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<u64, RestoreError> {
+        self.clear();
+        let result = self.read(bytes);
+        if result.is_err() {
+            self.clear();
+        }
+        result
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<u64, RestoreError> {
+        let mut input = Input(bytes);
+        if input.array()? != MAGIC {
+            return Err(RestoreError::Damaged("not a state file"));
+        }
+        let found = u16::from_le_bytes(input.array()?);
+        if found != VERSION {
+            return Err(RestoreError::Version { found });
+        }
+        if input.array()? != [0; 2] {
+            return Err(RestoreError::Damaged("header"));
+        }
+        let (length, crc) = (input.count()?, u32::from_le_bytes(input.array()?));
+        if input.0.len() != length {
+            return Err(RestoreError::Damaged("length"));
+        }
+        if crc32fast::hash(input.0) != crc {
+            return Err(RestoreError::Damaged("checksum"));
+        }
+        let position = u64::from_le_bytes(input.array()?);
+        for _ in 0..input.count()? {
+            let recent = self.links.entry(LinkKey(u32::from_le_bytes(input.array()?))).or_default();
+            for _ in 0..input.count()? {
+                recent.push(Delivery { packet_id: u16::from_le_bytes(input.array()?), hash: u32::from_le_bytes(input.array()?) });
+            }
+        }
+        for _ in 0..input.count()? {
+            let length = usize::from(u16::from_le_bytes(input.array()?));
+            let id = std::str::from_utf8(input.slice(length)?).map_err(|_| RestoreError::Damaged("device id"))?;
+            let mut unknown = super::time::DeviceClock::default();
+            let known = self.device_index.get(id).and_then(|&index| self.devices.get_mut(index));
+            let clock = known.unwrap_or(&mut unknown);
+            let [has] = input.array()?;
+            if has & 1 != 0 {
+                clock.window = Some((input.i64()?, input.stamp()?));
+            }
+            if has & 2 != 0 {
+                clock.anchor = Some(input.stamp()?);
+            }
+            let [count] = input.array()?;
+            for _ in 0..count {
+                clock.push_offset(input.i64()?);
+            }
+        }
+        for _ in 0..input.count()? {
+            let id = PointId(u32::from_le_bytes(input.array()?));
+            let state = input.point()?;
+            if let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut) {
+                slot.state = state;
+            }
+        }
+        if input.0.is_empty() { Ok(position) } else { Err(RestoreError::Damaged("bytes left over")) }
+    }
+}
+
+fn put<const N: usize>(bytes: &mut Vec<u8>, value: [u8; N]) {
+    bytes.extend_from_slice(&value);
+}
+
+fn put_all(bytes: &mut Vec<u8>, values: &[i64]) {
+    for value in values {
+        put(bytes, value.to_le_bytes());
+    }
+}
+
+fn put_count(bytes: &mut Vec<u8>, count: usize) {
+    // More than u32::MAX entries do not fit in memory; such a snapshot would be refused when read.
+    put(bytes, u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn put_point(body: &mut Vec<u8>, state: &PointState) {
+    let counter = &state.counter;
+    let has = u8::from(state.last_unstamped.is_some())
+        | u8::from(counter.base.is_some()) << 1
+        | u8::from(counter.previous.is_some()) << 2
+        | u8::from(counter.exchange_at.is_some()) << 3;
+    put(body, [has]);
+    if let Some(time) = state.last_unstamped {
+        put(body, time.0.to_le_bytes());
+    }
+    if let Some((register, step)) = counter.base {
+        put_all(body, &[register.time.0, register.value]);
+        put(body, [step.code()]);
+    }
+    if let Some(register) = counter.previous {
+        put_all(body, &[register.time.0, register.value]);
+    }
+    if let Some(time) = counter.exchange_at {
+        put(body, time.0.to_le_bytes());
+    }
+    put(body, [u8::try_from(state.recent.iter().len()).unwrap_or(u8::MAX)]);
+    for seen in state.recent.iter() {
+        put_all(body, &[seen.source_time, seen.value]);
+        put(body, seen.tag.to_le_bytes());
+    }
+}
+
+/// Bytes still to be read.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn slice(&mut self, length: usize) -> Result<&'a [u8], RestoreError> {
+        let (head, rest) = self.0.split_at_checked(length).ok_or(RestoreError::Damaged("too short"))?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], RestoreError> {
+        let (head, rest) = self.0.split_first_chunk().ok_or(RestoreError::Damaged("too short"))?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn count(&mut self) -> Result<usize, RestoreError> {
+        usize::try_from(u32::from_le_bytes(self.array()?)).map_err(|_| RestoreError::Damaged("count"))
+    }
+
+    fn i64(&mut self) -> Result<i64, RestoreError> {
+        Ok(i64::from_le_bytes(self.array()?))
+    }
+
+    fn stamp(&mut self) -> Result<Stamp, RestoreError> {
+        Ok(Stamp { received: self.i64()?, source: self.i64()? })
+    }
+
+    fn register(&mut self) -> Result<Register, RestoreError> {
+        Ok(Register { time: UtcMillis(self.i64()?), value: self.i64()? })
+    }
+
+    fn point(&mut self) -> Result<PointState, RestoreError> {
+        let mut state = PointState::default();
+        let [has] = self.array()?;
+        if has & 1 != 0 {
+            state.last_unstamped = Some(UtcMillis(self.i64()?));
+        }
+        if has & 2 != 0 {
+            let register = self.register()?;
+            let [code] = self.array()?;
+            state.counter.base = Some((register, Step::from_code(code).ok_or(RestoreError::Damaged("step"))?));
+        }
+        if has & 4 != 0 {
+            state.counter.previous = Some(self.register()?);
+        }
+        if has & 8 != 0 {
+            state.counter.exchange_at = Some(UtcMillis(self.i64()?));
+        }
+        let [count] = self.array()?;
+        for _ in 0..count {
+            let (source_time, value) = (self.i64()?, self.i64()?);
+            state.recent.push(Seen { source_time, value, tag: u16::from_le_bytes(self.array()?) });
+        }
+        Ok(state)
+    }
+}

@@ -1,0 +1,108 @@
+//! Errors of the API as problem details (RFC 9457): what is wrong, and what to do about it.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::store::StoreError;
+
+/// Body of every answer that is not a success, `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// What kind of problem, `urn:parkgate:problem:bad-query`. Programs decide by this one.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: &'static str,
+    /// Status code of the answer.
+    pub status: u16,
+    /// What is wrong with this very request.
+    pub detail: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &str, title: &'static str, detail: String, remedy: impl Into<String>) -> Self {
+        Self { kind: format!("urn:parkgate:problem:{kind}"), title, status: status.as_u16(), detail, remedy: remedy.into() }
+    }
+
+    /// A query parameter that is unknown, missing, or not of its form.
+    pub fn bad_query(detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-query", "the query cannot be understood", detail.into(), remedy)
+    }
+
+    /// A device or point that the configuration does not have.
+    pub fn not_found(what: &str, id: &str, suggestion: Option<&str>) -> Self {
+        let remedy = match suggestion {
+            Some(near) => format!("did you mean `{near}`? GET /api/v1/{what}s lists all"),
+            None => format!("GET /api/v1/{what}s lists all"),
+        };
+        let detail = format!("there is no {what} `{id}` in the running configuration");
+        Self::new(StatusCode::NOT_FOUND, &format!("unknown-{what}"), "no such thing here", detail, remedy)
+    }
+
+    /// A path that is not served.
+    pub fn no_route(path: &str) -> Self {
+        let detail = format!("nothing is served at `{path}`");
+        Self::new(StatusCode::NOT_FOUND, "no-route", "no such address", detail, "GET /api/v1/openapi.json lists what is served")
+    }
+
+    /// A method that a path does not take.
+    pub fn bad_method(method: &str, path: &str) -> Self {
+        let detail = format!("`{path}` does not take {method}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "bad-method", "method not allowed", detail, "this API is read with GET")
+    }
+
+    /// A Host header that names another server: perhaps a page elsewhere that had its name point here.
+    pub fn misdirected(host: &str) -> Self {
+        let detail = format!("the Host header names `{host}`, which is not this server");
+        let remedy = "use the address the gateway listens on, or add this name to the allowed hosts of the configuration";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "not the server asked for", detail, remedy)
+    }
+
+    /// An answer that took too long.
+    pub fn timeout(seconds: u64) -> Self {
+        let detail = format!("no answer within {seconds} s");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "the answer took too long", detail, "ask for a shorter range, or again later")
+    }
+
+    /// No further event streams.
+    pub fn too_many_streams(most: usize) -> Self {
+        let detail = format!("{most} event streams are open, which is the limit, or the gateway is stopping");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", "no further stream", detail, "close other pages, or try again later")
+    }
+
+    /// Something of ours failed; what exactly is in the log.
+    pub fn internal() -> Self {
+        let detail = "the gateway could not read its record".to_owned();
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error", detail, "the gateway's log says what happened")
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %error, "record could not be read");
+        Self::internal()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}
+
+/// The candidate nearest to what was written, when it is near enough to be a slip.
+pub fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(written, candidate), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 4).max(2))
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,266 @@
+//! A small park and a record in memory, for the tests of the API.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use parkgate_collector::catalogue::{
+    Catalogue, Device, DeviceAddress, DriverSettings, Enterprise, Link, ModbusAddress, ModbusTcpSettings, MqttAddress, MqttSettings, Names,
+    Park, Point, PointSource, Secret, TopicMap,
+};
+use parkgate_collector::clock::{Clock, ManualClock};
+use parkgate_collector::health::HealthBoard;
+use parkgate_collector::model::{
+    Decimal, Kind, LinkKey, Medium, Origin, PointId, PointIdentity, Quality, Reason, Sample, Status, Step, Unit, UtcMillis,
+};
+use parkgate_collector::protocol::json::RecordMap;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Build, State, serve};
+use crate::readiness::Readiness;
+use crate::metrics::Metrics;
+use crate::store::{Bucket, RecordView, StoreError};
+
+/// The time in tests: 2026-01-02T03:04:05.678Z.
+pub const NOW: UtcMillis = UtcMillis(1_767_323_045_678);
+
+/// A record in memory: samples by point, in order of record time.
+#[derive(Default)]
+pub struct FakeRecord(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    samples: BTreeMap<u32, Vec<Sample>>,
+    changes: Vec<PointId>,
+    applied: u64,
+}
+
+impl FakeRecord {
+    pub fn push(&self, sample: Sample) {
+        let mut inner = self.0.lock().unwrap();
+        let samples = inner.samples.entry(sample.point.0).or_default();
+        samples.push(sample);
+        samples.sort_by_key(|sample| sample.record_time);
+        inner.changes.push(sample.point);
+        inner.applied += 1;
+    }
+}
+
+impl RecordView for FakeRecord {
+    fn latest(&self, point: PointId) -> Option<Sample> {
+        self.0.lock().unwrap().samples.get(&point.0)?.last().copied()
+    }
+
+    fn latest_since(&self, version: u64) -> (u64, Vec<Sample>) {
+        let inner = self.0.lock().unwrap();
+        let mut changed = inner.changes[usize::try_from(version).unwrap()..].to_vec();
+        changed.sort_unstable();
+        changed.dedup();
+        let samples = changed.iter().map(|point| *inner.samples[&point.0].last().unwrap()).collect();
+        (inner.changes.len() as u64, samples)
+    }
+
+    fn scan(&self, point: PointId, from: UtcMillis, to: UtcMillis, limit: usize) -> Result<Vec<Sample>, StoreError> {
+        let inner = self.0.lock().unwrap();
+        let samples = inner.samples.get(&point.0).map_or(&[][..], Vec::as_slice);
+        Ok(samples.iter().filter(|sample| (from..to).contains(&sample.record_time)).take(limit).copied().collect())
+    }
+
+    fn buckets(&self, point: PointId, edges: &[UtcMillis]) -> Result<Vec<Bucket>, StoreError> {
+        if point == damaged() {
+            return Err(StoreError::Damaged("block 7".into()));
+        }
+        let mut buckets = Vec::new();
+        for pair in edges.windows(2) {
+            let samples = self.scan(point, pair[0], pair[1], usize::MAX)?;
+            let good: Vec<(UtcMillis, i64)> = samples
+                .iter()
+                .filter(|sample| sample.status.quality() != Quality::Bad)
+                .filter_map(|sample| Some((sample.record_time, sample.number()?)))
+                .collect();
+            let numbers = || good.iter().map(|&(_, number)| number);
+            buckets.push(Bucket {
+                start: pair[0],
+                end: pair[1],
+                samples: samples.len() as u64,
+                count: good.len() as u64,
+                sum: numbers().map(i128::from).sum(),
+                min: numbers().min().unwrap_or(0),
+                max: numbers().max().unwrap_or(0),
+                first: good.first().copied(),
+                last: good.last().copied(),
+            });
+        }
+        Ok(buckets)
+    }
+
+    fn samples_applied(&self) -> u64 {
+        self.0.lock().unwrap().applied
+    }
+}
+
+/// The point whose blocks cannot be read.
+pub fn damaged() -> PointId {
+    PointId(4)
+}
+
+/// A sample as a device without a clock of its own gives it.
+pub fn sample(point: u32, time: UtcMillis, value: i64) -> Sample {
+    Sample {
+        point: PointId(point),
+        status: Status::new(Quality::Good, Reason::None, Origin::Metered, Step::None),
+        value,
+        source_time: None,
+        received_time: time,
+        record_time: time,
+    }
+}
+
+pub fn names(zh: &str, en: &str) -> Names {
+    Names { zh: zh.into(), en: en.into() }
+}
+
+/// `id name-zh name-en quantity medium kind unit decimals` of a point, numbered by hand.
+pub type PointRow<'a> = (u32, &'a str, &'a str, &'a str, &'a str, Medium, Kind, &'a str, u8);
+
+pub fn point(device: &str, &(id, local_id, zh, en, quantity, medium, kind, unit, decimals): &PointRow<'_>) -> Arc<Point> {
+    let unit = Unit::parse(unit).unwrap();
+    Arc::new(Point {
+        id: PointId(id),
+        identity: PointIdentity { stable_id: format!("{device}/{local_id}"), kind, unit, decimals },
+        device: device.into(),
+        local_id: local_id.into(),
+        name: names(zh, en),
+        quantity: quantity.into(),
+        medium,
+        reference: None,
+        raw_unit: unit,
+        scale: Decimal::ONE,
+        offset: Decimal::ZERO,
+        valid_min: (kind == Kind::Gauge).then_some(Decimal::ZERO),
+        valid_max: None,
+        modulus: None,
+        rate_max_per_hour: None,
+        interval_ms: Some(10_000),
+        compliance: false,
+        role: None,
+        labels: BTreeMap::new(),
+        source: PointSource::Mqtt,
+    })
+}
+
+pub fn modbus_link(id: &str) -> Arc<Link> {
+    let settings = ModbusTcpSettings { host: "10.1.2.3".into(), port: 502, timeout_ms: 1000, connect_timeout_ms: 3000 };
+    Arc::new(Link { id: id.into(), key: LinkKey::of(id), driver: DriverSettings::ModbusTcp(settings) })
+}
+
+pub fn mqtt_link(id: &str) -> Arc<Link> {
+    let settings = MqttSettings {
+        host: "broker.park".into(),
+        port: 1883,
+        client_id: "parkgate".into(),
+        username: Some("reader".into()),
+        password: Some(Secret::new("hush".into())),
+        keep_alive_s: 30,
+        max_packet_bytes: 1 << 20,
+    };
+    Arc::new(Link { id: id.into(), key: LinkKey::of(id), driver: DriverSettings::Mqtt(settings) })
+}
+
+pub fn device(id: &str, name: Names, enterprise: Option<&str>, link: &Arc<Link>, origin: Origin, rows: &[PointRow<'_>]) -> Arc<Device> {
+    let address = match &link.driver {
+        DriverSettings::Mqtt(_) => DeviceAddress::Mqtt(MqttAddress {
+            topics: vec![TopicMap {
+                filter: format!("park/{id}/telemetry"),
+                qos: 1,
+                records: RecordMap { records: None, time: None },
+                values: Vec::new(),
+            }],
+        }),
+        DriverSettings::ModbusTcp(_) => DeviceAddress::Modbus(ModbusAddress {
+            unit_id: 7,
+            check_unit: true,
+            poll_interval_ms: 10_000,
+            max_block: 125,
+            max_gap: 8,
+            forbidden: Vec::new(),
+        }),
+    };
+    Arc::new(Device {
+        id: id.into(),
+        name,
+        enterprise: enterprise.map(Into::into),
+        link: Arc::clone(link),
+        profile: None,
+        origin,
+        address,
+        points: rows.iter().map(|row| point(id, row)).collect(),
+    })
+}
+
+pub fn park(enterprises: Vec<Enterprise>, links: Vec<Arc<Link>>, devices: Vec<Arc<Device>>) -> Catalogue {
+    let unit = |text| Unit::parse(text).unwrap();
+    let park = Park {
+        id: "north".into(),
+        name: names("北区低碳产业园", "North Low-Carbon Park"),
+        time_zone: "Asia/Shanghai".into(),
+        display_units: HashMap::from([(unit("kWh"), unit("MWh"))]),
+    };
+    Catalogue::new(0x1f00_c0de, park, enterprises, links, devices)
+}
+
+/// Two devices of one enterprise, four points.
+pub fn small_park() -> Catalogue {
+    let (line, broker) = (modbus_link("line-1"), mqtt_link("broker"));
+    let power = [
+        (1, "power", "有功功率", "Active power", "active_power", Medium::Power, Kind::Gauge, "kW", 1),
+        (2, "energy", "正向有功电能", "Energy import", "energy_import", Medium::Power, Kind::Counter, "kWh", 2),
+    ];
+    let gas = [
+        (3, "volume", "累计气量", "Volume", "gas_volume", Medium::Gas, Kind::Counter, "Nm3", 3),
+        (4, "flow", "瞬时流量", "Flow", "gas_flow", Medium::Gas, Kind::Gauge, "Nm3/h", 1),
+    ];
+    let devices = vec![
+        device("acme/main", names("总表", "Main meter"), Some("acme"), &line, Origin::Metered, &power),
+        device("acme/gas", names("燃气表", "Gas meter"), Some("acme"), &broker, Origin::Simulated, &gas),
+    ];
+    park(vec![Enterprise { id: "acme".into(), name: names("阿克米", "Acme") }], vec![line, broker], devices)
+}
+
+/// A served API with its parts within reach.
+pub struct Served {
+    pub address: SocketAddr,
+    pub record: Arc<FakeRecord>,
+    pub health: HealthBoard,
+    pub readiness: Readiness,
+    pub cancel: CancellationToken,
+    pub task: JoinHandle<std::io::Result<()>>,
+}
+
+/// Serves `catalogue` on `bind` with an empty record, at the time [`NOW`] unless given a clock.
+pub async fn start(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock>>, boot_id: &str) -> Served {
+    let listener = TcpListener::bind(bind).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let registry = Registry::new();
+    let (record, health, readiness) = (Arc::new(FakeRecord::default()), HealthBoard::default(), Readiness::default());
+    let record_view: Arc<dyn RecordView> = Arc::clone(&record) as _;
+    let state = State {
+        catalogue: Arc::new(catalogue),
+        health: health.clone(),
+        record: record_view,
+        metrics: Metrics::new(&registry),
+        registry,
+        clock: clock.unwrap_or_else(|| Arc::new(ManualClock::new(NOW))),
+        readiness: readiness.clone(),
+        build: Build { version: "1.2.3", commit: "abc" },
+        boot_id: boot_id.into(),
+        allowed_hosts: vec!["park.example".into()],
+        demo: false,
+    };
+    let cancel = CancellationToken::new();
+    let task = tokio::spawn(serve(listener, state, cancel.clone()));
+    Served { address, record, health, readiness, cancel, task }
+}

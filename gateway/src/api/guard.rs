@@ -1,0 +1,91 @@
+//! What every request passes: the Host check, security headers, a time-out, and its metrics.
+//!
+//! The Host check keeps a page elsewhere, whose name was made to point at this address, from reading the park through
+//! a visitor's browser (DNS rebinding).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::{Problem, Shared};
+
+/// Time until the head of an answer; streams go on after theirs.
+const ANSWER_SECONDS_MAX: u64 = 30;
+
+const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
+    (header::CONTENT_SECURITY_POLICY, "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Checks the Host header, then adds security headers to whatever the answer is. Answers are not cached unless they
+/// say so themselves.
+pub async fn protect(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let host = host(request.uri(), request.headers());
+    let mut response = if is_allowed(&host, &shared) {
+        next.run(request).await
+    } else {
+        shared.metrics.http_misdirected.inc();
+        Problem::misdirected(&host).into_response()
+    };
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY_HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Counts and times a request under its route, and gives it up after [`ANSWER_SECONDS_MAX`].
+pub async fn measure(State((shared, route)): State<(Arc<Shared>, &'static str)>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let response = match tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::timeout(ANSWER_SECONDS_MAX).into_response(),
+    };
+    shared.metrics.http_requests.with_label_values(&[route, response.status().as_str()]).inc();
+    shared.metrics.http_seconds.with_label_values(&[route]).observe(start.elapsed().as_secs_f64());
+    response
+}
+
+/// The answer for a path that is not served.
+pub async fn no_route(State(shared): State<Arc<Shared>>, uri: Uri) -> Problem {
+    shared.metrics.http_requests.with_label_values(&["other", "404"]).inc();
+    Problem::no_route(uri.path())
+}
+
+/// The answer for a method that a path does not take.
+pub async fn bad_method(method: Method, uri: Uri) -> Problem {
+    Problem::bad_method(method.as_str(), uri.path())
+}
+
+/// The host asked for; empty when it is missing, doubled or no host at all.
+fn host(uri: &Uri, headers: &HeaderMap) -> String {
+    let mut given = headers.get_all(header::HOST).iter();
+    let header = match (given.next(), given.next()) {
+        (Some(only), None) => only.to_str().ok().and_then(|text| text.parse::<Authority>().ok()),
+        _ => None,
+    };
+    // RFC 9112, 3.2.2: an absolute request target outweighs the header.
+    let authority = uri.authority().cloned().or(header);
+    authority.map(|authority| authority.host().trim_end_matches('.').to_ascii_lowercase()).unwrap_or_default()
+}
+
+/// Loopback names, the listening address, names of the configuration; when it listens everywhere, any plain address:
+/// those cannot be made to point elsewhere.
+fn is_allowed(host: &str, shared: &Shared) -> bool {
+    let address: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    match address {
+        Some(address) if address.is_loopback() || address == shared.listen.ip() || shared.listen.ip().is_unspecified() => true,
+        _ => host == "localhost" || shared.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)),
+    }
+}

@@ -1,0 +1,38 @@
+//! `/api/v1/latest`: the last value of points.
+
+use axum::Json;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::dto::{LatestDto, Page};
+use super::error::Problem;
+use super::params::Params;
+use super::{App, points};
+
+/// Which points.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct LatestQuery {
+    /// Stable ids of points, with commas between them; all points unless given.
+    point: Option<String>,
+    /// Only points of this device.
+    device: Option<String>,
+}
+
+/// The last sample of each point, by record time, with its age.
+#[utoipa::path(get, path = "/api/v1/latest", tag = "samples", params(LatestQuery),
+    responses((status = 200, body = Page<LatestDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub async fn list(App(shared): App, Params(query): Params<LatestQuery>) -> Result<Json<Page<LatestDto>>, Problem> {
+    let catalogue = &shared.catalogue;
+    let chosen = match &query.point {
+        Some(ids) => ids.split(',').map(|id| points::find(catalogue, id)).collect::<Result<Vec<_>, _>>()?,
+        None => catalogue.points.iter().collect(),
+    };
+    let now = shared.clock.now().utc;
+    let items = chosen
+        .into_iter()
+        .filter(|point| query.device.as_ref().is_none_or(|device| *device == point.device))
+        .map(|point| LatestDto::new(point, shared.record.latest(point.id).as_ref(), now))
+        .collect();
+    Ok(Json(Page { items, next: None }))
+}

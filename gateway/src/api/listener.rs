@@ -1,0 +1,140 @@
+//! The listening socket with its bounds: how many connections there may be, and how long one may stay silent.
+//!
+//! Without them, clients that connect and say nothing take every file descriptor, and the record needs some too.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Connections at one time; further ones wait in the queue of the operating system until one closes.
+pub const CONNECTIONS_MAX: usize = 256;
+/// A connection on which nothing moved for so long, in either direction, is closed. Event streams write every second.
+pub const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// A listener that keeps the bounds.
+pub struct Bounded {
+    listener: TcpListener,
+    permits: Arc<Semaphore>,
+    idle_max: Duration,
+}
+
+impl Bounded {
+    /// At most `connections_max` connections, each silent for at most `idle_max`.
+    pub fn new(listener: TcpListener, connections_max: usize, idle_max: Duration) -> Self {
+        Self { listener, permits: Arc::new(Semaphore::new(connections_max)), idle_max }
+    }
+}
+
+impl Listener for Bounded {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("never closed");
+        // The listener's own: it waits where the inherent one fails, such as with no file descriptor left.
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        // An event goes out when it is written; where that cannot be set, it goes out a little later.
+        let _ = stream.set_nodelay(true);
+        let idle = Box::pin(sleep(self.idle_max));
+        (Connection { stream, idle, idle_max: self.idle_max, _permit: permit }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// One connection; its place is free again when it is dropped.
+pub struct Connection {
+    stream: TcpStream,
+    idle: Pin<Box<Sleep>>,
+    idle_max: Duration,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Passes `result` on; progress starts the idle time anew, and waiting ends with it.
+    fn watched<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            let deadline = Instant::now() + self.idle_max;
+            self.idle.as_mut().reset(deadline);
+            return result;
+        }
+        match self.idle.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.watched(context, result)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watched(context, result)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.watched(context, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_connection_ends_and_gives_its_place_to_the_next() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut bounded = Bounded::new(listener, 1, Duration::from_millis(50));
+        let mut first = TcpStream::connect(address).await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        first.write_all(b"a").await.unwrap();
+        second.write_all(b"b").await.unwrap();
+
+        let (mut connection, _) = bounded.accept().await;
+        assert_eq!(connection.read_u8().await.unwrap(), b'a');
+        assert!(is_pending(bounded.accept()).await, "there is no second place");
+        assert_eq!(connection.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(connection);
+        let (mut connection, _) = bounded.accept().await;
+        assert_eq!(connection.read_u8().await.unwrap(), b'b');
+    }
+
+    /// Whether `future` is not done at its first poll.
+    async fn is_pending(future: impl Future) -> bool {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
+    }
+}

@@ -1,0 +1,30 @@
+//! `/api/v1/park`: the park and the gateway that answers.
+
+use axum::Json;
+
+use super::App;
+use super::dto::{EnterpriseDto, ParkDto};
+use super::params::{Nothing, Params};
+
+/// The park, its enterprises, and the gateway that answers.
+#[utoipa::path(get, path = "/api/v1/park", tag = "park", responses((status = 200, body = ParkDto)))]
+pub async fn get(App(shared): App, _: Params<Nothing>) -> Json<ParkDto> {
+    let catalogue = &shared.catalogue;
+    Json(ParkDto {
+        id: catalogue.park.id.clone(),
+        name: (&catalogue.park.name).into(),
+        time_zone: catalogue.park.time_zone.clone(),
+        enterprises: catalogue
+            .enterprises
+            .iter()
+            .map(|enterprise| EnterpriseDto { id: enterprise.id.clone(), name: (&enterprise.name).into() })
+            .collect(),
+        devices: catalogue.devices.len(),
+        points: catalogue.points.len(),
+        demo: shared.demo,
+        version: shared.build.version.to_owned(),
+        boot_id: shared.boot_id.clone(),
+        catalogue_version: format!("{:08x}", catalogue.version),
+        time: shared.clock.now().utc.to_string(),
+    })
+}

@@ -1,0 +1,278 @@
+//! `/api/v1/stream`: what changes, as server-sent events, at most once a second.
+//!
+//! One task forms each event once for all clients. A client first gets everything (`hello`, `health`, `latest`,
+//! `stats`), then changes. One that does not keep up is cut off; its browser comes back and gets everything again. So
+//! no client can hold more than [`EVENTS_BEHIND_MAX`] events, and none misses a change.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use parkgate_collector::health::Health;
+use parkgate_collector::model::{Sample, UtcMillis};
+use prometheus::IntCounter;
+use serde::Serialize;
+use tokio::sync::broadcast;
+use tokio::time::MissedTickBehavior;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+use super::dto::{HealthDto, LatestDto};
+use super::params::{Nothing, Params};
+use super::{App, Problem, Shared};
+
+/// Streams open at one time; further clients are refused with a problem.
+const CLIENTS_MAX: usize = 64;
+/// Events that a client may be behind, at most three a second; then its stream ends.
+const EVENTS_BEHIND_MAX: usize = 32;
+/// Between two rounds of events.
+const ROUND_MS: u64 = 1_000;
+/// Rounds between two full reports of health counters; changes of state go out at once.
+const ROUNDS_PER_HEALTH: u64 = 10;
+/// Rounds that the rate of samples is taken over.
+const ROUNDS_PER_RATE: usize = 10;
+/// How soon a browser should come back.
+const RETRY_MS: u64 = 2_000;
+/// Between two comments that keep idle proxies from closing.
+const KEEP_ALIVE_SECONDS: u64 = 15;
+
+/// First event, `hello`: who speaks. When `boot_id` or `catalogue_version` differ from before, start over.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HelloDto {
+    boot_id: String,
+    catalogue_version: String,
+    version: &'static str,
+    /// A `stats` event comes at least this often; when none came for several times as long, values are stale.
+    round_ms: u64,
+    /// Gateway's clock in milliseconds since 1970.
+    time_ms: i64,
+}
+
+/// Event `latest`: points whose last value changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LatestEventDto {
+    /// Gateway's clock in milliseconds since 1970.
+    time_ms: i64,
+    /// The points.
+    points: Vec<LatestDto>,
+}
+
+/// Event `health`: devices and links, those that changed or all of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HealthEventDto {
+    /// By device id.
+    devices: BTreeMap<String, HealthDto>,
+    /// By link id.
+    links: BTreeMap<String, HealthDto>,
+}
+
+/// Event `stats`, every second.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StatsDto {
+    /// Gateway's clock in milliseconds since 1970.
+    time_ms: i64,
+    /// Samples taken over per second, over the last ten seconds; `null` before two rounds are known.
+    samples_per_s: Option<f64>,
+    /// Samples taken over since start.
+    samples_total: u64,
+    /// Whether all parts of the gateway are up.
+    ready: bool,
+    /// What is not, in words.
+    problems: Vec<String>,
+}
+
+type Message = (&'static str, Arc<str>);
+
+/// Where rounds are sent to; empty once stopped.
+pub struct Live(Mutex<Option<broadcast::Sender<Message>>>);
+
+impl Live {
+    pub fn new() -> Self {
+        Self(Mutex::new(Some(broadcast::channel(EVENTS_BEHIND_MAX).0)))
+    }
+
+    fn sender(&self) -> Option<broadcast::Sender<Message>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends all streams and lets no new one start.
+    fn stop(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Server-sent events: `hello` once, then `health`, `latest`, `stats` with everything, then the same with what changed,
+/// at most once a second. A stream that ends is opened again by the client, and starts with everything.
+#[utoipa::path(get, path = "/api/v1/stream", tag = "samples",
+    responses((status = 200, content_type = "text/event-stream", description = "`event:` hello, health, latest, stats; `data:` JSON",
+            body = LatestEventDto),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub async fn get(App(shared): App, _: Params<Nothing>) -> Result<impl IntoResponse, Problem> {
+    let sender = shared.live.sender().filter(|sender| sender.receiver_count() < CLIENTS_MAX);
+    let Some(sender) = sender else { return Err(Problem::too_many_streams(CLIENTS_MAX)) };
+    // Before the snapshot is taken: what changes meanwhile comes twice rather than never.
+    let changes = BroadcastStream::new(sender.subscribe());
+    drop(sender);
+    let events = told(snapshot(&shared), changes, shared.metrics.stream_lagged.clone());
+    let events = events.map(|(name, data)| {
+        let event = Event::default().event(name).data(&*data);
+        Ok::<_, Infallible>(if name == "hello" { event.retry(Duration::from_millis(RETRY_MS)) } else { event })
+    });
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_SECONDS)).text("still here");
+    // Tells nginx not to hold events back.
+    let unbuffered = [(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"))];
+    Ok((unbuffered, Sse::new(events).keep_alive(keep_alive)))
+}
+
+/// What a client is told: everything, then changes until it is too far behind.
+fn told(snapshot: Vec<Message>, changes: BroadcastStream<Message>, lagged: IntCounter) -> impl Stream<Item = Message> {
+    tokio_stream::iter(snapshot).chain(changes.map_while(move |change| change.inspect_err(|_| lagged.inc()).ok()))
+}
+
+/// Sends a round of events every [`ROUND_MS`] until `cancel`, then ends all streams.
+pub async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
+    let mut rounds = Rounds::default();
+    let mut ticks = tokio::time::interval(Duration::from_millis(ROUND_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    // Both are cancel-safe.
+    while tokio::select! { _ = ticks.tick() => true, () = cancel.cancelled() => false } {
+        let Some(sender) = shared.live.sender() else { break };
+        shared.metrics.stream_clients.set(i64::try_from(sender.receiver_count()).unwrap_or(i64::MAX));
+        for message in rounds.next(&shared, &sender) {
+            // Fails only when nobody listens.
+            let _ = sender.send(message);
+        }
+    }
+    shared.live.stop();
+}
+
+/// What was told already.
+#[derive(Default)]
+struct Rounds {
+    number: u64,
+    record_version: u64,
+    devices: BTreeMap<String, Health>,
+    links: BTreeMap<String, Health>,
+    applied: VecDeque<(u64, u64)>,
+}
+
+impl Rounds {
+    /// The events of one round; none when nobody listens: who comes later starts with everything.
+    fn next(&mut self, shared: &Shared, sender: &broadcast::Sender<Message>) -> Vec<Message> {
+        let now = shared.clock.now();
+        self.number = self.number.wrapping_add(1);
+        self.applied.push_back((now.monotonic_ms, shared.record.samples_applied()));
+        if self.applied.len() > ROUNDS_PER_RATE.saturating_add(1) {
+            self.applied.pop_front();
+        }
+        let all = self.number.is_multiple_of(ROUNDS_PER_HEALTH);
+        let devices = changed(&mut self.devices, shared.health.devices(), all);
+        let links = changed(&mut self.links, shared.health.links(), all);
+        let (version, samples) = shared.record.latest_since(self.record_version);
+        self.record_version = version;
+        // Asked only now: who begins to listen after this takes a snapshot that has all of the above.
+        if sender.receiver_count() == 0 {
+            return Vec::new();
+        }
+        let mut messages = Vec::new();
+        if !devices.is_empty() || !links.is_empty() {
+            messages.push(message("health", &HealthEventDto { devices, links }));
+        }
+        if !samples.is_empty() {
+            messages.push(latest(shared, &samples, now.utc));
+        }
+        messages.push(stats(shared, self.rate(), now.utc));
+        messages
+    }
+
+    /// Samples per second over the rounds remembered; `None` before two are.
+    fn rate(&self) -> Option<f64> {
+        let (&(start_ms, before), &(end_ms, after)) = (self.applied.front()?, self.applied.back()?);
+        let seconds = end_ms.saturating_sub(start_ms) as f64 / 1000.0;
+        (seconds > 0.0).then(|| after.saturating_sub(before) as f64 / seconds)
+    }
+}
+
+/// Everything, for a client that knows nothing.
+fn snapshot(shared: &Shared) -> Vec<Message> {
+    let now = shared.clock.now().utc;
+    let hello = HelloDto {
+        boot_id: shared.boot_id.clone(),
+        catalogue_version: format!("{:08x}", shared.catalogue.version),
+        version: shared.build.version,
+        round_ms: ROUND_MS,
+        time_ms: now.0,
+    };
+    let all = |board: BTreeMap<String, Health>| board.into_iter().map(|(id, health)| (id, HealthDto::new(Some(&health)))).collect();
+    let health = HealthEventDto { devices: all(shared.health.devices()), links: all(shared.health.links()) };
+    let (_, samples) = shared.record.latest_since(0);
+    vec![message("hello", &hello), message("health", &health), latest(shared, &samples, now), stats(shared, None, now)]
+}
+
+fn latest(shared: &Shared, samples: &[Sample], now: UtcMillis) -> Message {
+    let points =
+        samples.iter().filter_map(|sample| Some(LatestDto::new(shared.catalogue.point(sample.point)?, Some(sample), now))).collect();
+    message("latest", &LatestEventDto { time_ms: now.0, points })
+}
+
+fn stats(shared: &Shared, samples_per_s: Option<f64>, now: UtcMillis) -> Message {
+    let failed = |(name, outcome): (&str, Result<(), String>)| outcome.err().map(|what| format!("{name}: {what}"));
+    let problems = shared.readiness.checks().into_iter().filter_map(failed).collect();
+    let samples_total = shared.record.samples_applied();
+    message("stats", &StatsDto { time_ms: now.0, samples_per_s, samples_total, ready: shared.readiness.ready(), problems })
+}
+
+/// Of `now`, what differs from `told` in a way worth telling at once; with `all`, everything.
+fn changed(told: &mut BTreeMap<String, Health>, now: BTreeMap<String, Health>, all: bool) -> BTreeMap<String, HealthDto> {
+    let essence = |health: &Health| (health.state, health.since, health.last_error_time, health.last_error.clone());
+    let news = now
+        .iter()
+        .filter(|(id, health)| all || told.get(*id).is_none_or(|before| essence(before) != essence(health)))
+        .map(|(id, health)| (id.clone(), HealthDto::new(Some(health))))
+        .collect();
+    *told = now;
+    news
+}
+
+fn message(name: &'static str, data: &impl Serialize) -> Message {
+    (name, serde_json::to_string(data).expect("plain types with text keys").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_keep_up_is_cut_off() {
+        for (sent, expected, cut) in [(EVENTS_BEHIND_MAX, EVENTS_BEHIND_MAX + 1, 0), (EVENTS_BEHIND_MAX + 1, 1, 1)] {
+            let live = Live::new();
+            let sender = live.sender().unwrap();
+            let lagged = IntCounter::new("lagged", "lagged").unwrap();
+            let told = told(vec![("hello", "".into())], BroadcastStream::new(sender.subscribe()), lagged.clone());
+            for _ in 0..sent {
+                sender.send(("stats", "".into())).unwrap();
+            }
+            drop(sender);
+            live.stop();
+            assert_eq!((told.fold(0, |count, _| count + 1).await, lagged.get()), (expected, cut), "{sent} sent");
+        }
+    }
+
+    #[test]
+    fn only_news_is_told() {
+        let mut told = BTreeMap::new();
+        let mut board = BTreeMap::from([("a".to_owned(), Health::default()), ("b".to_owned(), Health::default())]);
+        assert_eq!(changed(&mut told, board.clone(), false).len(), 2);
+        board.get_mut("a").unwrap().received += 1;
+        assert_eq!(changed(&mut told, board.clone(), false).len(), 0);
+        board.get_mut("b").unwrap().error(UtcMillis(1), parkgate_collector::health::State::Down, "gone");
+        assert_eq!(changed(&mut told, board.clone(), false).keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(changed(&mut told, board, true).len(), 2);
+    }
+}

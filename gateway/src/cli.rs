@@ -1,0 +1,312 @@
+//! The commands beside `run` and `demo`: they read files and print; none needs the gateway to run.
+//!
+//! `check` and `schema` do no I/O but reading the files named. `rejects list` and `journal` open the data directory
+//! read-only beside a running gateway. `rejects replay` asks the running gateway over its control socket, else takes the
+//! lock itself.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use parkgate_collector::catalogue::{self, Disk};
+use parkgate_collector::clock::{Clock, SystemClock};
+use parkgate_collector::journal::{Sequence, inspect};
+use parkgate_collector::rejects;
+
+use crate::app;
+use crate::control::{self, Answer, ReplayReport, Request};
+use crate::engine::Engine;
+use crate::settings::GatewaySettings;
+use crate::store::DataDirectory;
+
+/// Characters of a rejected payload that `rejects list` shows.
+const PAYLOAD_SHOWN: usize = 200;
+
+/// Reads every meter of an industrial park, keeps a durable record, shows it.
+#[derive(Debug, Parser)]
+#[command(name = "parkgate", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway of a park.
+    Run(RunArguments),
+    /// Run a simulated park: broker, meters and gateway in one process, with 400 days of history.
+    #[cfg(feature = "demo")]
+    Demo(DemoArguments),
+    /// Check configuration files without touching meters or data; exit 0 fine, 1 problems, 2 could not run.
+    Check(CheckArguments),
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// List messages that could not be read, or read them again after the configuration was mended.
+    Rejects(RejectsArguments),
+    /// Verify or print the journal, also beside a running gateway.
+    Journal(JournalArguments),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Main configuration file.
+    #[arg(long, value_name = "FILE", default_value = "parkgate.toml")]
+    pub config: PathBuf,
+    /// Address of the page and the API, instead of the configured one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<std::net::SocketAddr>,
+}
+
+/// Arguments of `demo`.
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Where the demo keeps its record; a second start goes on from there.
+    #[arg(long, value_name = "DIR", default_value = "data/demo")]
+    pub data: PathBuf,
+    /// Address of the page and the API.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8420")]
+    pub listen: std::net::SocketAddr,
+    /// Seed of the park: the same seed makes the same park.
+    #[arg(long, default_value_t = crate::demo::SEED_DEFAULT)]
+    pub seed: u64,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Main files or device profiles.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print one JSON object per problem instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the data directory is.
+#[derive(Clone, Debug, Args)]
+pub struct DataArguments {
+    /// Main configuration file, which names the data directory.
+    #[arg(long, value_name = "FILE", default_value = "parkgate.toml")]
+    pub config: PathBuf,
+    /// The data directory itself, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// Arguments of `rejects`.
+#[derive(Debug, Args)]
+pub struct RejectsArguments {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: RejectsCommand,
+}
+
+/// What `rejects` can do.
+#[derive(Debug, Subcommand)]
+pub enum RejectsCommand {
+    /// Print rejected input, newest last.
+    List {
+        /// Where.
+        #[command(flatten)]
+        data: DataArguments,
+        /// Only those of this device.
+        #[arg(long)]
+        device: Option<String>,
+        /// Print one JSON object per line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read rejected messages again by the present configuration; what can be read now becomes durable.
+    Replay {
+        /// Where.
+        #[command(flatten)]
+        data: DataArguments,
+        /// Only those of this device.
+        #[arg(long)]
+        device: Option<String>,
+    },
+}
+
+/// Arguments of `journal`.
+#[derive(Debug, Args)]
+pub struct JournalArguments {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: JournalCommand,
+}
+
+/// What `journal` can do.
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// Read every entry and check it; exit 1 when something is damaged.
+    Verify {
+        /// Where.
+        #[command(flatten)]
+        data: DataArguments,
+    },
+    /// Print entries, one JSON object per line.
+    Dump {
+        /// Where.
+        #[command(flatten)]
+        data: DataArguments,
+        /// First sequence number; 0 for the oldest there is.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Most entries to print.
+        #[arg(long, default_value_t = 1000)]
+        limit: u64,
+    },
+}
+
+/// `parkgate check`.
+pub fn check(arguments: &CheckArguments) -> Result<ExitCode> {
+    let report = catalogue::check::<GatewaySettings>(&arguments.files, &Disk);
+    if arguments.json {
+        let mut out = std::io::stdout().lock();
+        for file in &report.files {
+            serde_json::to_writer(&mut out, file)?;
+            writeln!(out)?;
+        }
+    } else {
+        say(report.render(std::io::stdout().is_terminal()).trim_end());
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+/// `parkgate schema`.
+pub fn schema() -> Result<ExitCode> {
+    say(&serde_json::to_string_pretty(&catalogue::schema::<GatewaySettings>())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `parkgate rejects`.
+pub fn rejects(arguments: &RejectsArguments) -> Result<ExitCode> {
+    match &arguments.command {
+        RejectsCommand::List { data, device, json } => {
+            let directory = DataDirectory::open_read_only(&data.directory()?)?;
+            let filter = rejects::Filter { device: device.clone(), ..Default::default() };
+            let list = rejects::list(&directory.rejects(), filter).context("the rejects ring cannot be read")?;
+            let damaged = list.damaged();
+            let mut out = std::io::stdout().lock();
+            for reject in list {
+                if *json {
+                    writeln!(out, "{}", reject.to_json())?;
+                } else {
+                    let payload = String::from_utf8_lossy(&reject.payload);
+                    let shown: String = payload.chars().take(PAYLOAD_SHOWN).collect();
+                    let rest = if payload.chars().nth(PAYLOAD_SHOWN).is_some() { " ..." } else { "" };
+                    let device = reject.device.as_deref().unwrap_or("unknown device");
+                    writeln!(out, "{} {} {device} ({}): {}", reject.id, reject.received_time, reject.source, reject.reason)?;
+                    writeln!(out, "    {shown}{rest}")?;
+                }
+            }
+            if damaged > 0 {
+                complain_text(&format!("{damaged} damaged places in the ring were left out"));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        RejectsCommand::Replay { data, device } => {
+            let request = Request::ReplayRejects { device: device.clone() };
+            let report = match control::ask(&data.directory()?, &request).context("the running gateway cannot be asked")? {
+                Some(Answer::Replayed(report)) => report,
+                Some(Answer::Error { error }) => bail!("{error}"),
+                None => replay_alone(data, device.clone())?,
+            };
+            say(&format!("{} replayed and durable, {} still rejected", report.replayed, report.still_rejected));
+            Ok(if report.still_rejected == 0 { ExitCode::SUCCESS } else { ExitCode::from(app::Exit::Problems as u8) })
+        }
+    }
+}
+
+/// Replays with no gateway running: takes the lock, starts the engine without drivers, stops it again.
+fn replay_alone(data: &DataArguments, device: Option<String>) -> Result<ReplayReport> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut loaded = app::load(&data.config, &Disk)?;
+    crate::logging::start(&loaded.gateway.log);
+    loaded.gateway.data_directory = data.directory()?;
+    let start = app::open(loaded, std::path::Path::new(""), Arc::clone(&clock), false)?;
+    let runtime = app::runtime()?;
+    let metrics = parkgate_collector::metrics::Metrics::new(&prometheus::Registry::new());
+    let engine = Engine::start(&start.directory, &start.catalogue, start.settings.engine(), clock, metrics, runtime.handle())?;
+    let (outlet, sink) = (engine.outlet(), engine.rejects().clone());
+    let report = runtime.block_on(crate::replay::replay(&start.catalogue, &outlet, &sink, &start.directory.rejects(), device));
+    drop((outlet, sink));
+    engine.stop();
+    report
+}
+
+/// `parkgate journal`.
+pub fn journal(arguments: &JournalArguments) -> Result<ExitCode> {
+    match &arguments.command {
+        JournalCommand::Verify { data } => {
+            let directory = DataDirectory::open_read_only(&data.directory()?)?;
+            let report = inspect::verify(&directory.journal()).context("the journal cannot be read")?;
+            for segment in &report.segments {
+                say(&format!("{} {} bytes, entries {} to {} ({})", segment.file, segment.bytes, segment.first, segment.last, segment.header));
+            }
+            for lost in &report.damaged {
+                say(&format!("DAMAGED: entries {} to {} are lost", lost.from, lost.to.saturating_sub(1)));
+            }
+            for torn in &report.torn {
+                say(&format!("torn by a power cut before anything was acknowledged: entries {} to {}", torn.from, torn.to.saturating_sub(1)));
+            }
+            if report.undecodable > 0 {
+                say(&format!("DAMAGED: {} entries cannot be decoded", report.undecodable));
+            }
+            let verdict = if report.is_sound() { "sound" } else { "DAMAGED" };
+            say(&format!("{verdict}: {} entries with {} samples in {} segments", report.entries, report.samples, report.segments.len()));
+            Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(app::Exit::Problems as u8) })
+        }
+        JournalCommand::Dump { data, from, limit } => {
+            let directory = DataDirectory::open_read_only(&data.directory()?)?;
+            let mut out = std::io::stdout().lock();
+            let mut written = Ok(());
+            inspect::dump(&directory.journal(), Sequence(*from), *limit, |line| {
+                if written.is_ok() {
+                    written = writeln!(out, "{line}");
+                }
+            })
+            .context("the journal cannot be read")?;
+            match written {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+                _ => Ok(ExitCode::SUCCESS),
+            }
+        }
+    }
+}
+
+impl DataArguments {
+    /// The data directory: as given, else by the configuration.
+    fn directory(&self) -> Result<PathBuf> {
+        match &self.data {
+            Some(directory) => Ok(directory.clone()),
+            None => Ok(app::base_of(&self.config).join(&app::load(&self.config, &Disk)?.gateway.data_directory)),
+        }
+    }
+}
+
+/// Prints to standard output; a reader that went away is no error.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Prints why the program ends, to standard error.
+pub fn complain(error: &anyhow::Error) {
+    complain_text(&format!("{error:#}"));
+}
+
+fn complain_text(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "parkgate: {}", text.trim_end());
+}
+
+/// Whether standard error takes colours.
+pub(crate) fn colour() -> bool {
+    std::io::stderr().is_terminal()
+}

@@ -1,0 +1,190 @@
+//! The path from a batch of readings to the record: normaliser, journal, history, each on its own thread. Drivers and
+//! HTTP are not part of it, so that benches and `rejects replay` run just this.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use parkgate_collector::catalogue::Catalogue;
+use parkgate_collector::clock::Clock;
+use parkgate_collector::driver::{Message, Outlet};
+use parkgate_collector::journal::{CatalogueRecord, Journal, JournalSettings, Record, Sequence};
+use parkgate_collector::metrics::Metrics;
+use parkgate_collector::model::PointId;
+use parkgate_collector::normalise::{NormaliseSettings, Normaliser};
+use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, SavedState};
+use parkgate_collector::rejects;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::store::history::{History, HistorySettings};
+use crate::store::DataDirectory;
+use crate::store::reader::{self, ReaderStats};
+
+/// How long the normaliser may take to make durable what drivers handed over, at stop. A full disk would hold it for ever.
+const PIPELINE_STOP: Duration = Duration::from_secs(10);
+/// How long history may take to write its last checkpoint, at stop; without it the next start reads more of the journal.
+const HISTORY_STOP: Duration = Duration::from_secs(30);
+
+/// Settings of the parts.
+#[derive(Clone, Debug, Default)]
+pub struct EngineSettings {
+    /// Journal.
+    pub journal: JournalSettings,
+    /// History.
+    pub history: HistorySettings,
+    /// Normaliser.
+    pub normalise: NormaliseSettings,
+    /// Size of the rejects ring.
+    pub rejects: rejects::RingSettings,
+}
+
+/// The running parts.
+pub struct Engine {
+    outlet: Outlet,
+    journal: Journal,
+    history: History,
+    rejects: rejects::Sink,
+    pipeline: JoinHandle<()>,
+    reader: JoinHandle<()>,
+    reader_stats: Arc<ReaderStats>,
+    reader_cancel: CancellationToken,
+}
+
+impl Engine {
+    /// Opens journal, history and rejects ring in `directory` (whose lock the caller holds), brings the normaliser up to
+    /// date, starts the threads. Blocks for as long as the journal's tail takes to read.
+    pub fn start(
+        directory: &DataDirectory,
+        catalogue: &Arc<Catalogue>,
+        settings: EngineSettings,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Self> {
+        let mut normaliser = Normaliser::new(catalogue, settings.normalise);
+        let saved_state = SavedState::new(directory.normalise_state());
+        let position = saved_state.load(&mut normaliser).context("normalise.state cannot be read")?;
+        let points = Arc::clone(catalogue);
+        let compliance = move |id: PointId| points.point(id).is_some_and(|point| point.compliance);
+        let history = History::open(&directory.history(), settings.history, Arc::new(compliance)).context("history cannot be opened")?;
+        let journal_settings = JournalSettings { resume_after: position.max(history.position()), ..settings.journal };
+        let journal = Journal::open(&directory.journal(), journal_settings, Arc::clone(&clock), metrics.clone())
+            .context("the journal cannot be opened")?;
+        let recovery = journal.recovery();
+        info!(recovery = ?recovery, "journal opened");
+        SavedState::catch_up(&mut normaliser, position, &journal).context("the journal cannot be read")?;
+        let catalogue_record = CatalogueRecord { version: catalogue.version, time: clock.now().utc };
+        drop(journal.append(&Record::Catalogue(catalogue_record)));
+        let ring = rejects::Ring::open(&directory.rejects(), settings.rejects, metrics.clone()).context("the rejects ring cannot be opened")?;
+        let rejects = rejects::Sink::start(ring).context("the rejects ring cannot be opened")?;
+
+        let (outlet, inbox) = mpsc::channel::<Message>(INBOX_MESSAGES);
+        let pipeline = Pipeline {
+            normaliser,
+            journal: journal.clone(),
+            rejects: rejects.clone(),
+            clock: Arc::clone(&clock),
+            metrics,
+            catalogue_version: catalogue.version,
+            boot_id: fastrand::u64(..),
+            saved_state: saved_state.clone(),
+            runtime: runtime.clone(),
+        };
+        let pipeline = std::thread::Builder::new().name("normalise".into()).spawn(move || pipeline.run(inbox))?;
+        let reader_cancel = CancellationToken::new();
+        let reader_stats = Arc::new(ReaderStats::default());
+        let reader = {
+            let (journal, history, stats, cancel) = (journal.clone(), history.clone(), Arc::clone(&reader_stats), reader_cancel.clone());
+            let floor = Box::new(move || saved_state.floor());
+            std::thread::Builder::new().name("history".into()).spawn(move || {
+                if let Err(error) = reader::run(journal, history, clock, stats, floor, cancel) {
+                    error!(error = %error, "history cannot follow the journal");
+                }
+            })?
+        };
+        Ok(Self { outlet, journal, history, rejects, pipeline, reader, reader_stats, reader_cancel })
+    }
+
+    /// Where drivers send their batches.
+    pub fn outlet(&self) -> Outlet {
+        self.outlet.clone()
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// History.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The rejects ring.
+    pub fn rejects(&self) -> &rejects::Sink {
+        &self.rejects
+    }
+
+    /// Returns when history has taken in what was durable at the call.
+    pub async fn caught_up(&self) {
+        let durable = self.journal.durable();
+        while self.history.position() < durable {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What the reader of the journal met.
+    pub fn reader_stats(&self) -> &Arc<ReaderStats> {
+        &self.reader_stats
+    }
+
+    /// Name of a thread that ended although it should run; `None` while all run.
+    pub fn failed(&self) -> Option<&'static str> {
+        [("normalise", &self.pipeline), ("history", &self.reader)].into_iter().find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
+    }
+
+    /// Stops in the order of the data: what drivers handed over becomes durable, history takes it in and writes a
+    /// checkpoint, the journal closes. Every clone of the outlet must be gone, or the first step runs into its deadline.
+    /// Blocks. Returns the names of parts that did not stop in time.
+    pub fn stop(self) -> Vec<&'static str> {
+        let mut late = Vec::new();
+        drop(self.outlet);
+        if !join(self.pipeline, "normalise", PIPELINE_STOP) {
+            late.push("normalise");
+        }
+        self.reader_cancel.cancel();
+        if !join(self.reader, "history", HISTORY_STOP) {
+            late.push("history");
+        }
+        self.rejects.close();
+        self.journal.close();
+        let durable: Sequence = self.journal.durable();
+        info!(durable = durable.0, "journal closed");
+        late
+    }
+}
+
+/// Waits for a thread until its deadline; `false` when it did not end, or ended in a panic.
+fn join(thread: JoinHandle<()>, name: &'static str, deadline: Duration) -> bool {
+    let start = Instant::now();
+    while !thread.is_finished() {
+        if start.elapsed() > deadline {
+            warn!(part = name, seconds = deadline.as_secs(), "did not stop in time");
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    match thread.join() {
+        Ok(()) => {
+            info!(part = name, milliseconds = start.elapsed().as_millis(), "stopped");
+            true
+        }
+        Err(_) => {
+            error!(part = name, "ended in a panic");
+            false
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! A checkpoint: closed windows become blocks in their month files, then one commit on `state.db` makes it all count.
+//!
+//! The head is locked for a snapshot and for the commit, not while files are written. Until the commit readers see the
+//! windows in the head and pass over blocks of the new checkpoint; after it the other way round.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use parkgate_collector::journal::Sequence;
+use parkgate_collector::model::{PointId, Sample, UtcMillis};
+
+use super::block::{self, Rank, Stats};
+use super::files::{self, Correction, FileKey, MonthFile};
+use super::head::{Head, Slot, Window};
+use super::{Inner, Writer, query, state};
+use crate::store::StoreError;
+
+/// So many pieces of one window are written as one.
+const PIECES_MAX: u32 = 16;
+
+/// What one checkpoint writes.
+pub(super) struct Snapshot {
+    checkpoint: u64,
+    position: Sequence,
+    journal_bytes: u64,
+    closed: Vec<Arc<Window>>,
+    gains: Vec<Gain>,
+    points: Vec<(UtcMillis, Sample)>,
+    /// Month files that were, or may have been, written to.
+    files: Vec<FileKey>,
+}
+
+/// What an open window gained since the last checkpoint.
+struct Gain {
+    window: u64,
+    point: PointId,
+    late: bool,
+    /// Number of the piece; 0 replaces all that there are.
+    piece: u32,
+    bytes: Vec<u8>,
+    /// Length of the window's bytes that is on disk afterwards.
+    written: usize,
+}
+
+/// See [`super::History::checkpoint`].
+pub(super) fn run(inner: &Inner) -> Result<Sequence, StoreError> {
+    let started = Instant::now();
+    let mut writer = inner.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let result = finish(inner, &mut writer).and_then(|()| write(inner, &mut writer));
+    inner.counters.due_from.store(0, Ordering::Relaxed);
+    match result {
+        Ok(position) => {
+            inner.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+            inner.counters.checkpoint_micros.store(started.elapsed().as_micros() as u64, Ordering::Relaxed);
+            Ok(position)
+        }
+        Err(error) => {
+            inner.counters.checkpoint_failures.fetch_add(1, Ordering::Relaxed);
+            Err(error)
+        }
+    }
+}
+
+/// Brings files and head together again after a checkpoint that failed.
+pub(super) fn finish(inner: &Inner, writer: &mut Writer) -> Result<(), StoreError> {
+    let Some(snapshot) = &writer.unfinished else { return Ok(()) };
+    let state = match &writer.state {
+        Some(state) => state,
+        None => writer.state.insert(state::open(&writer.state_path)?),
+    };
+    let committed = state::position(state)?.map_or(0, |(checkpoint, _)| checkpoint);
+    if committed < snapshot.checkpoint {
+        for &key in &snapshot.files {
+            match writer.months.get(&inner.files, key).and_then(|connection| files::undo_checkpoint(connection, committed)) {
+                Err(error) if !files::is_damage(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        let mut head = inner.head();
+        for (_, sample) in &snapshot.points {
+            if let Some(slot) = head.slot_mut(sample.point) {
+                slot.dirty = true;
+            }
+        }
+    } else {
+        commit(&mut inner.head(), snapshot);
+    }
+    writer.unfinished = None;
+    Ok(())
+}
+
+fn write(inner: &Inner, writer: &mut Writer) -> Result<Sequence, StoreError> {
+    let mut snapshot = {
+        let mut head = inner.head();
+        if head.position == head.committed && head.closed.is_empty() && head.slots().all(|slot| !slot.dirty) {
+            return Ok(head.committed);
+        }
+        snapshot(&mut head, inner.settings.head_bytes)
+    };
+    let mut result = write_files(inner, writer, &mut snapshot);
+    if result.is_ok() {
+        result = write_state(inner, writer, &snapshot);
+        if result.as_ref().is_err_and(files::is_damage) {
+            renew_state(inner, writer)?;
+        }
+    }
+    if let Err(error) = result {
+        writer.unfinished = Some(snapshot);
+        return Err(error);
+    }
+    commit(&mut inner.head(), &snapshot);
+    Ok(snapshot.position)
+}
+
+fn snapshot(head: &mut Head, head_bytes: usize) -> Snapshot {
+    // Half of the budget is for windows that are on their way to blocks.
+    head.shrink_open_to(head_bytes / 2);
+    let mut gains = Vec::new();
+    let mut points = Vec::new();
+    for slot in head.slots_mut().filter(|slot| slot.dirty) {
+        slot.dirty = false;
+        points.push((slot.floor, slot.latest));
+        for window in slot.windows_mut().filter(|window| window.written < window.bytes.len()) {
+            window.cut();
+            let (piece, from) = if window.pieces < PIECES_MAX { (window.pieces, window.written) } else { (0, 0) };
+            let bytes = window.bytes.get(from..).unwrap_or_default().to_vec();
+            gains.push(Gain { window: window.id, point: window.point, late: window.late, piece, bytes, written: window.bytes.len() });
+        }
+    }
+    Snapshot {
+        checkpoint: head.checkpoint + 1,
+        position: head.position,
+        journal_bytes: head.journal_bytes,
+        closed: head.closed.clone(),
+        gains,
+        points,
+        files: Vec::new(),
+    }
+}
+
+fn commit(head: &mut Head, snapshot: &Snapshot) {
+    head.checkpoint = snapshot.checkpoint;
+    head.committed = snapshot.position;
+    head.journal_bytes = head.journal_bytes.saturating_sub(snapshot.journal_bytes);
+    let bytes: usize = snapshot.closed.iter().map(|window| window.bytes.len()).sum();
+    head.closed.drain(..snapshot.closed.len());
+    head.closed_bytes = head.closed_bytes.saturating_sub(bytes);
+    for gain in &snapshot.gains {
+        let window = head.slot_mut(gain.point).and_then(|slot| slot.windows_mut().find(|window| window.id == gain.window));
+        if let Some(window) = window {
+            window.pieces = gain.piece + 1;
+            window.written = gain.written;
+        }
+    }
+}
+
+fn write_files(inner: &Inner, writer: &mut Writer, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+    let mut by_file: BTreeMap<FileKey, Vec<usize>> = BTreeMap::new();
+    for (index, window) in snapshot.closed.iter().enumerate() {
+        by_file.entry(FileKey { month: window.month, compliance: window.compliance, part: 0 }).or_default().push(index);
+    }
+    // Closed windows of a point in order of their closing, for those that have late ones.
+    let mut of_late_points: HashMap<PointId, Vec<usize>> =
+        snapshot.closed.iter().filter(|window| window.late).map(|window| (window.point, Vec::new())).collect();
+    if !of_late_points.is_empty() {
+        for (index, window) in snapshot.closed.iter().enumerate() {
+            if let Some(windows) = of_late_points.get_mut(&window.point) {
+                windows.push(index);
+            }
+        }
+    }
+    for (first, windows) in by_file {
+        let last_part = inner.layout().iter().map(|file| file.key).filter(|key| FileKey { part: 0, ..*key } == first).max();
+        let mut key = last_part.unwrap_or(first);
+        loop {
+            snapshot.files.push(key);
+            inner.step("month file")?;
+            match write_file(inner, writer, snapshot, key, &windows, &of_late_points) {
+                Ok(skewed) => {
+                    inner.change_layout(|layout| match layout.iter_mut().find(|file| file.key == key) {
+                        Some(file) => file.skewed |= skewed,
+                        None => {
+                            layout.push(MonthFile { key, skewed });
+                            layout.sort_unstable_by_key(|file| file.key);
+                        }
+                    });
+                    break;
+                }
+                Err(error) if files::is_damage(&error) && key.part < u32::MAX => {
+                    inner.damage(&format!("{}: {error}; going on in a new file", inner.files.path(key).display()));
+                    writer.months.close(key);
+                    key.part += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes windows as blocks into one file; whether some are skewed.
+fn write_file(
+    inner: &Inner,
+    writer: &mut Writer,
+    snapshot: &Snapshot,
+    key: FileKey,
+    windows: &[usize],
+    of_late_points: &HashMap<PointId, Vec<usize>>,
+) -> Result<bool, StoreError> {
+    let connection = writer.months.get(&inner.files, key)?;
+    let transaction = connection.transaction()?;
+    files::begin_checkpoint(&transaction, snapshot.checkpoint)?;
+    let mut any_skewed = false;
+    let (mut blocks, mut bytes, mut samples, mut corrections) = (0, 0, 0, 0);
+    for &index in windows {
+        let Some(window) = snapshot.closed.get(index) else { continue };
+        let before = if window.late {
+            let earlier = of_late_points.get(&window.point).into_iter().flatten().filter(|&&other| other < index);
+            earlier_values(inner, snapshot, window, earlier.filter_map(|&other| snapshot.closed.get(other)))?
+        } else {
+            HashMap::new()
+        };
+        let (winners, lost) = settle(window, before);
+        for correction in &lost {
+            files::insert_correction(&transaction, correction)?;
+        }
+        corrections += lost.len() as u64;
+        let Some(stats) = Stats::of(&winners, snapshot.checkpoint, window.late, (window.sequence_first, window.sequence_last)) else {
+            continue;
+        };
+        let data = block::encode(window.point, &winners);
+        bytes += files::insert_block(&transaction, window.point, &stats, window.skewed, &data)? as u64;
+        any_skewed |= window.skewed;
+        blocks += 1;
+        samples += stats.samples;
+    }
+    inner.step("month commit")?;
+    transaction.commit()?;
+    let counters = &inner.counters;
+    counters.blocks.fetch_add(blocks, Ordering::Relaxed);
+    counters.block_bytes.fetch_add(bytes, Ordering::Relaxed);
+    counters.block_samples.fetch_add(samples, Ordering::Relaxed);
+    counters.corrections.fetch_add(corrections, Ordering::Relaxed);
+    Ok(any_skewed)
+}
+
+/// What counts so far at the key times of a late window: in blocks, and in windows closed before it.
+fn earlier_values<'a>(
+    inner: &Inner,
+    snapshot: &Snapshot,
+    window: &Window,
+    earlier: impl Iterator<Item = &'a Arc<Window>>,
+) -> Result<HashMap<UtcMillis, Sample>, StoreError> {
+    let range = (window.key_start, window.key_end);
+    let stored = query::samples_by_key(inner, &inner.layout(), window.point, range, snapshot.checkpoint - 1)?;
+    let mut ranked: HashMap<UtcMillis, (Rank, Sample)> = HashMap::new();
+    let held = earlier.flat_map(|window| window.decode().map(|(_, sample)| (window.rank(), sample)));
+    for (rank, sample) in stored.into_iter().chain(held) {
+        let slot = ranked.entry(sample.key_time()).or_insert((rank, sample));
+        if rank >= slot.0 {
+            *slot = (rank, sample);
+        }
+    }
+    Ok(ranked.into_iter().map(|(key, (_, sample))| (key, sample)).collect())
+}
+
+/// The samples of a window that count, by record time, and the values that lost.
+fn settle(window: &Window, mut before: HashMap<UtcMillis, Sample>) -> (Vec<Sample>, Vec<Correction>) {
+    let mut samples: Vec<(Sequence, Sample)> = window.decode().collect();
+    let in_order = samples.windows(2).all(|pair| pair[0].1.key_time() < pair[1].1.key_time());
+    if !in_order {
+        samples.sort_by_key(|(_, sample)| sample.key_time());
+    }
+    let mut lost = Vec::new();
+    let mut winners: Vec<Sample> = Vec::with_capacity(samples.len());
+    for (sequence, sample) in samples {
+        let same_key = winners.last().filter(|winner| winner.key_time() == sample.key_time()).copied();
+        let loser = same_key.or_else(|| if before.is_empty() { None } else { before.remove(&sample.key_time()) });
+        if let Some(loser) = loser.filter(|loser| (loser.value, loser.status) != (sample.value, sample.status)) {
+            lost.push(Correction {
+                point: window.point,
+                key_time: sample.key_time(),
+                old: (loser.value, loser.status.bits()),
+                new: (sample.value, sample.status.bits()),
+                sequence: sequence.0,
+                time: sample.received_time,
+            });
+        }
+        if same_key.is_some() {
+            winners.pop();
+        }
+        winners.push(sample);
+    }
+    if window.skewed {
+        winners.sort_by_key(|sample| (sample.record_time, sample.key_time()));
+    }
+    (winners, lost)
+}
+
+fn write_state(inner: &Inner, writer: &mut Writer, snapshot: &Snapshot) -> Result<(), StoreError> {
+    inner.step("state")?;
+    let state = match &mut writer.state {
+        Some(state) => state,
+        None => writer.state.insert(state::open(&writer.state_path)?),
+    };
+    let transaction = state.transaction()?;
+    for window in &snapshot.closed {
+        state::delete_pieces(&transaction, window.point, window.late)?;
+    }
+    for (floor, sample) in &snapshot.points {
+        state::put_point(&transaction, *floor, sample)?;
+    }
+    for gain in &snapshot.gains {
+        if gain.piece == 0 {
+            state::delete_pieces(&transaction, gain.point, gain.late)?;
+        }
+        state::put_piece(&transaction, gain.point, gain.late, gain.piece, &gain.bytes)?;
+    }
+    state::put_position(&transaction, snapshot.checkpoint, snapshot.position)?;
+    inner.step("state commit")?;
+    let committed = transaction.commit();
+    if committed.is_err() {
+        // Whether the commit reached the disk is known only by reading it back.
+        writer.state = None;
+    }
+    committed?;
+    inner.counters.pieces.fetch_add(snapshot.gains.len() as u64, Ordering::Relaxed);
+    inner.step("head")
+}
+
+/// Puts a damaged `state.db` aside and begins a new one, to which the next checkpoint writes everything. Until then a
+/// start goes through all that the journal still has.
+fn renew_state(inner: &Inner, writer: &mut Writer) -> Result<(), StoreError> {
+    tracing::error!(path = %writer.state_path.display(), "state of history is damaged, starting a new one");
+    inner.counters.damaged.fetch_add(1, Ordering::Relaxed);
+    writer.state = None;
+    super::put_aside(&writer.state_path)?;
+    let state = state::open(&writer.state_path)?;
+    let mut head = inner.head();
+    state::put_position(&state, head.checkpoint, Sequence(0))?;
+    for slot in head.slots_mut() {
+        slot.dirty = true;
+        slot.windows_mut().for_each(|window| (window.written, window.pieces) = (0, 0));
+    }
+    writer.state = Some(state);
+    Ok(())
+}
+
+/// The slot's windows and the closed ones of one point, for reading.
+pub(super) fn windows_of<'a>(head: &'a Head, point: PointId) -> impl Iterator<Item = &'a Window> {
+    let open = head.slot(point).into_iter().flat_map(Slot::windows);
+    head.closed.iter().map(Arc::as_ref).filter(move |window| window.point == point).chain(open)
+}

@@ -1,0 +1,130 @@
+//! `state.db`: what a checkpoint is committed by. Number of the last checkpoint, journal position, latest samples and
+//! floors of all points, and the open windows in pieces. Written last, in one transaction: month files are ahead of it
+//! or at it, and what they are ahead is undone at start.
+
+use std::path::Path;
+
+use parkgate_collector::journal::Sequence;
+use parkgate_collector::model::{PointId, Sample, Status, UtcMillis};
+use rusqlite::{Connection, params};
+
+use super::block::{seal, unseal};
+use super::files::{commitment, open_for_writing, set_commitment};
+use super::head::{Head, Slot, no_sample};
+use crate::store::StoreError;
+
+/// `commitment.data` is the number of the checkpoint and the position in the journal. `piece.data` and `point.data` end in a CRC-32 as blocks do. A piece is a run (see `run.rs`). `point.data` is floor,
+/// value, record time, received time (8 bytes each, little endian), status (2), source time given (1), source time (8).
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS point (point INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS piece (
+    point INTEGER NOT NULL,
+    late INTEGER NOT NULL,
+    piece INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (point, late, piece)) WITHOUT ROWID;
+";
+
+/// Opens or creates the file.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    open_for_writing(path, SCHEMA)
+}
+
+/// Number of the last checkpoint and position in the journal.
+pub(super) fn position(connection: &Connection) -> Result<Option<(u64, Sequence)>, StoreError> {
+    Ok(commitment::<2>(connection)?.map(|[checkpoint, sequence]| (checkpoint, Sequence(sequence))))
+}
+
+/// Fills the head; the number of rows that were damaged and left out.
+pub(super) fn load(connection: &Connection, head: &mut Head, compliance: &dyn Fn(PointId) -> bool) -> Result<u64, StoreError> {
+    let mut damaged = 0;
+    (head.checkpoint, head.position) = position(connection)?.unwrap_or_default();
+    head.committed = head.position;
+    head.version = 1;
+    let mut statement = connection.prepare("SELECT point, data FROM point")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let point = PointId(row.get(0)?);
+        let (floor, latest) = unseal(point, row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)
+            .and_then(|bytes| point_from(point, bytes))
+            .unwrap_or_else(|| {
+                damaged += 1;
+                (UtcMillis(i64::MIN), no_sample(point))
+            });
+        if point.index() < super::POINTS_MAX {
+            head.restore(point, Slot { version: 1, ..Slot::new(compliance(point), floor, latest) });
+        }
+    }
+    let mut statement = connection.prepare("SELECT point, late, data FROM piece ORDER BY point, late, piece")?;
+    let mut rows = statement.query([])?;
+    let mut window: Option<(PointId, bool)> = None;
+    let (mut bytes, mut pieces) = (Vec::new(), 0);
+    loop {
+        let row = rows.next()?;
+        let next = match row {
+            Some(row) => Some((PointId(row.get(0)?), row.get(1)?)),
+            None => None,
+        };
+        if next != window
+            && let Some((point, late)) = window.replace(next.unwrap_or((PointId(0), false)))
+            && !head.restore_window(point, late, std::mem::take(&mut bytes), std::mem::take(&mut pieces))
+        {
+            damaged += 1;
+        }
+        let (Some(row), Some((point, _))) = (row, next) else { break };
+        pieces += 1;
+        match unseal(point, row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?) {
+            Some(piece) => bytes.extend_from_slice(piece),
+            None => damaged += 1,
+        }
+    }
+    Ok(damaged)
+}
+
+/// Writes a point's floor and latest sample.
+pub(super) fn put_point(connection: &Connection, floor: UtcMillis, latest: &Sample) -> Result<(), StoreError> {
+    let mut data = Vec::with_capacity(64);
+    for number in [floor.0, latest.value, latest.record_time.0, latest.received_time.0] {
+        data.extend_from_slice(&number.to_le_bytes());
+    }
+    data.extend_from_slice(&latest.status.bits().to_le_bytes());
+    data.push(u8::from(latest.source_time.is_some()));
+    data.extend_from_slice(&latest.source_time.unwrap_or_default().0.to_le_bytes());
+    seal(latest.point, &mut data);
+    connection.prepare_cached("INSERT OR REPLACE INTO point (point, data) VALUES (?1, ?2)")?.execute(params![latest.point.0, data])?;
+    Ok(())
+}
+
+fn point_from(point: PointId, bytes: &[u8]) -> Option<(UtcMillis, Sample)> {
+    let (numbers, rest) = bytes.split_at_checked(32)?;
+    let mut numbers = numbers.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
+    let (floor, value) = (UtcMillis(numbers.next()?), numbers.next()?);
+    let (record_time, received_time) = (UtcMillis(numbers.next()?), UtcMillis(numbers.next()?));
+    let (status, rest) = rest.split_first_chunk::<2>()?;
+    let (&given, source) = rest.split_first()?;
+    let source = UtcMillis(i64::from_le_bytes(source.try_into().ok()?));
+    let status = Status::from_bits(u16::from_le_bytes(*status))?;
+    Some((floor, Sample { point, status, value, source_time: (given == 1).then_some(source), received_time, record_time }))
+}
+
+/// Writes a piece of an open window.
+pub(super) fn put_piece(connection: &Connection, point: PointId, late: bool, piece: u32, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut data = Vec::with_capacity(bytes.len() + 4);
+    data.extend_from_slice(bytes);
+    seal(point, &mut data);
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO piece (point, late, piece, data) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![point.0, late, piece, data])?;
+    Ok(())
+}
+
+/// Removes the pieces of a point's window.
+pub(super) fn delete_pieces(connection: &Connection, point: PointId, late: bool) -> Result<(), StoreError> {
+    connection.prepare_cached("DELETE FROM piece WHERE point = ?1 AND late = ?2")?.execute(params![point.0, late])?;
+    Ok(())
+}
+
+/// Last statements of a checkpoint's transaction.
+pub(super) fn put_position(connection: &Connection, checkpoint: u64, position: Sequence) -> Result<(), StoreError> {
+    set_commitment(connection, &[checkpoint, position.0])
+}

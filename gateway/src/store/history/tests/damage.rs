@@ -1,0 +1,290 @@
+//! Crashes between any two steps, damaged files, nights and retention.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::store::history::month::DAY_MS;
+
+const HOUR_MS: i64 = 3_600_000;
+const ALL: (UtcMillis, UtcMillis) = (UtcMillis(i64::MIN), UtcMillis(i64::MAX));
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+fn all(history: &History, point: u32) -> Vec<Sample> {
+    history.scan(PointId(point), ALL.0, ALL.1, usize::MAX).unwrap()
+}
+
+/// A journal of three points over a change of month, with late samples.
+fn journal() -> Vec<Vec<Sample>> {
+    (0..900i64)
+        .map(|i| {
+            let time = NOVEMBER - HOUR_MS + i * 10_000;
+            let mut entry: Vec<Sample> = (1..=3).map(|point| sample(point, time + i % 7, i * i64::from(point))).collect();
+            if i % 9 == 0 {
+                entry.push(sample(2, time - 2 * HOUR_MS - 5, i));
+            }
+            entry
+        })
+        .collect()
+}
+
+/// The merged samples of one point; keys are unique in [`journal`].
+fn expected(journal: &[Vec<Sample>], point: u32) -> Vec<Sample> {
+    let mut samples: Vec<Sample> = journal.iter().flatten().filter(|one| one.point.0 == point).copied().collect();
+    samples.sort_by_key(|one| one.record_time);
+    samples
+}
+
+#[test]
+fn a_crash_before_any_step_loses_and_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let copies = tempfile::tempdir().unwrap();
+    let live = folder.path().join("live");
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let step: StepHook = {
+        let (live, copies, taken) = (live.clone(), copies.path().to_owned(), Arc::clone(&taken));
+        Arc::new(move |name| {
+            let mut taken = taken.lock().unwrap();
+            let copy = copies.join(format!("{}", taken.len()));
+            copy_folder(&live, &copy);
+            taken.push((name, copy));
+            Ok(())
+        })
+    };
+    let journal = journal();
+    let settings = HistorySettings { retention_months_other: 0, ..HistorySettings::default() };
+    let history = History::open_with(&live, settings.clone(), odd(), Some(step)).unwrap();
+    for (index, entry) in journal.iter().enumerate() {
+        history.apply_samples(Sequence(index as u64 + 1), entry);
+        if index % 100 == 99 {
+            history.checkpoint().unwrap();
+        }
+        if index % 130 == 0 {
+            // Small blocks, to be merged.
+            history.inner.head().close_windows(|_| true);
+        }
+        if index == 701 {
+            while history.maintain(UtcMillis(NOVEMBER - 1)).unwrap() {}
+        }
+    }
+    let taken = std::mem::take(&mut *taken.lock().unwrap());
+    for wanted in ["month file", "month commit", "state", "state commit", "head", "merge commit"] {
+        assert!(taken.iter().any(|(name, _)| *name == wanted), "{wanted}");
+    }
+    for (name, copy) in taken {
+        let history = History::open(&copy, settings.clone(), odd()).unwrap();
+        for (index, entry) in journal.iter().enumerate().skip(history.position().0 as usize) {
+            history.apply_samples(Sequence(index as u64 + 1), entry);
+        }
+        for again in [false, true] {
+            for point in 1..=3 {
+                assert_eq!(all(&history, point), expected(&journal, point), "before {name}, point {point}");
+                let edges =
+                    [NOVEMBER - 4 * HOUR_MS, NOVEMBER - HOUR_MS, NOVEMBER, NOVEMBER + HOUR_MS, NOVEMBER + 2 * HOUR_MS].map(UtcMillis);
+                let count: u64 = history.buckets(PointId(point), &edges).unwrap().iter().map(|bucket| bucket.samples).sum();
+                assert_eq!(count, expected(&journal, point).len() as u64);
+            }
+            if !again {
+                history.checkpoint().unwrap();
+            }
+        }
+        assert_eq!(history.stats().damaged, 0);
+    }
+}
+
+#[test]
+fn damaged_files_neither_panic_nor_tell_a_wrong_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let journal = journal();
+    let history = History::open(&whole, HistorySettings::default(), odd()).unwrap();
+    for (index, entry) in journal.iter().enumerate() {
+        history.apply_samples(Sequence(index as u64 + 1), entry);
+        if index % 100 == 99 {
+            history.checkpoint().unwrap();
+        }
+    }
+    // Copied while open, so that logs are there as well.
+    let mut names: Vec<_> = std::fs::read_dir(&whole).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.retain(|name| !name.to_string_lossy().ends_with("-shm"));
+    names.sort();
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let copy = folder.path().join(format!("{seed}"));
+        copy_folder(&whole, &copy);
+        for name in std::fs::read_dir(&copy).unwrap().map(|entry| entry.unwrap().path()) {
+            if name.to_string_lossy().ends_with("-shm") {
+                std::fs::remove_file(name).unwrap();
+            }
+        }
+        let path = copy.join(random.choice(&names).unwrap());
+        let mut bytes = std::fs::read(&path).unwrap();
+        if random.u8(0..4) == 0 {
+            bytes.truncate(random.usize(0..=bytes.len()));
+        } else {
+            for _ in 0..random.usize(1..30) {
+                let place = random.usize(0..bytes.len());
+                bytes[place] ^= 1 << random.u8(0..8);
+            }
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let context = format!("seed {seed}, {}", path.file_name().unwrap().to_string_lossy());
+        let history = match History::open(&copy, HistorySettings::default(), odd()) {
+            Ok(history) => history,
+            // A flipped format number is told from damage by nothing.
+            Err(StoreError::Version(_)) => continue,
+            Err(error) => panic!("{context}: {error}"),
+        };
+        let read = |history: &History| {
+            for point in 1..=3 {
+                let expected = expected(&journal, point);
+                let found = history.scan(PointId(point), ALL.0, ALL.1, usize::MAX).unwrap_or_else(|error| panic!("{context}: {error}"));
+                for one in &found {
+                    assert!(expected.contains(one) || one.value == -1, "{context}: {one:?}");
+                }
+                let edges: Vec<UtcMillis> = (-4..4).map(|hour| UtcMillis(NOVEMBER + hour * HOUR_MS)).collect();
+                let buckets = history.buckets(PointId(point), &edges).unwrap_or_else(|error| panic!("{context}: {error}"));
+                assert!(buckets.iter().map(|bucket| bucket.samples).sum::<u64>() <= expected.len() as u64, "{context}");
+                let latest = history.latest(PointId(point));
+                assert!(latest.is_none_or(|one| expected.contains(&one) || one.value == -1), "{context}");
+            }
+        };
+        read(&history);
+        // It goes on: what comes now is kept, at the latest with the second attempt.
+        let sequence = history.position().0 + 1;
+        history.apply_samples(Sequence(sequence), &(1..=3).map(|point| sample(point, NOVEMBER + DAY_MS, -1)).collect::<Vec<_>>());
+        history.inner.head().close_windows(|_| true);
+        let done = (0..3).any(|_| history.checkpoint().is_ok());
+        assert!(done, "{context}: {:?}", history.checkpoint());
+        let history = History::open(&copy, HistorySettings::default(), odd()).unwrap();
+        read(&history);
+        for point in 1..=3 {
+            assert!(all(&history, point).iter().any(|one| one.value == -1), "{context}");
+        }
+        drop(history);
+        std::fs::remove_dir_all(copy).unwrap();
+    }
+}
+
+#[test]
+fn one_damaged_block_is_counted_and_leaves_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::open(folder.path(), HistorySettings::default(), odd()).unwrap();
+    for i in 0..1080 {
+        history.apply_samples(Sequence(i + 1), &[sample(2, NOVEMBER + i as i64 * 10_000, i as i64)]);
+    }
+    history.checkpoint().unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("2026-11-other.db")).unwrap();
+    assert_eq!(connection.execute("UPDATE block SET data = zeroblob(length(data)) WHERE id = 2", []).unwrap(), 1);
+    let values: Vec<i64> = all(&history, 2).iter().map(|one| one.value).collect();
+    assert_eq!(values, (0..360).chain(720..1080).collect::<Vec<_>>());
+    assert_eq!(history.stats().damaged, 1);
+}
+
+#[test]
+fn a_full_disk_keeps_everything_for_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = Arc::new(AtomicBool::new(true));
+    let step: StepHook = {
+        let full = Arc::clone(&full);
+        Arc::new(move |name| if full.load(Ordering::SeqCst) && name.ends_with("commit") { Err(crash(name)) } else { Ok(()) })
+    };
+    let history = History::open_with(folder.path(), HistorySettings::default(), odd(), Some(step)).unwrap();
+    let journal = journal();
+    for (index, entry) in journal.iter().enumerate() {
+        history.apply_samples(Sequence(index as u64 + 1), entry);
+        if index % 200 == 199 {
+            history.checkpoint().unwrap_err();
+        }
+    }
+    assert_eq!(history.stats().committed, Sequence(0));
+    full.store(false, Ordering::SeqCst);
+    assert_eq!(history.checkpoint().unwrap(), Sequence(900));
+    for point in 1..=3 {
+        assert_eq!(all(&history, point), expected(&journal, point));
+    }
+    assert_eq!(history.stats().checkpoint_failures, 4);
+}
+
+#[test]
+fn small_blocks_are_merged_at_night() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::open(folder.path(), HistorySettings::default(), odd()).unwrap();
+    let mut expected = Vec::new();
+    for minute in 0..1440 * 2 {
+        let one = sample(2, NOVEMBER + minute * 60_000, minute);
+        expected.push(one);
+        history.apply_samples(Sequence(minute as u64 + 1), &[one]);
+    }
+    history.checkpoint().unwrap();
+    let blocks = || -> i64 {
+        let connection = rusqlite::Connection::open(folder.path().join("2026-11-other.db")).unwrap();
+        connection.query_row("SELECT count(*) FROM block", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(blocks(), 47);
+    while history.maintain(UtcMillis(NOVEMBER)).unwrap() {}
+    assert_eq!(blocks(), 8);
+    assert_eq!(history.stats().merged, 47);
+    assert_eq!(all(&history, 2), expected);
+    while history.maintain(UtcMillis(NOVEMBER)).unwrap() {}
+    assert_eq!(blocks(), 8);
+}
+
+#[test]
+fn months_go_by_retention_other_classes_first() {
+    let names = |folder: &Path| {
+        let mut names: Vec<String> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name.starts_with("20") && name.ends_with(".db"));
+        names.sort();
+        names
+    };
+    let fill = |settings: HistorySettings, now: i64| {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(folder.path(), settings, odd()).unwrap();
+        let mut sequence = 0;
+        // Month by month from 2026-07 to 2026-11, of a compliance point and another.
+        for day in [-120, -90, -60, -30, 0] {
+            for i in 0..400 {
+                sequence += 1;
+                let time = NOVEMBER + day * DAY_MS + DAY_MS + i * 1000;
+                history.apply_samples(Sequence(sequence), &[sample(1, time, i), sample(2, time, i)]);
+            }
+        }
+        history.inner.head().close_windows(|_| true);
+        history.checkpoint().unwrap();
+        while history.maintain(UtcMillis(now)).unwrap() {}
+        let left = RefCell::new(names(folder.path()));
+        assert_eq!(all(&history, 2).len(), 400 * left.borrow().iter().filter(|name| name.contains("other")).count());
+        assert_eq!(all(&history, 1).len(), 400 * left.borrow().iter().filter(|name| name.contains("compliance")).count());
+        left.into_inner()
+    };
+    let keep = HistorySettings { retention_months_other: 2, retention_months_compliance: 3, ..HistorySettings::default() };
+    let left = fill(keep.clone(), NOVEMBER + DAY_MS);
+    assert_eq!(
+        left,
+        [
+            "2026-08-compliance.db",
+            "2026-09-compliance.db",
+            "2026-09-other.db",
+            "2026-10-compliance.db",
+            "2026-10-other.db",
+            "2026-11-compliance.db",
+            "2026-11-other.db",
+        ]
+    );
+    // A budget that nothing can meet takes the other months, but neither compliance nor the present month.
+    let left = fill(HistorySettings { budget_bytes: Some(1), ..keep }, NOVEMBER + DAY_MS);
+    assert_eq!(
+        left,
+        ["2026-08-compliance.db", "2026-09-compliance.db", "2026-10-compliance.db", "2026-11-compliance.db", "2026-11-other.db"]
+    );
+}
