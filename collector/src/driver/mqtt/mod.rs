@@ -45,8 +45,9 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 const BATCH_READINGS_MAX: usize = 20_000;
 /// Batches handed over and not yet durable; when reached, nothing more is read.
 const BATCHES_IN_FLIGHT_MAX: usize = 64;
-/// A batch of so many messages means traffic: then bytes gather for [`GATHER`] before the next read.
-const BUSY_MESSAGES: u64 = 8;
+/// A batch of so many messages means traffic: then bytes gather for [`GATHER`] before the next read. A larger one needs no
+/// gathering: the broker waits for acknowledgements, which go out with the next read.
+const BUSY_MESSAGES: std::ops::Range<u64> = 4..256;
 /// One wake-up costs as much as mapping tens of messages.
 const GATHER: Duration = Duration::from_millis(1);
 /// Shortest and longest wait between two attempts to connect.
@@ -201,7 +202,7 @@ impl Driver {
                 () = sleep_until(rest_until.unwrap_or_else(Instant::now)), if rest_until.is_some() && may_read => rest_until = None,
                 event = self.client.next(), if rest_until.is_none() && may_read => {
                     let read = event.map_err(Interrupted::from).and_then(|event| self.read(event, &mut subscriptions));
-                    if self.gather.messages() >= BUSY_MESSAGES {
+                    if BUSY_MESSAGES.contains(&self.gather.messages()) {
                         rest_until = Some(Instant::now() + GATHER);
                     }
                     // What came before an error is handed over as well: messages of QoS 0 do not come again.
