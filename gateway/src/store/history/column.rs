@@ -210,7 +210,7 @@ impl Shape {
         let least = values.iter().copied().min().unwrap_or(0);
         let most = values.iter().copied().max().unwrap_or(0);
         let range = most.wrapping_sub(least) as u64;
-        let width = (64 - range.leading_zeros()).max(1);
+        let width = 64 - range.leading_zeros();
         let count = values.len() as u64;
         let coded_bits = if range < 256 {
             let mut counts = [0u32; 256];
@@ -227,7 +227,7 @@ impl Shape {
             let middle = middle_of(values);
             values.iter().map(|value| u64::from(64 - varint::zigzag(value.wrapping_sub(middle)).leading_zeros())).sum::<u64>() + count / 2
         };
-        Self { least, width, packed_bits: count * u64::from(width), coded_bits }
+        Self { least, width: width.max(1), packed_bits: count * u64::from(width), coded_bits }
     }
 }
 

@@ -1,6 +1,7 @@
 //! History as a whole.
 
 mod damage;
+mod format;
 mod load;
 mod model;
 

@@ -74,11 +74,10 @@ fn meter_like_data_takes_at_most_2_3_bytes_a_sample() {
     assert!(rows <= 2.3 && files <= 2.3, "bytes per sample: rows {rows:.3}, files {files:.3}");
 }
 
+/// CPU time of this thread; all work of history is done on the caller's.
 fn cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn resident_mb() -> u64 {
@@ -125,14 +124,14 @@ fn a_day_of_ten_thousand_points() {
     let started = cpu();
     let before = history.stats();
     for cycle in 0..hours * 360 {
-        let start = Instant::now();
+        let start = cpu();
         let samples = park.at(NOVEMBER + 30 * DAY_MS - DAY_MS + cycle * 10_000);
-        generating += start.elapsed();
+        generating += cpu() - start;
         for batch in samples.chunks(1000) {
             sequence += 1;
-            let start = Instant::now();
+            let start = cpu();
             history.apply_samples(Sequence(sequence), batch);
-            applying += start.elapsed();
+            applying += cpu() - start;
         }
         let due = history.checkpoint_due(Now { utc: UtcMillis(0), monotonic_ms: 0 });
         if due {
@@ -146,7 +145,7 @@ fn a_day_of_ten_thousand_points() {
     let stats = history.stats();
     let millions = (stats.samples_applied - before.samples_applied) as f64 / 1e6;
     println!(
-        "{millions:.1} M samples: apply {:.1} M/s; checkpoints {} in {:.2} s, longest {:.2} s",
+        "{millions:.1} M samples: apply {:.1} M/CPU-s; checkpoints {} in {:.2} s, longest {:.2} s",
         millions / applying.as_secs_f64(),
         stats.checkpoints,
         checkpoints.as_secs_f64(),
