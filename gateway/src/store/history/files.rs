@@ -234,10 +234,7 @@ impl Writers {
     pub(super) fn get(&mut self, files: &Files, key: FileKey) -> Result<&mut Connection, StoreError> {
         let connection = match self.0.iter().position(|(one, _)| *one == key) {
             Some(index) => self.0.remove(index).1,
-            None => {
-                let connection = open_for_writing(&files.path(key), SCHEMA)?;
-                connection
-            }
+            None => open_for_writing(&files.path(key), SCHEMA)?,
         };
         if self.0.len() >= WRITERS_MAX {
             self.0.remove(0);

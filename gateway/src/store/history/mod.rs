@@ -43,7 +43,7 @@ pub use self::files::Correction;
 
 /// Samples of a full block; a window closes when it has them.
 pub const WINDOW_SAMPLES: u32 = 360;
-/// A window closes at the hour when it has at least so many.
+/// A window closes at the hour when it has at least so many, of this hour and the one before.
 const HOUR_SAMPLES_MIN: u32 = 60;
 /// PointIds from here on are refused: the registry is dense, so one this large is an error. Counted.
 const POINTS_MAX: usize = 1 << 24;
