@@ -7,7 +7,7 @@
 //! for reading and a next one is begun, `2026-11-other.1.db`.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use parkgate_collector::model::{PointId, UtcMillis};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -460,6 +460,3 @@ pub(super) fn is_damage(error: &StoreError) -> bool {
         _ => false,
     }
 }
-
-/// Shared between reading and writing: which month files there are, oldest first.
-pub(super) type FileList = Arc<Vec<MonthFile>>;

@@ -198,8 +198,8 @@ impl Head {
         let Some(Some(slot)) = self.slots.get_mut(index) else { return };
         if sample.record_time >= slot.latest.record_time || sample.key_time() == slot.latest.key_time() {
             slot.latest = *sample;
+            slot.version = self.version;
         }
-        slot.version = self.version;
         slot.dirty = true;
         if slot.main.as_ref().is_some_and(|window| sample.key_time() >= slot.floor && window.ends_before(sample)) {
             let window = slot.main.take().expect("just seen");
