@@ -349,7 +349,7 @@ fn renew_state(inner: &Inner, writer: &mut Writer) -> Result<(), StoreError> {
 }
 
 /// The slot's windows and the closed ones of one point, for reading.
-pub(super) fn windows_of<'a>(head: &'a Head, point: PointId) -> impl Iterator<Item = &'a Window> {
+pub(super) fn windows_of(head: &Head, point: PointId) -> impl Iterator<Item = &Window> {
     let open = head.slot(point).into_iter().flat_map(Slot::windows);
     head.closed.iter().map(Arc::as_ref).filter(move |window| window.point == point).chain(open)
 }

@@ -7,7 +7,7 @@
 //! for reading and a next one is begun, `2026-11-other.1.db`.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use parkgate_collector::model::{PointId, UtcMillis};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -234,10 +234,7 @@ impl Writers {
     pub(super) fn get(&mut self, files: &Files, key: FileKey) -> Result<&mut Connection, StoreError> {
         let connection = match self.0.iter().position(|(one, _)| *one == key) {
             Some(index) => self.0.remove(index).1,
-            None => {
-                let connection = open_for_writing(&files.path(key), SCHEMA)?;
-                connection
-            }
+            None => open_for_writing(&files.path(key), SCHEMA)?,
         };
         if self.0.len() >= WRITERS_MAX {
             self.0.remove(0);
@@ -463,6 +460,3 @@ pub(super) fn is_damage(error: &StoreError) -> bool {
         _ => false,
     }
 }
-
-/// Shared between reading and writing: which month files there are, oldest first.
-pub(super) type FileList = Arc<Vec<MonthFile>>;

@@ -81,11 +81,13 @@ impl Window {
         self.skewed |= key != sample.record_time;
     }
 
-    /// Whether the window has to close before `sample`.
+    /// Whether the window has to close before `sample`: at the end of its month, and at the hour where hours fill
+    /// blocks of their own; those of slow points would be too small.
     fn ends_before(&self, sample: &Sample) -> bool {
+        let hour = self.end.floor_to(HOUR_MS);
         sample.record_time < self.month_start
             || sample.record_time >= self.month_end && self.month_end.0 != i64::MAX
-            || self.samples >= HOUR_SAMPLES_MIN && sample.record_time >= self.end.floor_to(HOUR_MS).plus(HOUR_MS)
+            || self.samples >= HOUR_SAMPLES_MIN && sample.record_time >= hour.plus(HOUR_MS) && self.start >= hour.plus(-HOUR_MS)
     }
 
     /// Its samples in order of arrival.
@@ -196,8 +198,8 @@ impl Head {
         let Some(Some(slot)) = self.slots.get_mut(index) else { return };
         if sample.record_time >= slot.latest.record_time || sample.key_time() == slot.latest.key_time() {
             slot.latest = *sample;
+            slot.version = self.version;
         }
-        slot.version = self.version;
         slot.dirty = true;
         if slot.main.as_ref().is_some_and(|window| sample.key_time() >= slot.floor && window.ends_before(sample)) {
             let window = slot.main.take().expect("just seen");

@@ -98,8 +98,8 @@ fn merge_slice(inner: &Inner, writer: &mut Writer, key: FileKey) -> Result<(), S
         return Ok(());
     };
     // Held over reading and writing: a query sees all rows before, or all after.
-    let mut layout = inner.layout.write().unwrap_or_else(PoisonError::into_inner);
-    let skewed: Vec<FileKey> = std::sync::Arc::make_mut(&mut layout).iter().filter(|file| file.skewed).map(|file| file.key).collect();
+    let layout = inner.layout.write().unwrap_or_else(PoisonError::into_inner);
+    let skewed: Vec<FileKey> = layout.iter().filter(|file| file.skewed).map(|file| file.key).collect();
     let transaction = connection.transaction()?;
     let mut merged = 0;
     for point in points.into_iter().map(PointId) {

@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use parkgate_collector::journal::{SampleRecord, Sequence};
 use parkgate_collector::model::{Now, PointId, Sample, UtcMillis};
 
-use self::files::{FileList, Files, MonthFile, Writers};
+use self::files::{Files, MonthFile, Writers};
 use self::head::Head;
 use super::StoreError;
 use super::view::{Bucket, RecordView};
@@ -43,7 +43,7 @@ pub use self::files::Correction;
 
 /// Samples of a full block; a window closes when it has them.
 pub const WINDOW_SAMPLES: u32 = 360;
-/// A window closes at the hour when it has at least so many.
+/// A window closes at the hour when it has at least so many, of this hour and the one before.
 const HOUR_SAMPLES_MIN: u32 = 60;
 /// PointIds from here on are refused: the registry is dense, so one this large is an error. Counted.
 const POINTS_MAX: usize = 1 << 24;
@@ -100,8 +100,8 @@ struct Inner {
     compliance: ComplianceOf,
     head: Mutex<Head>,
     files: Files,
-    /// Which month files there are. Held for reading while a query reads files, for writing while rows or files go.
-    layout: RwLock<FileList>,
+    /// Which month files there are, oldest first. Held for reading while a query reads files, for writing while rows or files go.
+    layout: RwLock<Vec<MonthFile>>,
     writer: Mutex<Writer>,
     counters: Counters,
     step: Option<StepHook>,
@@ -249,7 +249,7 @@ impl History {
                 compliance,
                 head: Mutex::new(head),
                 files,
-                layout: RwLock::new(Arc::new(layout)),
+                layout: RwLock::new(layout),
                 writer: Mutex::new(writer),
                 counters,
                 step,
@@ -403,13 +403,13 @@ impl Inner {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn layout(&self) -> std::sync::RwLockReadGuard<'_, FileList> {
+    fn layout(&self) -> std::sync::RwLockReadGuard<'_, Vec<MonthFile>> {
         self.layout.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change_layout<T>(&self, change: impl FnOnce(&mut Vec<MonthFile>) -> T) -> T {
         let mut layout = self.layout.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut layout))
+        change(&mut layout)
     }
 
     /// A step that a crash may come before.

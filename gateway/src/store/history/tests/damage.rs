@@ -22,6 +22,23 @@ fn all(history: &History, point: u32) -> Vec<Sample> {
     history.scan(PointId(point), ALL.0, ALL.1, usize::MAX).unwrap()
 }
 
+#[test]
+fn leftovers_of_an_interrupted_deletion_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::open(folder.path(), HistorySettings::default(), odd()).unwrap();
+    history.apply_samples(Sequence(1), &[sample(1, NOVEMBER, 1), sample(2, NOVEMBER, 2)]);
+    history.inner.head().close_windows(|_| true);
+    history.checkpoint().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    // The crash came after the file was renamed, before its log was deleted.
+    std::fs::rename(path("2026-11-other.db"), path("2026-11-other.db.gone")).unwrap();
+    assert!(path("2026-11-other.db-wal").exists());
+    std::mem::forget(history);
+    let history = History::open(folder.path(), HistorySettings::default(), odd()).unwrap();
+    assert!(!path("2026-11-other.db.gone").exists() && !path("2026-11-other.db-wal").exists());
+    assert_eq!((all(&history, 1).len(), all(&history, 2).len()), (1, 0));
+}
+
 /// A journal of three points over a change of month, with late samples.
 fn journal() -> Vec<Vec<Sample>> {
     (0..900i64)

@@ -1,4 +1,5 @@
 //! Meter-like load: how small blocks are, and (ignored, in release) how fast history is.
+#![allow(clippy::print_stdout, reason = "the figures are what the ignored test is for")]
 
 use std::time::{Duration, Instant};
 
