@@ -243,7 +243,7 @@ impl Gateway {
         let socket = control::listen(directory.path()).context("the control socket cannot be opened")?;
         rest.spawn(control::serve(socket, asked, rest_cancel.clone()));
         rest.spawn(answer_control(requests, Arc::clone(&catalogue), engine.outlet().downgrade(), engine.rejects().clone(), directory.rejects()));
-        rest.spawn(watch::run(engine.journal().clone(), engine.history().clone(), readiness, health.clone(), gateway_metrics, rest_cancel.clone()));
+        rest.spawn(watch::run(engine.journal().clone(), engine.history().clone(), readiness, gateway_metrics, rest_cancel.clone()));
         info!(address = %address, devices = catalogue.devices.len(), points = catalogue.points.len(), "gateway started");
         Ok(Self {
             catalogue,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use parkgate_collector::health::{HealthBoard, State};
 use parkgate_collector::journal::Journal;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -23,7 +22,6 @@ pub async fn run(
     journal: Journal,
     history: History,
     readiness: Readiness,
-    health: HealthBoard,
     metrics: Metrics,
     cancel: CancellationToken,
 ) {
@@ -60,8 +58,6 @@ pub async fn run(
             (false, true) => Err(format!("{behind} journal entries behind")),
             (false, false) => Ok(()),
         });
-        let down: Vec<String> = health.links().into_iter().filter(|(_, link)| link.state == State::Down).map(|(id, _)| id).collect();
-        readiness.set("links", if down.is_empty() { Ok(()) } else { Err(format!("not connected: {}", down.join(", "))) });
         before = stats;
 
     }
