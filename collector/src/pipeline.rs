@@ -73,8 +73,8 @@ impl Pipeline {
         let answering = self.runtime.spawn(answer(unanswered, self.journal.durable(), self.metrics.clone()));
         let mut clock_base = self.clock.now();
         let mut saved_at = Instant::now();
-        let [good, uncertain, bad] =
-            [Quality::Good, Quality::Uncertain, Quality::Bad].map(|quality| self.metrics.samples_quality.with_label_values(&[quality.name()]));
+        let [good, uncertain, bad] = [Quality::Good, Quality::Uncertain, Quality::Bad]
+            .map(|quality| self.metrics.samples_quality.with_label_values(&[quality.name()]));
         while let Some(message) = inbox.blocking_recv() {
             let now = self.clock.now();
             self.note_clock_step(&mut clock_base, now, &answers);
@@ -253,7 +253,11 @@ impl SavedState {
                 Next::Entry(_, Record::Samples(record)) => normaliser.observe(record.link, &record.deliveries, &record.samples),
                 Next::Entry(..) => {}
                 Next::Gone { oldest } => {
-                    warn!(from = position.0, to = oldest.0, "saved state is older than the journal; registers in between are not known to it");
+                    warn!(
+                        from = position.0,
+                        to = oldest.0,
+                        "saved state is older than the journal; registers in between are not known to it"
+                    );
                     reader = journal.reader(oldest);
                 }
                 Next::Damaged { from, to } => warn!(from = from.0, to = to.0, "damaged journal entries skipped"),

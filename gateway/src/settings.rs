@@ -4,12 +4,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use garde::Validate;
-use parkgate_collector::normalise::NormaliseSettings;
-use parkgate_collector::rejects::RingSettings;
 use crate::engine::EngineSettings;
 use crate::store;
+use garde::Validate;
 use parkgate_collector::journal::JournalSettings;
+use parkgate_collector::normalise::NormaliseSettings;
+use parkgate_collector::rejects::RingSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -24,7 +24,13 @@ pub fn run(table: &mut Table) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let catalogue = fixture::catalogue(POINTS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let engine = parkgate_gateway::engine::Engine::start(directory.path(), Arc::clone(&catalogue), Default::default(), Arc::new(SystemClock::new()), &runtime.handle().clone())?;
+    let engine = parkgate_gateway::engine::Engine::start(
+        directory.path(),
+        Arc::clone(&catalogue),
+        Default::default(),
+        Arc::new(SystemClock::new()),
+        &runtime.handle().clone(),
+    )?;
     let mut meters = Meters::new(POINTS, true);
     // The generator's own share is measured first and taken off.
     let total = u64::from(POINTS) * ROUNDS as u64;

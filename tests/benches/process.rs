@@ -17,7 +17,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// A line of /proc/PID/status in MB: `VmRSS` now, `VmHWM` the peak.
 pub fn memory_mb(pid: &str, line: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("process is gone")?;
-    let kilobytes = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+    let kilobytes =
+        status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
     Ok(kilobytes.context("no such line")? / 1024.0)
 }
 
