@@ -284,7 +284,11 @@ impl Gateway {
     pub(crate) fn start_drivers(&self) {
         let mut drivers = self.drivers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for link in &self.catalogue.links {
-            let devices = self.catalogue.devices.iter().filter(|device| device.link.key == link.key).cloned().collect();
+            let devices: Vec<_> = self.catalogue.devices.iter().filter(|device| device.link.key == link.key).cloned().collect();
+            if devices.is_empty() {
+                warn!(link = %link.id, "no device uses this link; it is not opened");
+                continue;
+            }
             let devices = LinkDevices { link: Arc::clone(link), devices };
             let (health, metrics, clock) = (self.health.clone(), self.metrics.clone(), Arc::clone(&self.clock));
             drivers.spawn(driver::run(devices, self.engine.outlet(), health, metrics, clock, self.drivers_cancel.clone()));

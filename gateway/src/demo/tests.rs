@@ -384,8 +384,8 @@ fn counts_between(park: &Park, wired: &wire::WiredPoint, received: UtcMillis, re
         (Number::Exact(said), [Number::Exact(from), Number::Exact(to)]) if matches!(wired.row.signal, Signal::Total(..)) => {
             (from.mantissa..=to.mantissa).contains(&said.mantissa)
         }
-        // Until the driver has learnt which register is broken, its whole block fails.
-        (Number::Missing(Reason::DeviceException), _) => wired.row.device == "reclaimed-water",
+        // The broken register is in a block of its own.
+        (Number::Missing(Reason::DeviceException), _) => wired.row.signal == Signal::Silent,
         _ => false,
     }
 }
