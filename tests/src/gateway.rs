@@ -67,6 +67,11 @@ impl Gateway {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("the gateway does not run")?.id())
+    }
+
     /// Starts the program again on the same files and waits until it is ready.
     pub fn restart(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "the gateway runs already");
@@ -115,11 +120,17 @@ impl Gateway {
 
     /// Gets a JSON document; an answer other than 200 is an error that shows it.
     pub fn get(&self, path: &str) -> Result<Value> {
+        let text = self.text(path)?;
+        serde_json::from_str(&text).with_context(|| format!("GET {path}: {text}"))
+    }
+
+    /// Gets a text, such as `/metrics`, as [`Self::get`].
+    pub fn text(&self, path: &str) -> Result<String> {
         let mut answer = self.agent.get(self.url(path)).call().with_context(|| format!("GET {path}"))?;
         let status = answer.status();
         let text = answer.body_mut().with_config().limit(256 << 20).read_to_string()?;
         ensure!(status == 200, "GET {path}: {status}: {text}");
-        serde_json::from_str(&text).with_context(|| format!("GET {path}: {text}"))
+        Ok(text)
     }
 
     /// All samples of a point, however they are paged.
