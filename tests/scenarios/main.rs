@@ -2,4 +2,6 @@
 
 #![expect(clippy::print_stdout, reason = "libtest shows it with a failure")]
 
+mod commands;
+mod first_park;
 mod mqtt_kill;

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use parkgate_collector::sim::mqtt::{Publisher, PublisherSettings};
+use parkgate_collector::sim::mqtt::Publisher;
 use parkgate_tests::gateway::Gateway;
 use parkgate_tests::mosquitto::{Mosquitto, Options};
+use parkgate_tests::{Stopwatch, now_ms, number_from, random, wait_for};
 
 /// Meters of each kind: so many that none gets more than one message a millisecond for long.
 const METERS: u64 = 32;
@@ -27,15 +28,13 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 #[test]
 fn nothing_is_lost_or_doubled_when_killed() -> Result<()> {
     let rounds = number_from("PARKGATE_ROUNDS")?.unwrap_or(ROUNDS);
-    let seed = number_from("PARKGATE_SEED")?.unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed}, {rounds} rounds");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = random()?;
+    let _stopwatch = Stopwatch::start("mqtt_kill");
     let broker = Mosquitto::start(&Options::default())?;
     let mut gateway = Gateway::start(&config(broker.port()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let _guard = runtime.enter();
-    let mut publisher =
-        Publisher::start(&PublisherSettings { host: "127.0.0.1".into(), port: broker.port(), client_id: "publisher".into(), login: None });
+    let mut publisher = broker.publisher();
     open_session(&runtime, &mut publisher, &gateway)?;
     let mut meters = Meters { publisher, next: 0, stamps: vec![0; usize::try_from(METERS)?] };
     for round in 0..rounds {
@@ -60,13 +59,6 @@ fn nothing_is_lost_or_doubled_when_killed() -> Result<()> {
     Ok(())
 }
 
-fn number_from(variable: &str) -> Result<Option<u64>> {
-    match std::env::var(variable) {
-        Ok(text) => Ok(Some(text.parse().with_context(|| format!("{variable}={text} is no number"))?)),
-        Err(_) => Ok(None),
-    }
-}
-
 /// Meters `t0`, `t1` ... stamp their messages, `u0`, `u1` ... do not; `probe` tells when the session is open.
 fn config(port: u16) -> String {
     let mut text = format!(
@@ -85,6 +77,12 @@ driver = "mqtt"
 host = "127.0.0.1"
 port = {port}
 client_id = "parkgate-kill"
+
+# Small, so that kills also fall into checkpoints and changes of segment.
+[gateway.journal]
+segment_megabytes = 1
+[gateway.history]
+checkpoint_seconds = 1
 "#
     );
     let meters = (0..METERS).flat_map(|meter| [format!("t{meter}"), format!("u{meter}")]).chain(["probe".to_owned()]);
@@ -117,7 +115,7 @@ path = "n"
 
 /// Publishes until a message gets through: from then on the broker keeps everything for the gateway.
 fn open_session(runtime: &tokio::runtime::Runtime, publisher: &mut Publisher, gateway: &Gateway) -> Result<()> {
-    parkgate_tests::wait_for("open session", Duration::from_secs(30), || {
+    wait_for("open session", Duration::from_secs(30), || {
         runtime.block_on(publisher.publish("meters/probe", r#"{"n":1}"#))?;
         Ok((!gateway.samples("acme/probe/number")?.is_empty()).then_some(()))
     })
@@ -129,7 +127,7 @@ struct Meters {
     /// Number of the next message.
     next: u64,
     /// Last stamp of each meter that stamps: two messages of one meter never share a stamp.
-    stamps: Vec<u128>,
+    stamps: Vec<i64>,
 }
 
 impl Meters {
@@ -139,7 +137,7 @@ impl Meters {
             let meter = number / 2 % METERS;
             if number.is_multiple_of(2) {
                 let last = &mut self.stamps[usize::try_from(meter)?];
-                *last = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().max(*last + 1);
+                *last = now_ms().max(*last + 1);
                 let payload = format!("{{\"n\":{number},\"ts\":{last}}}");
                 self.publisher.publish(&format!("meters/t{meter}"), payload).await?;
             } else {

@@ -8,6 +8,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use parkgate_collector::sim::mqtt::{Publisher, PublisherSettings};
 use tempfile::TempDir;
 
 use crate::{free_port, tail, wait_for};
@@ -80,6 +81,11 @@ impl Mosquitto {
     /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// A client that publishes to it; must be called within a tokio runtime.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::start(&PublisherSettings { host: "127.0.0.1".into(), port: self.port, client_id: "publisher".into(), login: None })
     }
 
     /// Ends it, if it runs, as by a power cut, and starts it again on the same port.
