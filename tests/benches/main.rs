@@ -21,8 +21,11 @@ use table::Table;
 /// Longest that a child may live, should its parent be gone.
 const CHILD_LIMIT: Duration = Duration::from_secs(420);
 
+/// Measures something and enters its rows.
+type Bench = fn(&mut Table) -> anyhow::Result<()>;
+
 /// Name on the command line and what it measures.
-const BENCHES: [(&str, fn(&mut Table) -> anyhow::Result<()>); 4] =
+const BENCHES: [(&str, Bench); 4] =
     [("in_process", in_process::run), ("history", history::run), ("mqtt", mqtt::run), ("modbus", modbus::run)];
 
 fn main() -> ExitCode {
