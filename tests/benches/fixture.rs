@@ -112,10 +112,11 @@ pub fn engine(
     Ok((directory, engine))
 }
 
-/// Hands over readings in batches of at most [`BATCH`], as having arrived at `received_time`; waits when the pipeline is full.
-pub fn send(outlet: &Outlet, received_time: UtcMillis, readings: &[Reading]) -> Result<()> {
+/// Hands over readings in batches of at most [`BATCH`], each as having arrived within 40 ms after `time`; waits when the
+/// pipeline is full.
+pub fn send(outlet: &Outlet, time: UtcMillis, readings: &[Reading], random: &mut fastrand::Rng) -> Result<()> {
     for chunk in readings.chunks(BATCH) {
-        send_batch(outlet, received_time, chunk.to_vec(), None)?;
+        send_batch(outlet, time.plus(random.i64(20..40)), chunk.to_vec(), None)?;
     }
     Ok(())
 }

@@ -52,13 +52,14 @@ fn once(rounds: i64) -> Result<(f64, f64)> {
     let (_lock, engine) = fixture::engine(directory.path(), &fixture::catalogue(POINTS), Default::default(), &runtime)?;
     let mut meters = Meters::new(POINTS, true);
     let mut readings = Vec::with_capacity(POINTS as usize);
+    let mut random = fastrand::Rng::with_seed(1);
     let (start, cpu) = (Instant::now(), own_cpu_seconds());
     let outlet = engine.outlet();
     for round in 0..rounds {
         readings.clear();
         let time = fixture::START.plus(round * 10_000);
         meters.read(time, &mut readings);
-        fixture::send(&outlet, time.plus(35), &readings)?;
+        fixture::send(&outlet, time, &readings, &mut random)?;
     }
     drop(outlet);
     let history = engine.history().clone();

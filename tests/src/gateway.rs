@@ -246,12 +246,12 @@ pub fn parkgate<A: AsRef<OsStr>>(arguments: &[A]) -> Result<Finished> {
     })
 }
 
-/// The program under test: `PARKGATE_BIN`, else the one built beside the test.
+/// The program under test: `PARKGATE_BIN`, else the one built beside the test, whose own folder may be one further down.
 fn program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("PARKGATE_BIN") {
         return Ok(path.into());
     }
     let test = std::env::current_exe()?;
-    let folder = test.ancestors().nth(2).context("the test lies in no target folder")?;
-    Ok(folder.join("parkgate"))
+    let mut places = test.ancestors().skip(1).take(2).map(|folder| folder.join("parkgate"));
+    places.find(|path| path.is_file()).context("no parkgate beside this program: build it, or name it by PARKGATE_BIN")
 }
