@@ -8,7 +8,7 @@
 //! journal's tail. Segments that the saved state does not cover must stay: [`SavedState::floor`] tells which.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use tracing::{error, warn};
 
 use crate::clock::Clock;
 use crate::driver::{Batch, LinkChange, Message, Outcome};
+use crate::journal::file::{self, Disk};
 use crate::journal::{AppendError, ClockRecord, Journal, LinkRecord, Next, Receipt, Record, SampleRecord, Sequence};
 use crate::metrics::Metrics;
 use crate::model::{Now, Quality, Sample};
@@ -73,8 +74,8 @@ impl Pipeline {
         let answering = self.runtime.spawn(answer(unanswered, self.journal.durable(), self.metrics.clone()));
         let mut clock_base = self.clock.now();
         let mut saved_at = Instant::now();
-        let [good, uncertain, bad] =
-            [Quality::Good, Quality::Uncertain, Quality::Bad].map(|quality| self.metrics.samples_quality.with_label_values(&[quality.name()]));
+        let [good, uncertain, bad] = [Quality::Good, Quality::Uncertain, Quality::Bad]
+            .map(|quality| self.metrics.samples_quality.with_label_values(&[quality.name()]));
         while let Some(message) = inbox.blocking_recv() {
             let now = self.clock.now();
             self.note_clock_step(&mut clock_base, now, &answers);
@@ -253,7 +254,11 @@ impl SavedState {
                 Next::Entry(_, Record::Samples(record)) => normaliser.observe(record.link, &record.deliveries, &record.samples),
                 Next::Entry(..) => {}
                 Next::Gone { oldest } => {
-                    warn!(from = position.0, to = oldest.0, "saved state is older than the journal; registers in between are not known to it");
+                    warn!(
+                        from = position.0,
+                        to = oldest.0,
+                        "saved state is older than the journal; registers in between are not known to it"
+                    );
                     reader = journal.reader(oldest);
                 }
                 Next::Damaged { from, to } => warn!(from = from.0, to = to.0, "damaged journal entries skipped"),
@@ -263,23 +268,8 @@ impl SavedState {
     }
 
     fn write(&self, durable: Sequence, state: &[u8]) -> io::Result<()> {
-        replace_file(&self.path, state)?;
+        file::replace(&Disk, &self.path, state)?;
         self.floor.store(durable.0, Ordering::Release);
         Ok(())
-    }
-}
-
-/// Replaces a file so that after a crash it is the old one or the new one: write beside it, sync, rename, sync the
-/// directory.
-pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write as _;
-    let temporary = path.with_extension("tmp");
-    let mut file = std::fs::File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => std::fs::File::open(parent)?.sync_all(),
-        None => Ok(()),
     }
 }

@@ -24,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::api;
-use crate::readiness::Readiness;
-use crate::cli::RunArguments;
 #[cfg(feature = "demo")]
 use crate::cli::DemoArguments;
+use crate::cli::RunArguments;
 use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
+use crate::readiness::Readiness;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts};
 use crate::{cli, logging, metrics, replay, watch};
@@ -216,7 +216,8 @@ impl Gateway {
         let engine = {
             let (catalogue, clock, metrics) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone());
             let engine_settings = settings.engine();
-            let start = move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime).map(|engine| (engine, directory));
+            let start =
+                move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime).map(|engine| (engine, directory));
             tokio::task::spawn_blocking(start).await?
         };
         let (engine, directory) = engine?;
@@ -242,7 +243,13 @@ impl Gateway {
         let (asked, requests) = mpsc::channel(CONTROL_REQUESTS);
         let socket = control::listen(directory.path()).context("the control socket cannot be opened")?;
         rest.spawn(control::serve(socket, asked, rest_cancel.clone()));
-        rest.spawn(answer_control(requests, Arc::clone(&catalogue), engine.outlet().downgrade(), engine.rejects().clone(), directory.rejects()));
+        rest.spawn(answer_control(
+            requests,
+            Arc::clone(&catalogue),
+            engine.outlet().downgrade(),
+            engine.rejects().clone(),
+            directory.rejects(),
+        ));
         rest.spawn(watch::run(engine.journal().clone(), engine.history().clone(), readiness, gateway_metrics, rest_cancel.clone()));
         info!(address = %address, devices = catalogue.devices.len(), points = catalogue.points.len(), "gateway started");
         Ok(Self {
@@ -277,7 +284,11 @@ impl Gateway {
     pub(crate) fn start_drivers(&self) {
         let mut drivers = self.drivers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for link in &self.catalogue.links {
-            let devices = self.catalogue.devices.iter().filter(|device| device.link.key == link.key).cloned().collect();
+            let devices: Vec<_> = self.catalogue.devices.iter().filter(|device| device.link.key == link.key).cloned().collect();
+            if devices.is_empty() {
+                warn!(link = %link.id, "no device uses this link; it is not opened");
+                continue;
+            }
             let devices = LinkDevices { link: Arc::clone(link), devices };
             let (health, metrics, clock) = (self.health.clone(), self.metrics.clone(), Arc::clone(&self.clock));
             drivers.spawn(driver::run(devices, self.engine.outlet(), health, metrics, clock, self.drivers_cancel.clone()));
@@ -311,7 +322,8 @@ impl Gateway {
         if late.is_empty() {
             Ok(ExitCode::SUCCESS)
         } else {
-            Err(Failure { exit: Exit::PartFailed, message: format!("these parts failed or did not stop in time: {}", late.join(", ")) }.into())
+            Err(Failure { exit: Exit::PartFailed, message: format!("these parts failed or did not stop in time: {}", late.join(", ")) }
+                .into())
         }
     }
 

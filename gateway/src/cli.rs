@@ -249,13 +249,20 @@ pub fn journal(arguments: &JournalArguments) -> Result<ExitCode> {
             let directory = DataDirectory::open_read_only(&data.directory()?)?;
             let report = inspect::verify(&directory.journal()).context("the journal cannot be read")?;
             for segment in &report.segments {
-                say(&format!("{} {} bytes, entries {} to {} ({})", segment.file, segment.bytes, segment.first, segment.last, segment.header));
+                say(&format!(
+                    "{} {} bytes, entries {} to {} ({})",
+                    segment.file, segment.bytes, segment.first, segment.last, segment.header
+                ));
             }
             for lost in &report.damaged {
                 say(&format!("DAMAGED: entries {} to {} are lost", lost.from, lost.to.saturating_sub(1)));
             }
             for torn in &report.torn {
-                say(&format!("torn by a power cut before anything was acknowledged: entries {} to {}", torn.from, torn.to.saturating_sub(1)));
+                say(&format!(
+                    "torn by a power cut before anything was acknowledged: entries {} to {}",
+                    torn.from,
+                    torn.to.saturating_sub(1)
+                ));
             }
             if report.undecodable > 0 {
                 say(&format!("DAMAGED: {} entries cannot be decoded", report.undecodable));

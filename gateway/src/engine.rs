@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::store::history::{History, HistorySettings};
 use crate::store::DataDirectory;
+use crate::store::history::{History, HistorySettings};
 use crate::store::reader::{self, ReaderStats};
 
 /// How long the normaliser may take to make durable what drivers handed over, at stop. A full disk would hold it for ever.
@@ -78,7 +78,8 @@ impl Engine {
         SavedState::catch_up(&mut normaliser, position, &journal).context("the journal cannot be read")?;
         let catalogue_record = CatalogueRecord { version: catalogue.version, time: clock.now().utc };
         drop(journal.append(&Record::Catalogue(catalogue_record)));
-        let ring = rejects::Ring::open(&directory.rejects(), settings.rejects, metrics.clone()).context("the rejects ring cannot be opened")?;
+        let ring =
+            rejects::Ring::open(&directory.rejects(), settings.rejects, metrics.clone()).context("the rejects ring cannot be opened")?;
         let rejects = rejects::Sink::start(ring).context("the rejects ring cannot be opened")?;
 
         let (outlet, inbox) = mpsc::channel::<Message>(INBOX_MESSAGES);
@@ -143,7 +144,10 @@ impl Engine {
 
     /// Name of a thread that ended although it should run; `None` while all run.
     pub fn failed(&self) -> Option<&'static str> {
-        [("normalise", &self.pipeline), ("history", &self.reader)].into_iter().find(|(_, thread)| thread.is_finished()).map(|(name, _)| name)
+        [("normalise", &self.pipeline), ("history", &self.reader)]
+            .into_iter()
+            .find(|(_, thread)| thread.is_finished())
+            .map(|(name, _)| name)
     }
 
     /// Stops in the order of the data: what drivers handed over becomes durable, history takes it in and writes a

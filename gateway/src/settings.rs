@@ -4,12 +4,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use garde::Validate;
-use parkgate_collector::normalise::NormaliseSettings;
-use parkgate_collector::rejects::RingSettings;
 use crate::engine::EngineSettings;
 use crate::store;
+use garde::Validate;
 use parkgate_collector::journal::JournalSettings;
+use parkgate_collector::normalise::NormaliseSettings;
+use parkgate_collector::rejects::RingSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -155,12 +155,6 @@ pub struct HistorySettings {
     /// Months that raw samples are kept.
     #[garde(range(min = 1, max = 1200))]
     pub raw_retention_months: u32,
-    /// Months that minute figures are kept.
-    #[garde(range(min = 1, max = 1200))]
-    pub minute_retention_months: u32,
-    /// Months that figures of an hour and longer are kept.
-    #[garde(range(min = 1, max = 1200))]
-    pub hour_retention_months: u32,
     /// Months that raw samples of compliance points are kept.
     #[garde(range(min = 1, max = 1200))]
     pub compliance_retention_months: u32,
@@ -173,8 +167,6 @@ impl Default for HistorySettings {
             checkpoint_seconds: 300,
             head_megabytes: 64,
             raw_retention_months: 18,
-            minute_retention_months: 24,
-            hour_retention_months: 72,
             compliance_retention_months: 60,
         }
     }

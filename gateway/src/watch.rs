@@ -6,8 +6,8 @@ use parkgate_collector::journal::Journal;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::readiness::Readiness;
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 use crate::store::history::{History, HistoryStats};
 
 /// How often the parts are asked.
@@ -18,13 +18,7 @@ const LAG_ENTRIES: u64 = 100_000;
 const FULL_SOON_DAYS: f64 = 14.0;
 
 /// Runs until `cancel`.
-pub async fn run(
-    journal: Journal,
-    history: History,
-    readiness: Readiness,
-    metrics: Metrics,
-    cancel: CancellationToken,
-) {
+pub async fn run(journal: Journal, history: History, readiness: Readiness, metrics: Metrics, cancel: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut before = HistoryStats::default();
@@ -53,13 +47,15 @@ pub async fn run(
             Some(_) => {}
         }
         readiness.set("journal", journal_state);
-        readiness.set("history", match (stats.checkpoint_failures > before.checkpoint_failures, behind > LAG_ENTRIES) {
-            (true, _) => Err("the last checkpoint failed; it is tried again, see the log".into()),
-            (false, true) => Err(format!("{behind} journal entries behind")),
-            (false, false) => Ok(()),
-        });
+        readiness.set(
+            "history",
+            match (stats.checkpoint_failures > before.checkpoint_failures, behind > LAG_ENTRIES) {
+                (true, _) => Err("the last checkpoint failed; it is tried again, see the log".into()),
+                (false, true) => Err(format!("{behind} journal entries behind")),
+                (false, false) => Ok(()),
+            },
+        );
         before = stats;
-
     }
 }
 

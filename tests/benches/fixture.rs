@@ -1,13 +1,25 @@
 //! A park of any size for the benches: meter-like points and the values they give.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
 
 use parkgate_collector::catalogue::{
     Catalogue, Device, DeviceAddress, DriverSettings, Link, MqttAddress, MqttSettings, Names, Park, Point, PointSource,
 };
+use parkgate_collector::clock::SystemClock;
+use parkgate_collector::driver::{Batch, Message, Outcome, Outlet};
+use parkgate_collector::metrics::Metrics;
 use parkgate_collector::model::{Decimal, Kind, LinkKey, Medium, Number, Origin, PointId, PointIdentity, Reading, Unit, UtcMillis};
+use parkgate_gateway::engine::{Engine, EngineSettings};
+use parkgate_gateway::store::DataDirectory;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
+/// Readings in one batch, as a busy driver gathers them.
+const BATCH: usize = 2_000;
 /// Points of one device.
 const POINTS_PER_DEVICE: u32 = 10;
 /// Start of the simulated time: 2026-01-01T00:00:00Z.
@@ -80,6 +92,53 @@ fn point(index: u32) -> Point {
         labels: BTreeMap::new(),
         source: PointSource::Mqtt,
     }
+}
+
+/// Two worker threads, as the program has.
+pub fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// An engine on `directory`, and the directory's lock.
+pub fn engine(
+    directory: &Path,
+    catalogue: &Arc<Catalogue>,
+    settings: EngineSettings,
+    runtime: &Runtime,
+) -> Result<(DataDirectory, Engine)> {
+    let directory = DataDirectory::open_exclusive(directory)?;
+    let metrics = Metrics::new(&prometheus::Registry::new());
+    let engine = Engine::start(&directory, catalogue, settings, Arc::new(SystemClock::new()), metrics, runtime.handle())?;
+    Ok((directory, engine))
+}
+
+/// Hands over readings in batches of at most [`BATCH`], as having arrived at `received_time`; waits when the pipeline is full.
+pub fn send(outlet: &Outlet, received_time: UtcMillis, readings: &[Reading]) -> Result<()> {
+    for chunk in readings.chunks(BATCH) {
+        send_batch(outlet, received_time, chunk.to_vec(), None)?;
+    }
+    Ok(())
+}
+
+/// Waits until all that was sent so far is durable.
+pub fn until_durable(outlet: &Outlet) -> Result<()> {
+    let (done, durable) = oneshot::channel();
+    send_batch(outlet, START, Vec::new(), Some(done))?;
+    ensure!(durable.blocking_recv()? == Outcome::Durable, "the journal refused");
+    Ok(())
+}
+
+fn send_batch(outlet: &Outlet, received_time: UtcMillis, readings: Vec<Reading>, done: Option<oneshot::Sender<Outcome>>) -> Result<()> {
+    let batch = Batch {
+        link: LinkKey::of("bench"),
+        received_time,
+        readings,
+        origin: Origin::Imported,
+        deliveries: Vec::new(),
+        rejected: Vec::new(),
+        done,
+    };
+    outlet.blocking_send(Message::Batch(batch)).ok().context("the pipeline ended")
 }
 
 /// Walks the values of all points on, one interval a step. Deterministic.

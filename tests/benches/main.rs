@@ -3,6 +3,8 @@
 //! `bench` runs all, `bench NAME...` some: in_process, mqtt, modbus, history. Ratios are formed inside one run, since
 //! machines drift. Each measurement that needs a process of its own starts this program again as `bench child ...`.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table and what happens meanwhile are for people")]
+
 mod fixture;
 mod history;
 mod in_process;
@@ -12,11 +14,18 @@ mod process;
 mod table;
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use table::Table;
 
+/// Longest that a child may live, should its parent be gone.
+const CHILD_LIMIT: Duration = Duration::from_secs(420);
+
+/// Measures something and enters its rows.
+type Bench = fn(&mut Table) -> anyhow::Result<()>;
+
 /// Name on the command line and what it measures.
-const BENCHES: [(&str, fn(&mut Table) -> anyhow::Result<()>); 4] =
+const BENCHES: [(&str, Bench); 4] =
     [("in_process", in_process::run), ("history", history::run), ("mqtt", mqtt::run), ("modbus", modbus::run)];
 
 fn main() -> ExitCode {
@@ -40,10 +49,12 @@ fn main() -> ExitCode {
     for (name, run) in BENCHES {
         if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
             eprintln!("== {name}");
+            let start = Instant::now();
             if let Err(error) = run(&mut table) {
                 eprintln!("{name}: {error:#}");
                 failed = true;
             }
+            eprintln!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
         }
     }
     table.print();
@@ -52,12 +63,19 @@ fn main() -> ExitCode {
 
 /// What a child process does: its own half of a measurement, told by its arguments.
 fn child(arguments: &[String]) -> anyhow::Result<()> {
+    std::thread::spawn(|| {
+        std::thread::sleep(CHILD_LIMIT);
+        std::process::exit(1);
+    });
     let (name, rest) = arguments.split_first().ok_or_else(|| anyhow::anyhow!("which child?"))?;
     match name.as_str() {
         "mqtt_publish" => mqtt::child_publish(rest),
         "mqtt_bare" => mqtt::child_bare(rest),
         "modbus_server" => modbus::child_server(rest),
+        "modbus_journal_only" => modbus::child_journal_only(rest),
         "history_day" => history::child_day(rest),
+        "history_tail" => history::child_tail(rest),
+        "history_start" => history::child_start(rest),
         other => anyhow::bail!("no child called {other}"),
     }
 }

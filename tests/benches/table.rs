@@ -26,7 +26,12 @@ impl Table {
     /// Prints it as Markdown, with the machine.
     pub fn print(&self) {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo").lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown").trim_start_matches(['\t', ' ', ':']).to_owned();
+        let cpu = read("/proc/cpuinfo")
+            .lines()
+            .find_map(|line| line.strip_prefix("model name"))
+            .unwrap_or(": unknown")
+            .trim_start_matches(['\t', ' ', ':'])
+            .to_owned();
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         println!("{cpu}, {cores} cores, Linux {}", read("/proc/sys/kernel/osrelease").trim());
         println!();

@@ -86,7 +86,7 @@ fn sdm630() -> Bank {
                 _ => 230.0f32,
             };
             let [a, b, c, d] = value.to_be_bytes();
-            if address % 2 == 0 { u16::from_be_bytes([a, b]) } else { u16::from_be_bytes([c, d]) }
+            if address.is_multiple_of(2) { u16::from_be_bytes([a, b]) } else { u16::from_be_bytes([c, d]) }
         };
         Ok((address..address.saturating_add(quantity)).map(word).collect())
     })

@@ -13,9 +13,9 @@ use parkgate_tests::{Stopwatch, number_from, random};
 /// Kills, unless `PARKGATE_ROUNDS` says otherwise.
 const ROUNDS: u64 = 50;
 /// Messages published in each round.
-const MESSAGES: u64 = 4_000;
-/// Longest time from ready to the kill.
-const KILL_WITHIN_MS: u64 = 700;
+const MESSAGES: u64 = 6_000;
+/// Longest time from ready to the kill: about as long as the messages of a round take, so that most kills interrupt them.
+const KILL_WITHIN_MS: u64 = 300;
 /// Longest that the last messages may take to get into the history.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 /// Small, so that kills also fall into checkpoints and changes of segment.

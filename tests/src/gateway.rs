@@ -69,8 +69,7 @@ impl Gateway {
     /// Writes `config`, as [`Self::start`] does; it counts from the next start on.
     pub fn configure(&self, config: &str) -> Result<()> {
         let data = self.data.to_str().context("the temporary folder's name is not UTF-8")?;
-        let text =
-            format!("{config}\n[gateway]\ndata_directory = {data:?}\n\n[gateway.http]\nlisten = \"127.0.0.1:{}\"\n", self.port);
+        let text = format!("{config}\n[gateway]\ndata_directory = {data:?}\n\n[gateway.http]\nlisten = \"127.0.0.1:{}\"\n", self.port);
         Ok(std::fs::write(self.config(), text)?)
     }
 
@@ -92,6 +91,11 @@ impl Gateway {
     /// The address of a page, `path` starting with `/`.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("the gateway does not run")?.id())
     }
 
     /// Starts the program again on the same files and waits until it is ready.
@@ -161,9 +165,15 @@ impl Gateway {
 
     /// Gets a JSON document; an answer other than 200 is an error that shows it.
     pub fn get(&self, path: &str) -> Result<Value> {
+        let text = self.text(path)?;
+        serde_json::from_str(&text).with_context(|| format!("GET {path}: {text}"))
+    }
+
+    /// Gets a text, such as `/metrics`, as [`Self::get`].
+    pub fn text(&self, path: &str) -> Result<String> {
         let (status, text) = self.get_text(path)?;
         ensure!(status == 200, "GET {path}: {status}: {text}");
-        serde_json::from_str(&text).with_context(|| format!("GET {path}: {text}"))
+        Ok(text)
     }
 
     /// The last sample of a point; null when there is none.

@@ -62,12 +62,7 @@ impl CursorFile {
     /// # Errors
     /// The place stored before is then still there, or this one.
     pub fn store(&self, sequence: Sequence) -> io::Result<()> {
-        let temporary = self.path.with_extension("tmp");
-        let file = self.layer.create(&temporary)?;
-        file.write_at(&to_bytes(sequence), 0)?;
-        file.sync_data()?;
-        self.layer.rename(&temporary, &self.path)?;
-        self.layer.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+        super::file::replace(self.layer.as_ref(), &self.path, &to_bytes(sequence))
     }
 }
 

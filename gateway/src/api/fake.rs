@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Build, State, serve};
-use crate::readiness::Readiness;
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 use crate::store::{Bucket, RecordView, StoreError};
 
 /// The time in tests: 2026-01-02T03:04:05.678Z.

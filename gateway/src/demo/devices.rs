@@ -6,12 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mqtt5::{ConnectOptions, MqttClient};
 use parkgate_collector::catalogue::{Catalogue, DeviceAddress, PointSource, TopicMap};
 use parkgate_collector::clock::Clock;
 use parkgate_collector::model::{PointId, UtcMillis};
 use parkgate_collector::protocol::modbus::{Function, RegisterSource};
 use parkgate_collector::sim::modbus::{Bank, Faults, SimServer};
+use parkgate_collector::sim::mqtt::{self, PublisherSettings};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -26,7 +26,10 @@ const GATEWAY_TARGET_FAILED: u8 = 0x0B;
 
 /// Publishing interval of a topic whose points tell none.
 const PUBLISH_INTERVAL_DEFAULT_MS: i64 = 5_000;
+/// Topics are looked through once a second.
 const TICK_MS: i64 = 1_000;
+/// Client id of the meters at the broker.
+const CLIENT_ID: &str = "parkgate-demo-meters";
 
 /// One point's registers.
 type Register = (RegisterSource, WiredPoint);
@@ -160,29 +163,25 @@ impl Publisher {
     /// Publishes with QoS 1, each topic at the multiples of its interval, until cancelled. What cannot be published is
     /// lost, as with a meter that has no memory.
     pub async fn run(self, cancel: CancellationToken) {
-        let options = ConnectOptions::new("parkgate-demo-meters").with_clean_start(true).with_automatic_reconnect(true);
-        let client = MqttClient::with_options(options);
-        if let Err(error) = client.connect(&format!("mqtt://{}", self.broker)).await {
-            warn!(error = %error, "demo meters cannot reach the broker");
-            return;
-        }
+        let settings =
+            PublisherSettings { host: self.broker.ip().to_string(), port: self.broker.port(), client_id: CLIENT_ID.into(), login: None };
+        let mut client = mqtt::Publisher::start(&settings);
         let mut failing = false;
         loop {
             let now = self.clock.now().utc;
             let tick = now.floor_to(TICK_MS).plus(TICK_MS);
             let wait = Duration::from_millis(tick.since(now).unsigned_abs());
-            // Both are safe to cancel: nothing is lost by a sleep.
             tokio::select! {
-                () = cancel.cancelled() => break,
+                () = cancel.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
             }
             for (topic, payload) in self.due(tick) {
                 let published = tokio::select! {
-                    () = cancel.cancelled() => break,
-                    published = client.publish_qos1(topic, payload) => published,
+                    () = cancel.cancelled() => return,
+                    published = client.publish(&topic, payload) => published,
                 };
                 match published {
-                    Ok(_) => failing = false,
+                    Ok(()) => failing = false,
                     Err(error) if !failing => {
                         failing = true;
                         warn!(error = %error, "demo meters cannot publish");
@@ -191,7 +190,6 @@ impl Publisher {
                 }
             }
         }
-        let _ = client.disconnect().await;
     }
 
     /// Topic and payload of every message due at `tick`.

@@ -98,7 +98,7 @@ impl DemoPark {
         self.broker.address()
     }
 
-    /// Fills history up to now and returns when it is durable; see [`backfill::fill`].
+    /// Fills history up to now and returns when it is durable; see [`backfill::Fill::run`].
     ///
     /// Not to be dropped half-way: cancel by `cancel` and await the end.
     pub async fn backfill(

@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use parkgate_collector::journal::file::{self, Disk};
 use thiserror::Error;
 
 /// Version of the layout that this program writes.
@@ -163,16 +164,6 @@ impl DataDirectory {
     }
 }
 
-/// Replaces a file as a whole: a crash leaves the old or the new one.
-pub fn replace_file(path: &Path, contents: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(contents)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    sync_parent(path)
-}
-
 fn sync_parent(path: &Path) -> std::io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
@@ -209,7 +200,7 @@ fn lock(directory: &Path) -> Result<File, DirectoryError> {
 
 fn write_version(directory: &Path, version: u32) -> Result<(), DirectoryError> {
     let path = directory.join("VERSION");
-    replace_file(&path, format!("{version}\n").as_bytes()).map_err(io(&path))
+    file::replace(&Disk, &path, format!("{version}\n").as_bytes()).map_err(io(&path))
 }
 
 fn read_version(directory: &Path) -> Result<Option<u32>, DirectoryError> {

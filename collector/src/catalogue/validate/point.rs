@@ -32,7 +32,8 @@ pub(super) fn point(raw: &At<RawPoint>, owner: &str, device: &str, problems: &mu
     let (medium, kind, unit) = (medium?, kind?, unit?);
     let reference = reference(raw, quantity_text, medium, unit, problems);
     let raw_unit = raw_unit(raw, unit, problems);
-    let decimals = raw.decimals.or(known.map(|known| known.decimals)).unwrap_or(DECIMALS_DEFAULT);
+    let decimals_default = if kind == Kind::State { 0 } else { DECIMALS_DEFAULT };
+    let decimals = raw.decimals.or(known.map(|known| known.decimals)).unwrap_or(decimals_default);
     let number = |value: &Option<At<Exact>>| value.as_ref().map(|exact| exact.0);
     check_numbers(raw, kind, decimals, problems);
 

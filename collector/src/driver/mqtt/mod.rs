@@ -63,7 +63,6 @@ pub fn reread(devices: &LinkDevices, topic: &str, payload: &[u8], arrived: crate
     Gather::new(devices, settings.max_packet_bytes, &HealthBoard::default(), &metrics, arrived).reread(topic, payload, arrived)
 }
 
-
 /// Runs one broker session until `cancel`; then what is in flight is still acknowledged and the broker told goodbye.
 pub async fn run(
     devices: LinkDevices,

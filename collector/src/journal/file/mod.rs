@@ -52,6 +52,20 @@ pub trait FileLayer: Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
 
+/// Replaces a file as a whole: writes beside it, syncs, renames, syncs the directory. Durable when it returns; a power
+/// cut before leaves the old file or the new one.
+///
+/// # Errors
+/// The file is then the old one, or the new one.
+pub fn replace(layer: &dyn FileLayer, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let file = layer.create(&temporary)?;
+    file.write_at(bytes, 0)?;
+    file.sync_data()?;
+    layer.rename(&temporary, path)?;
+    layer.sync_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
 impl FileHandle for fs::File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;

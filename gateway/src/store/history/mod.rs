@@ -7,7 +7,7 @@
 //! journal from [`History::position`] loses and doubles nothing, wherever the crash came.
 //!
 //! Reading ([`query`]) merges by (point, key time): the sample written later wins. [`maintain`] merges small blocks and
-//! deletes whole months. Formats: [`run`] pieces and head; [`block`] and [`column`] blocks.
+//! deletes whole months. Formats: [`run`] pieces and head; [`block`] and [`mod@column`] blocks.
 //!
 //! It never waits for the network, never reads a clock, and never changes a block in place.
 

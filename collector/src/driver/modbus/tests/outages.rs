@@ -161,7 +161,7 @@ async fn a_full_pipeline_skips_polls_and_says_so() {
     let devices = vec![device(&link, "a", 1, 10, 0, words(&[0]))];
     let mut running = Running::start_with(&link, devices, 1, Arc::new(SystemClock::new()), IMPATIENT);
     // Nobody reads: one message waits in the channel, the driver with another one.
-    while running.messages.len() < 1 {
+    while running.messages.is_empty() {
         tokio::task::yield_now().await;
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
