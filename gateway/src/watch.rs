@@ -35,9 +35,7 @@ pub async fn run(journal: Journal, history: History, readiness: Readiness, metri
         readiness.set("engine", Ok(()));
         let full_soon = journal_stats.full_in_days.filter(|days| *days < FULL_SOON_DAYS);
         let journal_state = match &journal_stats.full {
-            Some(error) => Err(format!(
-                "{error}; meters wait, nothing is lost that was acknowledged; free disk space or raise [gateway.journal] budget_megabytes"
-            )),
+            Some(error) => Err(format!("{error}; meters wait, nothing is lost that was acknowledged")),
             None => Ok(()),
         };
         match full_soon {

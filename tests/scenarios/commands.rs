@@ -96,7 +96,7 @@ fn rejects_are_kept_and_replayed_and_the_journal_is_read_beside() -> Result<()> 
     let broker = Mosquitto::start(&Options::default())?;
     let mut gateway = Gateway::start(&config(broker.port(), "wrong.path"))?;
     let file = gateway.config();
-    let mut publisher = broker.publisher();
+    let mut publisher = broker.publisher("meters");
     let start = now_ms();
     // The subscription may take a moment: until one is seen they are lost.
     wait_for("the first reject", LIMIT, || {

@@ -32,14 +32,14 @@ fn from_nothing_to_a_value() -> Result<()> {
     let checked = parkgate(&["check".as_ref(), gateway.config().as_os_str()])?;
     ensure!(checked.code == 0, "{checked:?}");
 
-    let mut publisher = broker.publisher();
+    let mut publisher = broker.publisher("meters");
     let stamp = now_ms();
     wait_for("values of both meters", LIMIT, || {
         runtime.block_on(publisher.publish("park/gas-1/telemetry", format!("{{\"ts\":{stamp},\"volume\":1520.37}}")))?;
         Ok(all_good(&gateway)?.then_some(()))
     })?;
     let gas = gateway.latest(GAS)?;
-    ensure!(gas["value"] == "1520.37" && gas["record_time_ms"] == stamp && gas["origin"] == "metered", "{gas}");
+    ensure!(gas["value"] == "1520.370" && gas["record_time_ms"] == stamp && gas["origin"] == "metered", "{gas}");
     let energy = gateway.latest(ENERGY)?;
     ensure!(energy["value"].as_str().is_some_and(|value| value.starts_with("1200.")), "{energy}");
 

@@ -3,5 +3,6 @@
 #![expect(clippy::print_stdout, reason = "libtest shows it with a failure")]
 
 mod commands;
+mod disk_full;
 mod first_park;
 mod mqtt_kill;

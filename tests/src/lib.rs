@@ -1,10 +1,11 @@
 //! What the scenarios run on: a real broker, the real program, and a way to ask it.
 //!
-//! [`mosquitto`] a broker of its own for each scenario; [`gateway`] the program on a configuration, with its log; here what
-//! both need. Everything listens on a free port of the loopback, lives in a temporary folder, and ends with its scenario.
+//! [`mosquitto`] a broker of its own for each scenario; [`gateway`] the program on a configuration, with its log;
+//! [`numbered`] messages of which each must be recorded once; here what all need. Everything listens on a free port of the loopback, lives in a temporary folder, and ends with its scenario.
 
 pub mod gateway;
 pub mod mosquitto;
+pub mod numbered;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};

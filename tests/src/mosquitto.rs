@@ -84,8 +84,8 @@ impl Mosquitto {
     }
 
     /// A client that publishes to it; must be called within a tokio runtime.
-    pub fn publisher(&self) -> Publisher {
-        Publisher::start(&PublisherSettings { host: "127.0.0.1".into(), port: self.port, client_id: "publisher".into(), login: None })
+    pub fn publisher(&self, client_id: &str) -> Publisher {
+        Publisher::start(&PublisherSettings { host: "127.0.0.1".into(), port: self.port, client_id: client_id.into(), login: None })
     }
 
     /// Ends it, if it runs, as by a power cut, and starts it again on the same port.
