@@ -181,6 +181,8 @@ pub fn child_day(arguments: &[String]) -> Result<()> {
     let late = engine.stop();
     ensure!(late.is_empty(), "did not stop in time: {late:?}");
     let stats = history.stats();
+    // Closes the files, so that what they take has settled.
+    drop(history);
     println!("{seconds} {} {} {}", memory_mb("self", "VmHWM")?, stats.block_bytes, stats.block_samples);
     Ok(())
 }

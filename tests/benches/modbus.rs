@@ -74,7 +74,7 @@ fn polls(table: &mut Table, text: &str) {
     let skipped = metric(text, "parkgate_driver_polls_skipped_total");
     let failed: f64 = text
         .lines()
-        .filter(|line| line.starts_with("parkgate_driver_requests_total{") && !line.contains("result=\"ok\""))
+        .filter(|line| line.starts_with("parkgate_driver_requests_total{") && !line.contains("result=\"good\""))
         .map(|line| metric(line, "parkgate_driver_requests_total"))
         .sum();
     table.row("the same, polls skipped (requests failed)", format!("{skipped} ({failed})"), "0", Some(skipped + failed == 0.0));
@@ -197,7 +197,7 @@ impl Units {
 
 /// 30 counters, 50 gauges, 20 states.
 fn profile() -> String {
-    let mut text = "[profile]\nid = \"bench-meter\"\nmaker = \"Bench\"\nmodel = \"Bench\"\n\n[modbus]\nfunction = \"holding\"\n".to_owned();
+    let mut text = "[profile]\nid = \"bench-meter\"\nmaker = \"Bench\"\nmodel = \"Bench\"\nsource = \"made up\"\n\n[modbus]\nfunction = \"holding\"\n".to_owned();
     for register in 0..REGISTERS {
         let kind = match register % 10 {
             0..3 => "kind = \"counter\"\nunit = \"kWh\"\nmodulus = 65536",
