@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use parkgate_collector::catalogue::{self, Catalogue, Disk, Files, LoadError, Loaded};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::driver::{self, LinkDevices};
@@ -104,7 +104,9 @@ pub fn demo(arguments: &DemoArguments) -> Result<ExitCode> {
         loaded.gateway.http.listen = arguments.listen;
         loaded.gateway.data_directory = arguments.data.clone();
         logging::start(&loaded.gateway.log);
-        let gateway = Gateway::start(open(loaded, Path::new(""), Arc::clone(&clock), true)?).await?;
+        let start = open(loaded, Path::new(""), Arc::clone(&clock), true)?;
+        belongs_to(&start.facts, &start.directory, "demo_seed", &arguments.seed.to_string())?;
+        let gateway = Gateway::start(start).await?;
         let url = format!("http://{}/", gateway.address());
         cli::say(&format!("parkgate demo: {url} (history is being written; the page is there already)"));
         let cancel = CancellationToken::new();
@@ -160,12 +162,41 @@ pub(crate) fn load(config: &Path, files: &dyn Files) -> Result<Loaded<GatewaySet
 pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn Clock>, demo: bool) -> Result<Start> {
     let Loaded { gateway: settings, draft } = loaded;
     let directory = DataDirectory::open_exclusive(&base.join(&settings.data_directory))?;
-    let facts = Facts::open(&directory.facts()).context("facts.db cannot be opened")?;
+    let facts = open_facts(&directory)?;
+    let park = draft.park().id.clone();
+    belongs_to(&facts, &directory, "park", &park)?;
     let mut registry = facts.registry()?;
     let catalogue = Arc::new(draft.build(&mut registry)?);
     registry.commit().context("new points cannot be entered in facts.db")?;
     facts.catalogue_loaded(catalogue.version, clock.now().utc)?;
     Ok(Start { catalogue, settings, directory, facts, clock, demo })
+}
+
+/// Opens the facts. A record without them is refused: points would get other numbers than the record has them under.
+fn open_facts(directory: &DataDirectory) -> Result<Facts> {
+    let path = directory.facts();
+    let has_files = |folder: PathBuf| std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
+    if !path.exists() && (has_files(directory.history()) || has_files(directory.journal())) {
+        bail!(
+            "{} is missing, but there is a record in {}: put back facts.db from a backup; without it the record's values cannot be told apart",
+            path.display(),
+            directory.path().display()
+        );
+    }
+    Facts::open(&path).with_context(|| format!("{} cannot be used; put back a backup, do not delete it", path.display()))
+}
+
+/// Refuses a data directory that was begun for something else: another park, another seed.
+fn belongs_to(facts: &Facts, directory: &DataDirectory, what: &str, wanted: &str) -> Result<()> {
+    match facts.item(what)? {
+        None => Ok(facts.set_item(what, wanted.as_bytes())?),
+        Some(found) if found == wanted.as_bytes() => Ok(()),
+        Some(found) => bail!(
+            "data directory {} holds the record of {what} `{}`, not of `{wanted}`: name another directory",
+            directory.path().display(),
+            String::from_utf8_lossy(&found)
+        ),
+    }
 }
 
 /// The directory that paths in a config are relative to.
@@ -200,7 +231,7 @@ impl Gateway {
     /// Starts everything but the drivers.
     pub(crate) async fn start(start: Start) -> Result<Self> {
         let Start { catalogue, settings, directory, facts, clock, demo } = start;
-        // The port first: when it is taken nothing else need have been done.
+        // The port before the engine: when it is taken, the journal need not have been read.
         let listener = TcpListener::bind(settings.http.listen)
             .await
             .with_context(|| format!("cannot listen on {}: choose another [gateway.http] listen or --listen", settings.http.listen))?;
@@ -250,7 +281,14 @@ impl Gateway {
             engine.rejects().clone(),
             directory.rejects(),
         ));
-        rest.spawn(watch::run(engine.journal().clone(), engine.history().clone(), readiness, gateway_metrics, rest_cancel.clone()));
+        rest.spawn(watch::run(
+            engine.journal().clone(),
+            engine.history().clone(),
+            directory.history(),
+            readiness,
+            gateway_metrics,
+            rest_cancel.clone(),
+        ));
         info!(address = %address, devices = catalogue.devices.len(), points = catalogue.points.len(), "gateway started");
         Ok(Self {
             catalogue,

@@ -22,12 +22,15 @@ use crate::engine::Engine;
 use crate::settings::GatewaySettings;
 use crate::store::DataDirectory;
 
+/// What every `--help` ends with.
+const AFTER_HELP: &str = "Exit codes: 0 fine; 1 the files have problems, or something is damaged; 2 the command could not run; 3 a part of
+the running gateway failed. Logs go to standard error; PARKGATE_LOG=debug shows more.";
 /// Characters of a rejected payload that `rejects list` shows.
 const PAYLOAD_SHOWN: usize = 200;
 
 /// Reads every meter of an industrial park, keeps a durable record, shows it.
 #[derive(Debug, Parser)]
-#[command(name = "parkgate", version, propagate_version = true)]
+#[command(name = "parkgate", version, propagate_version = true, after_help = AFTER_HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -73,8 +73,19 @@ impl Engine {
         let journal_settings = JournalSettings { resume_after: position.max(history.position()), ..settings.journal };
         let journal = Journal::open(&directory.journal(), journal_settings, Arc::clone(&clock), metrics.clone())
             .context("the journal cannot be opened")?;
+        let found = journal.stats();
         let recovery = journal.recovery();
-        info!(recovery = ?recovery, "journal opened");
+        info!(
+            oldest = found.oldest.0,
+            durable = found.durable.0,
+            segments = found.segments,
+            bytes = found.bytes,
+            torn_bytes = recovery.torn_bytes,
+            "journal opened"
+        );
+        if !recovery.damaged.is_empty() {
+            warn!(ranges = ?recovery.damaged, "the journal is damaged: these entries cannot be read");
+        }
         SavedState::catch_up(&mut normaliser, position, &journal).context("the journal cannot be read")?;
         let catalogue_record = CatalogueRecord { version: catalogue.version, time: clock.now().utc };
         drop(journal.append(&Record::Catalogue(catalogue_record)));

@@ -9,10 +9,10 @@ use crate::settings::{LogFormat, LogSettings};
 /// Environment variable that overrides the configured level, in the syntax of `tracing_subscriber::EnvFilter`.
 const LEVEL_VARIABLE: &str = "PARKGATE_LOG";
 
-/// Starts logging; a second call changes nothing.
+/// Starts logging (without what the demo's embedded broker says of itself); a second call changes nothing.
 pub fn start(settings: &LogSettings) {
     let filter = EnvFilter::try_from_env(LEVEL_VARIABLE)
-        .or_else(|_| EnvFilter::try_new(settings.level.name()))
+        .or_else(|_| EnvFilter::try_new(format!("{},mqtt5=off", settings.level.name())))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match settings.format {

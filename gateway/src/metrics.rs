@@ -36,8 +36,10 @@ parkgate_collector::metrics! {
     history_head_bytes: IntGauge "parkgate_history_head_bytes" [];
     /// Time of one checkpoint.
     history_checkpoint: Histogram "parkgate_history_checkpoint_seconds" [] CHECKPOINT_SECONDS;
-    /// How far history is behind the end of the journal.
-    history_lag: Gauge "parkgate_history_lag_seconds" [];
+    /// Journal entries that history has not taken over yet.
+    history_lag: IntGauge "parkgate_history_lag_entries" [];
+    /// Days until the journal has no room, if its room shrinks on as of late; -1 while it does not shrink.
+    journal_full_in_days: Gauge "parkgate_journal_full_in_days" [];
     /// Samples that came again under a time already stored, with another value.
     history_corrections: IntCounter "parkgate_history_corrections_total" [];
     /// Damaged blocks found.

@@ -20,7 +20,7 @@ const MEGABYTE: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatewaySettings {
-    /// Folder of journal, history and state, relative to the working directory; one gateway, one folder.
+    /// Folder of journal, history and state, relative to the main file; one gateway, one folder.
     #[garde(skip)]
     pub data_directory: PathBuf,
     /// HTTP server.
@@ -73,7 +73,7 @@ impl From<&HistorySettings> for store::HistorySettings {
             head_bytes: usize::try_from(table.head_megabytes.saturating_mul(MEGABYTE)).unwrap_or(usize::MAX),
             retention_months_compliance: table.compliance_retention_months,
             retention_months_other: table.raw_retention_months,
-            budget_bytes: None,
+            budget_bytes: (table.budget_megabytes > 0).then(|| table.budget_megabytes.saturating_mul(MEGABYTE)),
         }
     }
 }
@@ -155,6 +155,9 @@ pub struct HistorySettings {
     /// Months that raw samples are kept.
     #[garde(range(min = 1, max = 1200))]
     pub raw_retention_months: u32,
+    /// MiB that history may take; beyond it the oldest months go early, but never those of compliance points. 0: no limit.
+    #[garde(range(max = 1_073_741_824))]
+    pub budget_megabytes: u64,
     /// Months that raw samples of compliance points are kept.
     #[garde(range(min = 1, max = 1200))]
     pub compliance_retention_months: u32,
@@ -167,6 +170,7 @@ impl Default for HistorySettings {
             checkpoint_seconds: 300,
             head_megabytes: 64,
             raw_retention_months: 18,
+            budget_megabytes: 0,
             compliance_retention_months: 60,
         }
     }

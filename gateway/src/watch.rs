@@ -1,5 +1,6 @@
 //! Once a second: what the parts say of themselves becomes readiness and metrics.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parkgate_collector::journal::Journal;
@@ -18,7 +19,14 @@ const LAG_ENTRIES: u64 = 100_000;
 const FULL_SOON_DAYS: f64 = 14.0;
 
 /// Runs until `cancel`.
-pub async fn run(journal: Journal, history: History, readiness: Readiness, metrics: Metrics, cancel: CancellationToken) {
+pub async fn run(
+    journal: Journal,
+    history: History,
+    history_folder: PathBuf,
+    readiness: Readiness,
+    metrics: Metrics,
+    cancel: CancellationToken,
+) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut before = HistoryStats::default();
@@ -32,6 +40,9 @@ pub async fn run(journal: Journal, history: History, readiness: Readiness, metri
         publish(&metrics, &before, &stats);
         let journal_stats = journal.stats();
         let behind = journal_stats.durable.0.saturating_sub(stats.position.0);
+        metrics.history_lag.set(i64::try_from(behind).unwrap_or(i64::MAX));
+        metrics.history_disk_bytes.set(bytes_in(&history_folder));
+        metrics.journal_full_in_days.set(journal_stats.full_in_days.unwrap_or(-1.0));
         readiness.set("engine", Ok(()));
         let full_soon = journal_stats.full_in_days.filter(|days| *days < FULL_SOON_DAYS);
         let journal_state = match &journal_stats.full {
@@ -70,4 +81,11 @@ fn publish(metrics: &Metrics, before: &HistoryStats, now: &HistoryStats) {
     if now.checkpoints > before.checkpoints {
         metrics.history_checkpoint.observe(now.checkpoint_micros as f64 / 1e6);
     }
+}
+
+/// Bytes of the files in a folder; 0 when it cannot be read.
+fn bytes_in(folder: &Path) -> i64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes: u64 = files.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -41,7 +41,12 @@ impl Files for Disk {
         if length > FILE_BYTES_MAX {
             return Err(format!("has {length} bytes; a configuration has at most {FILE_BYTES_MAX}"));
         }
-        std::fs::read_to_string(path).map_err(|error| error.to_string())
+        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+        String::from_utf8(bytes).map_err(|error| {
+            let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let line = good.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
+            format!("is not UTF-8 from line {line} on; save it as UTF-8")
+        })
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {

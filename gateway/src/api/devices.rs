@@ -12,13 +12,14 @@ use super::params::{Nothing, Params};
 
 /// What to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct DeviceQuery {
     /// Only devices of this enterprise.
     enterprise: Option<String>,
 }
 
 /// All devices with their health, in the order of the configuration.
-#[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(DeviceQuery),
+#[utoipa::path(get, operation_id = "get_devices", path = "/api/v1/devices", tag = "devices", params(DeviceQuery),
     responses((status = 200, body = Page<DeviceDto>), (status = 400, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(App(shared): App, Params(query): Params<DeviceQuery>) -> Result<Json<Page<DeviceDto>>, Problem> {
     let (devices, links) = (shared.health.devices(), shared.health.links());
@@ -33,7 +34,7 @@ pub async fn list(App(shared): App, Params(query): Params<DeviceQuery>) -> Resul
 }
 
 /// One device with its health and its points.
-#[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path, description = "Stable id of the device")),
+#[utoipa::path(get, operation_id = "get_devices_id", path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path, description = "Stable id of the device")),
     responses((status = 200, body = DeviceDetailDto), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn get(App(shared): App, Path(id): Path<String>, _: Params<Nothing>) -> Result<Json<DeviceDetailDto>, Problem> {
     let catalogue = &shared.catalogue;

@@ -11,6 +11,7 @@ use super::{App, points};
 
 /// Which points.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct LatestQuery {
     /// Stable ids of points, with commas between them; all points unless given.
     point: Option<String>,
@@ -19,7 +20,7 @@ pub struct LatestQuery {
 }
 
 /// The last sample of each point, by record time, with its age.
-#[utoipa::path(get, path = "/api/v1/latest", tag = "samples", params(LatestQuery),
+#[utoipa::path(get, operation_id = "get_latest", path = "/api/v1/latest", tag = "samples", params(LatestQuery),
     responses((status = 200, body = Page<LatestDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(App(shared): App, Params(query): Params<LatestQuery>) -> Result<Json<Page<LatestDto>>, Problem> {

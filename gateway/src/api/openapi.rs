@@ -35,7 +35,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 }
 
 /// This description.
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "park", responses((status = 200, description = "OpenAPI document")))]
+#[utoipa::path(get, operation_id = "get_openapi", path = "/api/v1/openapi.json", tag = "park", responses((status = 200, description = "OpenAPI document")))]
 pub async fn get() -> Json<utoipa::openapi::OpenApi> {
     Json(document())
 }

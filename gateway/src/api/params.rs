@@ -36,7 +36,11 @@ impl<S: Send + Sync, T: DeserializeOwned + IntoParams> FromRequestParts<S> for P
                 return Err(Problem::bad_query(format!("unknown parameter `{name}`"), remedy));
             }
         }
-        let Query(value) = Query::<T>::try_from_uri(&parts.uri).map_err(|error| Problem::bad_query(error.body_text(), known))?;
+        let Query(value) = Query::<T>::try_from_uri(&parts.uri).map_err(|error| {
+            // "Failed to deserialize query string: limit: invalid digit found in string"
+            let text = error.body_text();
+            Problem::bad_query(text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text), known)
+        })?;
         Ok(Self(value))
     }
 }

@@ -7,7 +7,7 @@ use super::dto::{EnterpriseDto, ParkDto};
 use super::params::{Nothing, Params};
 
 /// The park, its enterprises, and the gateway that answers.
-#[utoipa::path(get, path = "/api/v1/park", tag = "park", responses((status = 200, body = ParkDto)))]
+#[utoipa::path(get, operation_id = "get_park", path = "/api/v1/park", tag = "park", responses((status = 200, body = ParkDto)))]
 pub async fn get(App(shared): App, _: Params<Nothing>) -> Json<ParkDto> {
     let catalogue = &shared.catalogue;
     Json(ParkDto {

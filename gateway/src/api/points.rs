@@ -20,6 +20,7 @@ const LIMIT_MAX: usize = 10_000;
 
 /// What to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PointQuery {
     /// Only points of this device.
     device: Option<String>,
@@ -38,7 +39,7 @@ pub struct PointQuery {
 }
 
 /// Points in the order of the configuration. `next` is what to pass as `after`.
-#[utoipa::path(get, path = "/api/v1/points", tag = "points", params(PointQuery),
+#[utoipa::path(get, operation_id = "get_points", path = "/api/v1/points", tag = "points", params(PointQuery),
     responses((status = 200, body = Page<PointDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(App(shared): App, Params(query): Params<PointQuery>) -> Result<Json<Page<PointDto>>, Problem> {

@@ -13,20 +13,21 @@ use super::params::Params;
 use super::{App, Problem};
 
 /// Answers as long as the program runs.
-#[utoipa::path(get, path = "/livez", tag = "probes", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(get, operation_id = "get_livez", path = "/livez", tag = "probes", responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn livez() -> &'static str {
     "ok\n"
 }
 
 /// How much to tell.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ReadyQuery {
     /// Present: list every check, and the links.
     verbose: Option<String>,
 }
 
 /// Whether all parts are up: 200 or 503. Links to meters do not count: restarting the gateway would not mend them.
-#[utoipa::path(get, path = "/readyz", tag = "probes", params(ReadyQuery),
+#[utoipa::path(get, operation_id = "get_readyz", path = "/readyz", tag = "probes", params(ReadyQuery),
     responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = String, content_type = "text/plain")))]
 pub async fn readyz(App(shared): App, Params(query): Params<ReadyQuery>) -> impl IntoResponse {
     let checks = shared.readiness.checks();
@@ -61,7 +62,7 @@ pub async fn readyz(App(shared): App, Params(query): Params<ReadyQuery>) -> impl
 }
 
 /// All metrics in the Prometheus text format, version 0.0.4.
-#[utoipa::path(get, path = "/metrics", tag = "probes", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(get, operation_id = "get_metrics", path = "/metrics", tag = "probes", responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn metrics(App(shared): App) -> Result<impl IntoResponse, Problem> {
     shared.metrics.scrape();
     let mut text = Vec::new();

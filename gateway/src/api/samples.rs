@@ -22,6 +22,7 @@ const BUCKETS_MAX: usize = 10_000;
 
 /// Which samples.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct SampleQuery {
     /// Stable id of the point.
     point: String,
@@ -36,7 +37,7 @@ pub struct SampleQuery {
 /// Samples of a point with record time in `[from, to)`, in order of record time. `next` is what to pass as `from`.
 ///
 /// A part may hold a few samples less than `limit`, so that those of one millisecond stay together.
-#[utoipa::path(get, path = "/api/v1/samples", tag = "samples", params(SampleQuery),
+#[utoipa::path(get, operation_id = "get_samples", path = "/api/v1/samples", tag = "samples", params(SampleQuery),
     responses((status = 200, body = Page<SampleDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(App(shared): App, Params(query): Params<SampleQuery>) -> Result<Json<Page<SampleDto>>, Problem> {
@@ -65,6 +66,7 @@ pub async fn list(App(shared): App, Params(query): Params<SampleQuery>) -> Resul
 
 /// Which buckets.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct BucketQuery {
     /// Stable id of the point.
     point: String,
@@ -82,7 +84,7 @@ pub struct BucketQuery {
 ///
 /// With `every` the first bucket starts at or before `from`, the last ends at or after `to`: widths are aligned to the
 /// park's midnight, days are the park's days (23 or 25 hours where clocks are put on or back).
-#[utoipa::path(get, path = "/api/v1/samples/buckets", tag = "samples", params(BucketQuery),
+#[utoipa::path(get, operation_id = "get_samples_buckets", path = "/api/v1/samples/buckets", tag = "samples", params(BucketQuery),
     responses((status = 200, body = Page<BucketDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn buckets(App(shared): App, Params(query): Params<BucketQuery>) -> Result<Json<Page<BucketDto>>, Problem> {

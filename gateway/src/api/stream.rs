@@ -109,7 +109,7 @@ impl Live {
 
 /// Server-sent events: `hello` once, then `health`, `latest`, `stats` with everything, then the same with what changed,
 /// at most once a second. A stream that ends is opened again by the client, and starts with everything.
-#[utoipa::path(get, path = "/api/v1/stream", tag = "samples",
+#[utoipa::path(get, operation_id = "get_stream", path = "/api/v1/stream", tag = "samples",
     responses((status = 200, content_type = "text/event-stream", description = "`event:` hello, health, latest, stats; `data:` JSON",
             body = LatestEventDto),
         (status = 503, body = Problem, content_type = "application/problem+json")))]

@@ -57,6 +57,12 @@ pub enum DirectoryError {
         /// Version found.
         found: u32,
     },
+    /// It holds other things than a record.
+    #[error("{path} is not empty and is no data directory of parkgate; name an empty or a new folder")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The file `VERSION` holds no number.
     #[error("{path} holds `{text}` instead of a version number; put back the number of your backup")]
     Unreadable {
@@ -72,12 +78,11 @@ pub enum DirectoryError {
         path: PathBuf,
     },
     /// A file could not be used.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}; the user that runs parkgate must be able to write there, or choose another data_directory")]
     Io {
         /// Which.
         path: PathBuf,
         /// Why.
-        #[source]
         error: std::io::Error,
     },
 }
@@ -96,6 +101,7 @@ impl DataDirectory {
         match read_version(path)? {
             Some(VERSION) => Ok(Self { path: path.to_owned(), _lock: None }),
             Some(found) if found > VERSION => Err(DirectoryError::Newer { path: path.to_owned(), found }),
+            None if !path.join("journal").is_dir() => Err(DirectoryError::Foreign { path: path.to_owned() }),
             found => Err(DirectoryError::Older { path: path.to_owned(), found: found.unwrap_or(0) }),
         }
     }
@@ -110,6 +116,7 @@ impl DataDirectory {
                 write_version(path, target)?;
                 target
             }
+            None if !path.join("journal").is_dir() => return Err(DirectoryError::Foreign { path: path.to_owned() }),
             None => 0,
         };
         if found > target {
@@ -156,11 +163,6 @@ impl DataDirectory {
     /// The normaliser's state.
     pub fn normalise_state(&self) -> PathBuf {
         self.path.join("normalise.state")
-    }
-
-    /// The socket by which commands ask the running gateway.
-    pub fn control_socket(&self) -> PathBuf {
-        self.path.join("control.sock")
     }
 }
 
@@ -222,7 +224,7 @@ fn is_empty(directory: &Path) -> Result<bool, DirectoryError> {
     for entry in fs::read_dir(directory).map_err(io(directory))? {
         let name = entry.map_err(io(directory))?.file_name();
         let name = name.to_string_lossy();
-        if name != "lock" && name != "lost+found" && name != "VERSION.new" && !name.starts_with('.') {
+        if name != "lock" && name != "lost+found" && name != "VERSION.tmp" && !name.starts_with('.') {
             return Ok(false);
         }
     }

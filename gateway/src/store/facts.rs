@@ -1,5 +1,5 @@
-//! `facts.db`: what the record cannot give back. The point registry, the catalogue versions that were in force, cursors
-//! of readers, and a small key-value table. SQLite, WAL, every commit synced.
+//! `facts.db`: what the record cannot give back. The point registry, the catalogue versions that were in force, and a
+//! small key-value table. SQLite, WAL, every commit synced.
 //!
 //! Point numbers are dense from 1, never reused, never changed: rows are only ever added.
 
@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use parkgate_collector::catalogue::{PointRegistry, RegistryError};
-use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{Kind, PointId, PointIdentity, Unit, UtcMillis};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
@@ -26,7 +25,6 @@ CREATE TABLE IF NOT EXISTS point (
     decimals INTEGER NOT NULL,
     UNIQUE (stable_id, kind, unit, decimals));
 CREATE TABLE IF NOT EXISTS catalogue (version INTEGER PRIMARY KEY, first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS cursor (reader TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS item (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ";
 
@@ -34,17 +32,6 @@ CREATE TABLE IF NOT EXISTS item (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITH
 #[derive(Debug)]
 pub struct Facts {
     connection: Mutex<Connection>,
-}
-
-/// A catalogue version that was in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CatalogueSeen {
-    /// Its version.
-    pub version: u32,
-    /// When it was first loaded.
-    pub first_seen: UtcMillis,
-    /// When it was last loaded.
-    pub last_seen: UtcMillis,
 }
 
 impl Facts {
@@ -137,44 +124,6 @@ impl Facts {
             "INSERT INTO catalogue (version, first_seen, last_seen) VALUES (?1, ?2, ?2) ON CONFLICT DO UPDATE SET last_seen = ?2",
             params![version, now.0],
         )?;
-        Ok(())
-    }
-
-    /// The catalogue versions that were in force, by first use.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub fn catalogues(&self) -> Result<Vec<CatalogueSeen>, StoreError> {
-        let connection = self.connection();
-        let mut statement =
-            connection.prepare_cached("SELECT version, first_seen, last_seen FROM catalogue ORDER BY first_seen, version")?;
-        let rows = statement.query_map([], |row| {
-            Ok(CatalogueSeen { version: row.get(0)?, first_seen: UtcMillis(row.get(1)?), last_seen: UtcMillis(row.get(2)?) })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// The journal entry up to which a reader is done.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn cursor(&self, reader: &str) -> Result<Option<Sequence>, StoreError> {
-        let sequence: Option<i64> = self
-            .connection()
-            .prepare_cached("SELECT sequence FROM cursor WHERE reader = ?1")?
-            .query_row([reader], |row| row.get(0))
-            .optional()?;
-        Ok(sequence.map(|sequence| Sequence(sequence as u64)))
-    }
-
-    /// Notes how far a reader is.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn set_cursor(&self, reader: &str, sequence: Sequence) -> Result<(), StoreError> {
-        self.connection()
-            .prepare_cached("INSERT OR REPLACE INTO cursor (reader, sequence) VALUES (?1, ?2)")?
-            .execute(params![reader, sequence.0 as i64])?;
         Ok(())
     }
 
@@ -326,23 +275,17 @@ mod tests {
     }
 
     #[test]
-    fn cursors_items_and_catalogues_are_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("facts.db");
+    fn items_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("facts.db");
         let facts = Facts::open(&path).unwrap();
-        assert_eq!(facts.cursor("alarm").unwrap(), None);
-        facts.set_cursor("alarm", Sequence(5)).unwrap();
-        facts.set_cursor("alarm", Sequence(9)).unwrap();
-        facts.set_item("a", b"1").unwrap();
+        assert_eq!(facts.item("park").unwrap(), None);
+        facts.set_item("park", b"one").unwrap();
+        facts.set_item("park", b"two").unwrap();
         facts.catalogue_loaded(7, UtcMillis(10)).unwrap();
         facts.catalogue_loaded(7, UtcMillis(30)).unwrap();
-        facts.catalogue_loaded(8, UtcMillis(20)).unwrap();
         drop(facts);
-        let facts = Facts::open(&path).unwrap();
-        assert_eq!(facts.cursor("alarm").unwrap(), Some(Sequence(9)));
-        assert_eq!((facts.item("a").unwrap(), facts.item("b").unwrap()), (Some(b"1".to_vec()), None));
-        let seen = |version, first, last| CatalogueSeen { version, first_seen: UtcMillis(first), last_seen: UtcMillis(last) };
-        assert_eq!(facts.catalogues().unwrap(), [seen(7, 10, 30), seen(8, 20, 20)]);
+        assert_eq!(Facts::open_read_only(&path).unwrap().item("park").unwrap().as_deref(), Some(b"two".as_slice()));
     }
 
     #[test]

@@ -74,7 +74,12 @@ struct DraftPoint {
 }
 
 impl Draft {
-    /// Enterprises, links, devices and points.
+    /// The park.
+    pub fn park(&self) -> &Park {
+        &self.park
+    }
+
+    /// How many enterprises, links, devices and points there are.
     pub fn counts(&self) -> (usize, usize, usize, usize) {
         let points = self.devices.iter().map(|device| device.points.len()).sum();
         (self.enterprises.len(), self.links.len(), self.devices.len(), points)
