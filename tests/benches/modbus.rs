@@ -197,7 +197,9 @@ impl Units {
 
 /// 30 counters, 50 gauges, 20 states.
 fn profile() -> String {
-    let mut text = "[profile]\nid = \"bench-meter\"\nmaker = \"Bench\"\nmodel = \"Bench\"\nsource = \"made up\"\n\n[modbus]\nfunction = \"holding\"\n".to_owned();
+    let mut text =
+        "[profile]\nid = \"bench-meter\"\nmaker = \"Bench\"\nmodel = \"Bench\"\nsource = \"made up\"\n\n[modbus]\nfunction = \"holding\"\n"
+            .to_owned();
     for register in 0..REGISTERS {
         let kind = match register % 10 {
             0..3 => "kind = \"counter\"\nunit = \"kWh\"\nmodulus = 65536",
