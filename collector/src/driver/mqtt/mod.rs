@@ -50,6 +50,11 @@ const BATCHES_IN_FLIGHT_MAX: usize = 64;
 const BUSY_MESSAGES: std::ops::Range<u64> = 4..256;
 /// One wake-up costs as much as mapping tens of messages.
 const GATHER: Duration = Duration::from_millis(1);
+/// The same after a batch of [`GATHER_LONG_MESSAGES`]: each batch costs a sync of the journal, too.
+const GATHER_LONG: Duration = Duration::from_millis(4);
+/// Above what stock brokers send ahead of acknowledgements (20 to 32 messages): with such a one gathering for long would
+/// only make it wait.
+const GATHER_LONG_MESSAGES: u64 = 36;
 /// Shortest and longest wait between two attempts to connect.
 const BACKOFF_MS: (u64, u64) = (500, 30_000);
 /// Longest wait for batches in flight when stopping; what is not durable by then is delivered again after the next start.
@@ -202,7 +207,8 @@ impl Driver {
                 event = self.client.next(), if rest_until.is_none() && may_read => {
                     let read = event.map_err(Interrupted::from).and_then(|event| self.read(event, &mut subscriptions));
                     if BUSY_MESSAGES.contains(&self.gather.messages()) {
-                        rest_until = Some(Instant::now() + GATHER);
+                        let gather = if self.gather.messages() < GATHER_LONG_MESSAGES { GATHER } else { GATHER_LONG };
+                        rest_until = Some(Instant::now() + gather);
                     }
                     // What came before an error is handed over as well: messages of QoS 0 do not come again.
                     if let Err(interrupted) = self.hand_over().await {
