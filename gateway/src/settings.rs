@@ -143,7 +143,7 @@ impl From<&JournalTable> for JournalSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HistorySettings {
-    /// MiB of journal after which a checkpoint is written.
+    /// MiB of journal after which a checkpoint is written, counted at 32 bytes a sample (on disk it is 6 to 16).
     #[garde(range(min = 1, max = 65_536))]
     pub checkpoint_megabytes: u64,
     /// Seconds after which a checkpoint is written anyway.

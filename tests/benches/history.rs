@@ -29,8 +29,9 @@ const INTERVAL_MS: i64 = 10_000;
 const ROUNDS_PER_DAY: i64 = DAY_MS / INTERVAL_MS;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
-/// Journal that is left for the next start.
-const TAIL_BYTES: u64 = 128 << 20;
+/// Samples in the journal at that start: what the program lets gather before a checkpoint is due, 128 MiB by its own
+/// count of 32 bytes a sample.
+const TAIL_SAMPLES: usize = (128 << 20) / 32;
 /// Blocks that are there at that start.
 const BLOCK_BYTES: u64 = 1_000_000_000;
 /// Times that a query is asked; the median counts.
@@ -187,7 +188,7 @@ pub fn child_day(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// `bench child history_tail FOLDER ROUNDS`: goes on after the day until the journal has grown by [`TAIL_BYTES`], without a
+/// `bench child history_tail FOLDER ROUNDS`: goes on after the day until the journal has grown by [`TAIL_SAMPLES`], without a
 /// checkpoint, and ends as if killed. Tells samples and bytes.
 pub fn child_tail(arguments: &[String]) -> Result<()> {
     let (folder, rounds) = folder_and_rounds(arguments)?;
@@ -205,7 +206,7 @@ pub fn child_tail(arguments: &[String]) -> Result<()> {
         meters.read(time, &mut readings);
         fixture::send(&outlet, time, &readings, &mut random)?;
         samples += readings.len();
-        if engine.journal().stats().appended_bytes >= TAIL_BYTES {
+        if samples >= TAIL_SAMPLES {
             break;
         }
     }
