@@ -116,6 +116,7 @@ fn rejects_are_kept_and_replayed_and_the_journal_is_read_beside() -> Result<()> 
     let text = command(&["rejects".as_ref(), "list".as_ref(), "--config".as_ref(), file.as_os_str()], 0)?.stdout;
     ensure!(text.contains(r#"{"power": 5.5"#) && text.contains("meters/b"), "{text}");
 
+    ensure!(gateway.get_text("/metrics")?.1.contains("\nparkgate_driver_rejected_total{"), "no metric tells of the rejects");
     ensure!(gateway.stop()?.success(), "did not stop cleanly");
     gateway.configure(&config(broker.port(), "power"))?;
     gateway.restart()?;

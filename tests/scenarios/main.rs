@@ -3,6 +3,8 @@
 #![expect(clippy::print_stdout, reason = "libtest shows it with a failure")]
 
 mod commands;
+mod damage;
+mod demo;
 mod disk_full;
 mod first_park;
 mod mqtt_kill;

@@ -135,6 +135,11 @@ impl Gateway {
         Ok(status)
     }
 
+    /// It ended as it should: its log is not shown.
+    pub fn forget(&mut self) {
+        self.is_stopped = self.child.is_none();
+    }
+
     /// Ends the program at once, as `kill -9`.
     pub fn kill_9(&mut self) -> Result<()> {
         let mut child = self.child.take().context("the gateway does not run")?;
