@@ -37,7 +37,8 @@ fn damage_stays_where_it_is() -> Result<()> {
         let copy = tempfile::tempdir()?;
         copy_tree(original.path(), copy.path())?;
         let (file, how) = damage(&copy.path().join(kind), &mut random)?;
-        let outcome = one(copy.path(), &config, &expected, kind, &file).with_context(|| format!("round {round}: {}, {how}", file.display()))?;
+        let outcome =
+            one(copy.path(), &config, &expected, kind, &file).with_context(|| format!("round {round}: {}, {how}", file.display()))?;
         let name = file.strip_prefix(copy.path())?.display().to_string();
         *outcomes.entry((name, outcome)).or_default() += 1;
     }

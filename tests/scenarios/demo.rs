@@ -33,7 +33,7 @@ const METRICS: [&str; 11] = [
     "parkgate_journal_appended_bytes_total",
     "parkgate_journal_bytes",
     "parkgate_history_blocks_written_total",
-    "parkgate_history_lag_seconds",
+    "parkgate_history_lag_entries",
 ];
 
 #[test]
@@ -64,7 +64,8 @@ fn the_demo_fills_history_goes_live_and_goes_on_after_a_restart() -> Result<()> 
     let over: Vec<_> = days.iter().rev().skip(2).collect();
     ensure!(over.iter().all(|(day, count)| again.get(*day) == Some(*count)), "{days:?} became {again:?}");
     let samples = demo.get(&format!("/api/v1/samples?point={POINT}&from=-1h&limit=100000"))?;
-    let times: Vec<i64> = samples["items"].as_array().context("no items")?.iter().filter_map(|sample| sample["record_time_ms"].as_i64()).collect();
+    let times: Vec<i64> =
+        samples["items"].as_array().context("no items")?.iter().filter_map(|sample| sample["record_time_ms"].as_i64()).collect();
     ensure!(times.len() > 500 && times.is_sorted_by(|a, b| a < b), "a time comes twice in {times:?}");
     ensure!(demo.stop()?.success(), "did not stop cleanly");
     Ok(())
@@ -126,7 +127,11 @@ fn filled(demo: &Gateway, number: usize) -> Result<u64> {
 fn daily(demo: &Gateway) -> Result<BTreeMap<i64, u64>> {
     let page = demo.get(&format!("/api/v1/samples/buckets?point={POINT}&from=-{}h&every=1d", (DAYS + 1) * 24))?;
     let buckets = page["items"].as_array().context("no buckets")?;
-    Ok(buckets.iter().filter_map(|bucket| Some((bucket["start_ms"].as_i64()?, bucket["samples"].as_u64()?))).filter(|(_, count)| *count > 0).collect())
+    Ok(buckets
+        .iter()
+        .filter_map(|bucket| Some((bucket["start_ms"].as_i64()?, bucket["samples"].as_u64()?)))
+        .filter(|(_, count)| *count > 0)
+        .collect())
 }
 
 /// The page and all that it names is there.

@@ -528,7 +528,7 @@ async fn problems_say_what_to_do() {
             "/api/v1/samples",
             expect![[r#"
             400 urn:parkgate:problem:bad-query
-            Failed to deserialize query string: missing field `point`
+            missing field `point`
             parameters are: point, from, to, limit"#]],
         ),
         (
@@ -556,7 +556,7 @@ async fn problems_say_what_to_do() {
             "/api/v1/points?medium=coffee",
             expect![[r#"
             400 urn:parkgate:problem:bad-query
-            Failed to deserialize query string: medium: unknown variant `coffee`, expected one of `power`, `gas`, `water`, `heat`, `emission`, `charging`, `fire_water`, `flood_level`, `rain`, `communications`, `data_centre`, `gateway`
+            medium: unknown variant `coffee`, expected one of `power`, `gas`, `water`, `heat`, `emission`, `charging`, `fire_water`, `flood_level`, `rain`, `communications`, `data_centre`, `gateway`
             parameters are: device, enterprise, medium, kind, limit, after"#]],
         ),
         (
