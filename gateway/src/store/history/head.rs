@@ -81,7 +81,8 @@ impl Window {
         self.end = self.end.max(sample.record_time);
         self.key_start = self.key_start.min(key);
         self.key_end = self.key_end.max(key);
-        self.sequence_last = sequence;
+        // Lower than before where the journal is gone through again after damage.
+        self.sequence_last = self.sequence_last.max(sequence);
         self.skewed |= key != sample.record_time;
     }
 

@@ -385,3 +385,42 @@ fn a_latest_sample_from_the_future_gives_way() {
     drop(history);
     assert_eq!(open().latest(PointId(1)), Some(sample(1, NOVEMBER + 1, 3)));
 }
+
+#[test]
+fn a_damaged_state_costs_the_damaged_windows_only() {
+    const POINTS: u32 = 150;
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let history = History::open(&whole, HistorySettings::default(), odd()).unwrap();
+    for i in 0..100i64 {
+        let samples: Vec<Sample> = (0..POINTS).map(|point| sample(point, NOVEMBER + i * 10_000, i * 977 * i64::from(point))).collect();
+        history.apply_samples(Sequence(i as u64 + 1), &samples);
+    }
+    history.checkpoint().unwrap();
+    drop(history);
+    let size = std::fs::metadata(whole.join("state.db")).unwrap().len() as usize;
+    let (mut salvaged, mut most) = (0, 0);
+    let seeds = 12;
+    for seed in 0..seeds {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let copy = folder.path().join(format!("{seed}"));
+        copy_folder(&whole, &copy);
+        let mut bytes = std::fs::read(copy.join("state.db")).unwrap();
+        // A whole page is damaged, so that SQLite meets it for certain.
+        let start = random.usize(0..size / 8192) * 8192;
+        bytes[start..start + 8192].iter_mut().for_each(|byte| *byte ^= 1 << random.u8(0..8));
+        std::fs::write(copy.join("state.db"), bytes).unwrap();
+        let count = |history: &History| (0..POINTS).filter(|point| all(history, *point).len() == 100).count();
+        let history = History::open(&copy, HistorySettings::default(), odd()).unwrap();
+        let found = count(&history);
+        for point in 0..POINTS {
+            assert!(all(&history, point).iter().enumerate().all(|(i, one)| one.value == i as i64 * 977 * i64::from(point)), "seed {seed}");
+        }
+        most = most.max(found);
+        salvaged += u64::from(found > POINTS as usize / 2);
+        // What was read is safe at once, before any checkpoint.
+        drop(history);
+        assert_eq!(count(&History::open(&copy, HistorySettings::default(), odd()).unwrap()), found, "seed {seed}");
+    }
+    assert!(salvaged * 4 >= seeds * 3 && most > 0, "{salvaged} of {seeds}");
+}
