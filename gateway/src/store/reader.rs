@@ -193,10 +193,10 @@ impl Chores {
         if now.monotonic_ms >= self.checkpoint_not_before_ms && history.checkpoint_due(now) && !checkpoint(source, history) {
             self.checkpoint_not_before_ms = now.monotonic_ms.saturating_add(RETRY_MS);
         }
-        if night_of(now.utc) > self.night {
-            self.night = night_of(now.utc);
-            self.at_work = true;
-        }
+        // Also back, so that a night begun by a clock that ran ahead does not keep off those to come.
+        let night = night_of(now.utc);
+        self.at_work |= night > self.night;
+        self.night = night;
         if self.at_work {
             self.at_work = history.maintain(now.utc).unwrap_or_else(|error| {
                 tracing::error!(error = %error, "nightly work of history failed; it is tried again tomorrow");
@@ -267,6 +267,25 @@ mod tests {
         assert_eq!(*released.borrow(), [Sequence(9)]);
         let values = history.scan(PointId(1), UtcMillis(0), UtcMillis(i64::MAX), 10).unwrap();
         assert_eq!(values.iter().map(|sample| sample.value).collect::<Vec<_>>(), [5, 6, 9]);
+    }
+
+    #[test]
+    fn nights_go_on_after_a_clock_that_ran_ahead() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(folder.path(), HistorySettings::default(), testing::odd()).unwrap();
+        let source =
+            Listed { entries: Vec::new().into_iter(), seeks: Vec::new(), released: Rc::default(), cancel: CancellationToken::new() };
+        let now = |utc: i64| Now { utc: UtcMillis(utc), monotonic_ms: 0 };
+        let mut chores = Chores::new(now(testing::NOVEMBER));
+        let mut begins = |utc: i64| {
+            let begun = chores.step(&source, &history, now(utc));
+            while chores.step(&source, &history, now(utc)) {}
+            begun
+        };
+        let (day, century) = (86_400_000, 100 * 365 * 86_400_000);
+        assert!(begins(testing::NOVEMBER + century));
+        assert!(!begins(testing::NOVEMBER + 1));
+        assert!(begins(testing::NOVEMBER + day));
     }
 
     #[test]

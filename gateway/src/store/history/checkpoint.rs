@@ -18,7 +18,7 @@ use super::{Inner, Writer, query, state};
 use crate::store::StoreError;
 
 /// So many pieces of one window are written as one.
-const PIECES_MAX: u32 = 16;
+pub(super) const PIECES_MAX: u32 = 16;
 
 /// What one checkpoint writes.
 pub(super) struct Snapshot {

@@ -62,7 +62,7 @@ pub(super) struct FileKey {
 }
 
 impl FileKey {
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         let class = if self.compliance { "compliance" } else { "other" };
         match self.part {
             0 => format!("{}-{class}.db", self.month),
@@ -304,6 +304,15 @@ pub(super) fn undo_checkpoint(connection: &mut Connection, committed: u64) -> Re
 /// Whether a file has blocks with key times that are not record times.
 pub(super) fn has_skewed(connection: &Connection) -> Result<bool, StoreError> {
     Ok(connection.query_row("SELECT EXISTS (SELECT 1 FROM block WHERE skew_start IS NOT NULL)", [], |row| row.get(0))?)
+}
+
+/// Whether a file has samples of two days or more.
+pub(super) fn has_two_days(connection: &Connection) -> Result<bool, StoreError> {
+    // By the index alone, and only over the first day.
+    let sql = "WITH first(day) AS (SELECT min(day) FROM block)
+        SELECT EXISTS (SELECT 1 FROM block, first WHERE block.day > first.day)
+            OR EXISTS (SELECT 1 FROM block, first WHERE block.day = first.day AND block.end >= (first.day + 1) * ?1)";
+    Ok(connection.query_row(sql, [DAY_MS], |row| row.get(0))?)
 }
 
 /// Writes one block; its size in bytes.

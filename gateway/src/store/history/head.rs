@@ -16,6 +16,10 @@ use super::month::{HOUR_MS, Month};
 use super::run::{Decoder, Encoder};
 use super::{HOUR_SAMPLES_MIN, WINDOW_SAMPLES};
 
+/// A latest sample that lies further than this after the time a new one was received came from a clock that ran ahead,
+/// and the new one takes its place. What devices' clocks are commonly off is less.
+const AHEAD_MAX_MS: i64 = 5 * 60_000;
+
 /// Samples of one point that become one block.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
@@ -77,7 +81,8 @@ impl Window {
         self.end = self.end.max(sample.record_time);
         self.key_start = self.key_start.min(key);
         self.key_end = self.key_end.max(key);
-        self.sequence_last = sequence;
+        // Lower than before where the journal is gone through again after damage.
+        self.sequence_last = self.sequence_last.max(sequence);
         self.skewed |= key != sample.record_time;
     }
 
@@ -112,6 +117,7 @@ pub(super) struct Slot {
     pub(super) compliance: bool,
     /// Key times below are late.
     pub(super) floor: UtcMillis,
+    /// The one of the latest record time; of a clock that ran ahead only until the next sample.
     pub(super) latest: Sample,
     /// Version of the head when `latest` changed.
     pub(super) version: u64,
@@ -196,7 +202,8 @@ impl Head {
             self.restore(sample.point, Slot::new(compliance(sample.point), UtcMillis(i64::MIN), *sample));
         }
         let Some(Some(slot)) = self.slots.get_mut(index) else { return };
-        if sample.record_time >= slot.latest.record_time || sample.key_time() == slot.latest.key_time() {
+        let ahead = slot.latest.record_time > sample.received_time.plus(AHEAD_MAX_MS);
+        if ahead || sample.record_time >= slot.latest.record_time || sample.key_time() == slot.latest.key_time() {
             slot.latest = *sample;
             slot.version = self.version;
         }

@@ -1,6 +1,13 @@
 //! Nightly work, in slices that the reader of the journal can take between two entries: late windows are closed, months
 //! beyond retention go, small blocks become bigger ones.
+//!
+//! No clock alone decides that a month goes: a clock can jump to 2099, for a second or until someone notices. A month is
+//! beyond retention when it is too old by the clock *and* by the record: as many later months must be *lived through*,
+//! that is, hold samples of two days or more and not lie in the future. So a jump deletes nothing, and a clock that stays
+//! wrong makes at most as many months go early as it filled itself. Times without samples make months stay longer. What
+//! counts is in the files, so it does not matter how often the program is started.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -16,6 +23,10 @@ use crate::store::StoreError;
 
 /// Points whose small blocks are merged in one slice.
 const POINTS_PER_SLICE: u32 = 50;
+
+/// Retention leaves months before this one alone: this program did not exist then. Such samples were received before the
+/// clock was set, and a person decides on them.
+const FIRST_MONTH: Month = Month::new(2020, 1);
 
 /// Where the night's work is.
 #[derive(Debug, Default)]
@@ -51,18 +62,31 @@ fn begin(inner: &Inner, writer: &mut Writer, now: UtcMillis) -> Result<(), Store
     Ok(())
 }
 
-/// Deletes months beyond retention; beyond the byte budget, the oldest months of other samples. The present month and
-/// later ones stay.
+/// Deletes months beyond retention (see the module); beyond the byte budget, the oldest months of other samples. The
+/// last month that was lived through and later ones stay, and those before [`FIRST_MONTH`].
 fn retain(inner: &Inner, writer: &mut Writer, now: UtcMillis) -> Result<(), StoreError> {
     let settings = &inner.settings;
     let present = Month::of(now);
-    let mut keys: Vec<FileKey> = inner.layout().iter().map(|file| file.key).filter(|key| key.month < present).collect();
+    let all: Vec<FileKey> = inner.layout().iter().map(|file| file.key).collect();
+    let mut lived = BTreeSet::new();
+    for &key in all.iter().filter(|key| key.month <= present) {
+        match inner.files.read(key, files::has_two_days) {
+            Ok(true) => _ = lived.insert(key.month),
+            Ok(false) => {}
+            // Not counted: rather a month too many is kept.
+            Err(error) if files::is_damage(&error) => inner.damage(&format!("{}: {error}", inner.files.path(key).display())),
+            Err(error) => return Err(error),
+        }
+    }
+    let Some(&last) = lived.last() else { return Ok(()) };
+    let mut keys: Vec<FileKey> = all.into_iter().filter(|key| FIRST_MONTH <= key.month && key.month < last).collect();
     // Other classes go before compliance, the oldest first.
     keys.sort_by_key(|key| (key.compliance, *key));
     let mut bytes: u64 = inner.layout().iter().map(|file| inner.files.bytes(file.key)).sum();
     for key in keys {
         let months = if key.compliance { settings.retention_months_compliance } else { settings.retention_months_other };
-        let too_old = key.month < present.minus(months);
+        let later = lived.range(key.month..).filter(|month| **month > key.month).count();
+        let too_old = key.month < present.minus(months) && later > months as usize;
         let too_much = !key.compliance && settings.budget_bytes.is_some_and(|budget| bytes > budget);
         if too_old || too_much {
             inner.step("delete")?;

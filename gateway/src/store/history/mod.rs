@@ -201,17 +201,26 @@ impl History {
         };
         let mut head = Head::default();
         let fresh = !state_path.exists();
-        let (state, rebuild) = match load(&mut head) {
+        let (mut state, rebuild) = match load(&mut head) {
             Ok((state, damaged)) => {
                 counters.damaged.fetch_add(damaged, Ordering::Relaxed);
                 (state, fresh)
             }
             Err(error) if files::is_damage(&error) => {
-                tracing::error!(path = %state_path.display(), error = %error, "state of history is damaged, starting a new one from blocks and journal");
+                tracing::error!(path = %state_path.display(), error = %error, "state of history is damaged, starting a new one from what it still has, blocks and journal");
                 counters.damaged.fetch_add(1, Ordering::Relaxed);
-                put_aside(&state_path)?;
                 head = Head::default();
-                (load(&mut head)?.0, true)
+                match state::salvage(&state_path, &mut head, &*compliance) {
+                    Ok(lost) => {
+                        counters.damaged.fetch_add(lost, Ordering::Relaxed);
+                        tracing::warn!(points = head.slots().count(), damaged = lost, "open windows were read from the damaged state");
+                    }
+                    Err(error) => {
+                        tracing::error!(error = %error, "nothing can be read from the damaged state; open windows are lost where the journal does not have them")
+                    }
+                }
+                put_aside(&state_path)?;
+                (state::open(&state_path)?, true)
             }
             Err(error) => return Err(error),
         };
@@ -225,7 +234,7 @@ impl History {
                 let checkpoint = months.get(&files, key).and_then(|connection| files::last_checkpoint(connection));
                 head.checkpoint = head.checkpoint.max(checkpoint.unwrap_or(0));
             }
-            state::put_position(&state, head.checkpoint, head.position)?;
+            state::store(&mut state, &mut head)?;
         }
         for key in keys {
             let result = months.get(&files, key).and_then(|connection| {

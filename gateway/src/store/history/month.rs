@@ -9,10 +9,15 @@ pub(super) const DAY_MS: i64 = 24 * HOUR_MS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Month(i32);
 
-const FIRST: Month = Month(0);
-const LAST: Month = Month(9999 * 12 + 11);
+const FIRST: Month = Month::new(0, 1);
+const LAST: Month = Month::new(9999, 12);
 
 impl Month {
+    /// A month by its name in the calendar: `year` 0 to 9999, `month` 1 to 12.
+    pub(super) const fn new(year: i32, month: i32) -> Self {
+        Self(year * 12 + month - 1)
+    }
+
     /// The month of a time.
     pub(super) fn of(time: UtcMillis) -> Self {
         if time < FIRST.next().start() {
@@ -61,7 +66,7 @@ impl Month {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (year, month) = text.split_once('-')?;
         let (year, month): (i32, i32) = (year.parse().ok()?, month.parse().ok()?);
-        ((0..=9999).contains(&year) && (1..=12).contains(&month)).then_some(Self(year * 12 + month - 1))
+        ((0..=9999).contains(&year) && (1..=12).contains(&month)).then_some(Self::new(year, month))
     }
 }
 

@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS piece (
     PRIMARY KEY (point, late, piece)) WITHOUT ROWID;
 ";
 
+/// Points in a row of which nothing can be read, after which salvage ends: points are numbered densely.
+const SALVAGE_GAP: u32 = 1 << 12;
+
 /// Opens or creates the file.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     open_for_writing(path, SCHEMA)
@@ -79,6 +82,62 @@ pub(super) fn load(connection: &Connection, head: &mut Head, compliance: &dyn Fn
         }
     }
     Ok(damaged)
+}
+
+/// Fills the head with what a damaged file still has, point by point; the number of points that lost something. Points
+/// of which nothing can be read are not known, so not in that number. Position and checkpoint are left at 0.
+pub(super) fn salvage(path: &Path, head: &mut Head, compliance: &dyn Fn(PointId) -> bool) -> Result<u64, StoreError> {
+    let connection = Connection::open(path)?;
+    let mut state = connection.prepare("SELECT data FROM point WHERE point = ?1")?;
+    let mut pieces = connection.prepare("SELECT data FROM piece WHERE point = ?1 AND late = ?2 AND piece = ?3")?;
+    head.version = 1;
+    let (mut lost, mut gap) = (0, 0);
+    for point in (0..super::POINTS_MAX as u32).map(PointId) {
+        let mut damaged = false;
+        // `None` where there is no row, or none that can be read.
+        let mut read = |statement: &mut rusqlite::Statement<'_>, parameters: &[&dyn rusqlite::ToSql]| {
+            let data = statement.query_row(parameters, |row| row.get::<_, Vec<u8>>(0)).map(|data| unseal(point, &data).map(<[u8]>::to_vec));
+            damaged |= !matches!(data, Ok(Some(_)) | Err(rusqlite::Error::QueryReturnedNoRows));
+            data.ok().flatten()
+        };
+        let found = read(&mut state, params![point.0]);
+        let mut windows = [Vec::new(), Vec::new()];
+        for (late, bytes) in windows.iter_mut().enumerate() {
+            for piece in 0..super::checkpoint::PIECES_MAX {
+                bytes.extend(read(&mut pieces, params![point.0, late as i64, piece]).into_iter().flatten());
+            }
+        }
+        if found.is_none() && windows.iter().all(Vec::is_empty) {
+            gap += 1;
+            if gap == SALVAGE_GAP {
+                break;
+            }
+            continue;
+        }
+        gap = 0;
+        let (floor, latest) = found.and_then(|bytes| point_from(point, &bytes)).unwrap_or_else(|| (UtcMillis(i64::MIN), no_sample(point)));
+        head.restore(point, Slot { version: 1, dirty: true, ..Slot::new(compliance(point), floor, latest) });
+        for (late, bytes) in windows.into_iter().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {
+            damaged |= !head.restore_window(point, late == 1, bytes, 0);
+        }
+        lost += u64::from(damaged);
+    }
+    Ok(lost)
+}
+
+/// Writes all points and open windows of a head to a new file, with its checkpoint and position, in one transaction.
+pub(super) fn store(connection: &mut Connection, head: &mut Head) -> Result<(), StoreError> {
+    let transaction = connection.transaction()?;
+    let (checkpoint, position) = (head.checkpoint, head.position);
+    for slot in head.slots_mut() {
+        put_point(&transaction, slot.floor, &slot.latest)?;
+        for window in slot.windows_mut() {
+            put_piece(&transaction, window.point, window.late, 0, &window.bytes)?;
+            (window.written, window.pieces) = (window.bytes.len(), 1);
+        }
+    }
+    put_position(&transaction, checkpoint, position)?;
+    Ok(transaction.commit()?)
 }
 
 /// Writes a point's floor and latest sample.

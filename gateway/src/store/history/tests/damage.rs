@@ -272,7 +272,7 @@ fn months_go_by_retention_other_classes_first() {
         for day in [-120, -90, -60, -30, 0] {
             for i in 0..400 {
                 sequence += 1;
-                let time = NOVEMBER + day * DAY_MS + DAY_MS + i * 1000;
+                let time = NOVEMBER + day * DAY_MS + DAY_MS + i * 300_000;
                 history.apply_samples(Sequence(sequence), &[sample(1, time, i), sample(2, time, i)]);
             }
         }
@@ -304,4 +304,123 @@ fn months_go_by_retention_other_classes_first() {
         left,
         ["2026-08-compliance.db", "2026-09-compliance.db", "2026-10-compliance.db", "2026-11-compliance.db", "2026-11-other.db"]
     );
+}
+
+/// Days of the record, of a compliance point and another, every three hours; names of the files that are left after the
+/// night of each of `nights`.
+fn left_after(days: impl Iterator<Item = i64>, nights: &[i64]) -> Vec<Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = HistorySettings { retention_months_other: 2, retention_months_compliance: 3, ..HistorySettings::default() };
+    let history = History::open(folder.path(), keep, odd()).unwrap();
+    for (index, day) in days.enumerate() {
+        let times = (0..8).map(|i| NOVEMBER + day * DAY_MS + i * 3 * HOUR_MS);
+        let samples: Vec<Sample> = times.flat_map(|time| [sample(1, time, 1), sample(2, time, 2)]).collect();
+        history.apply_samples(Sequence(index as u64 + 1), &samples);
+    }
+    history.inner.head().close_windows(|_| true);
+    history.checkpoint().unwrap();
+    let mut left = Vec::new();
+    for &night in nights {
+        while history.maintain(UtcMillis(NOVEMBER + night * DAY_MS)).unwrap() {}
+        left.push(history.inner.layout().iter().map(|file| file.key.name()).collect());
+    }
+    left
+}
+
+#[test]
+fn a_clock_that_runs_ahead_deletes_nothing() {
+    const IN_2099: i64 = 73 * 365;
+    // July to November, the same with a day in 2099, and with one in the next month.
+    let record = || -120..2;
+    let [first] = &left_after(record(), &[-300])[..] else { panic!() };
+    assert_eq!(first.len(), 10);
+    for strange in [vec![], vec![IN_2099], vec![IN_2099, IN_2099 + 40], vec![30]] {
+        let count = strange.len() * 2;
+        let nights = left_after(record().chain(strange.clone()), &[-300, IN_2099]);
+        let gone: Vec<&String> = nights[0].iter().filter(|name| !nights[1].contains(name)).collect();
+        // What the true clock lets go, no more.
+        assert_eq!(nights[0].len(), 10 + count, "{strange:?}");
+        assert_eq!(gone, ["2026-07-other.db", "2026-07-compliance.db", "2026-08-other.db"], "{strange:?}");
+        assert_eq!(left_after(record().chain(strange), &[1])[0], nights[1]);
+    }
+    // Two days in 2099 count as one month, and only until the clock is right again.
+    let longer = || record().chain([IN_2099, IN_2099 + 1]);
+    assert_eq!(left_after(longer(), &[IN_2099])[0].len(), 12 - 5);
+    assert_eq!(left_after(longer(), &[1])[0].len(), 12 - 3);
+}
+
+#[test]
+fn samples_from_before_the_clock_was_set_stay() {
+    let in_1970 = -56 * 365;
+    for at_first in [true, false] {
+        let days = in_1970..in_1970 + 3;
+        let days: Vec<i64> = if at_first { days.chain(-120..2).collect() } else { (-120..2).chain(days).collect() };
+        let left = &left_after(days.into_iter(), &[1])[0];
+        assert_eq!(left.iter().filter(|name| name.starts_with("1970-")).count(), 2, "{left:?}");
+        assert_eq!(left.len(), 12 - 3, "{left:?}");
+    }
+}
+
+#[test]
+fn a_latest_sample_from_the_future_gives_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || History::open(folder.path(), HistorySettings::default(), odd()).unwrap();
+    let history = open();
+    let century = 100 * 365 * DAY_MS;
+    history.apply_samples(Sequence(1), &[sample(1, NOVEMBER, 1), sample(2, NOVEMBER, 1)]);
+    history.apply_samples(Sequence(2), &[sample(1, NOVEMBER + century, 2), sample(2, NOVEMBER + 300_000, 2)]);
+    history.checkpoint().unwrap();
+    let history = {
+        drop(history);
+        open()
+    };
+    let (version, latest) = history.latest_since(0);
+    assert_eq!(latest.iter().map(|one| one.value).collect::<Vec<_>>(), [2, 2]);
+    // Five minutes behind are no reason.
+    history.apply_samples(Sequence(3), &[sample(1, NOVEMBER + 1, 3), sample(2, NOVEMBER + 1, 3)]);
+    assert_eq!(history.latest(PointId(1)), Some(sample(1, NOVEMBER + 1, 3)));
+    assert_eq!(history.latest(PointId(2)), Some(sample(2, NOVEMBER + 300_000, 2)));
+    assert_eq!(history.latest_since(version).1, [sample(1, NOVEMBER + 1, 3)]);
+    history.checkpoint().unwrap();
+    drop(history);
+    assert_eq!(open().latest(PointId(1)), Some(sample(1, NOVEMBER + 1, 3)));
+}
+
+#[test]
+fn a_damaged_state_costs_the_damaged_windows_only() {
+    const POINTS: u32 = 150;
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let history = History::open(&whole, HistorySettings::default(), odd()).unwrap();
+    for i in 0..100i64 {
+        let samples: Vec<Sample> = (0..POINTS).map(|point| sample(point, NOVEMBER + i * 10_000, i * 977 * i64::from(point))).collect();
+        history.apply_samples(Sequence(i as u64 + 1), &samples);
+    }
+    history.checkpoint().unwrap();
+    drop(history);
+    let size = std::fs::metadata(whole.join("state.db")).unwrap().len() as usize;
+    let (mut salvaged, mut most) = (0, 0);
+    let seeds = 12;
+    for seed in 0..seeds {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let copy = folder.path().join(format!("{seed}"));
+        copy_folder(&whole, &copy);
+        let mut bytes = std::fs::read(copy.join("state.db")).unwrap();
+        // A whole page is damaged, so that SQLite meets it for certain.
+        let start = random.usize(0..size / 8192) * 8192;
+        bytes[start..start + 8192].iter_mut().for_each(|byte| *byte ^= 1 << random.u8(0..8));
+        std::fs::write(copy.join("state.db"), bytes).unwrap();
+        let count = |history: &History| (0..POINTS).filter(|point| all(history, *point).len() == 100).count();
+        let history = History::open(&copy, HistorySettings::default(), odd()).unwrap();
+        let found = count(&history);
+        for point in 0..POINTS {
+            assert!(all(&history, point).iter().enumerate().all(|(i, one)| one.value == i as i64 * 977 * i64::from(point)), "seed {seed}");
+        }
+        most = most.max(found);
+        salvaged += u64::from(found > POINTS as usize / 2);
+        // What was read is safe at once, before any checkpoint.
+        drop(history);
+        assert_eq!(count(&History::open(&copy, HistorySettings::default(), odd()).unwrap()), found, "seed {seed}");
+    }
+    assert!(salvaged * 4 >= seeds * 3 && most > 0, "{salvaged} of {seeds}");
 }

@@ -61,7 +61,8 @@ fn run_of_samples(random: &mut fastrand::Rng, skewed: bool) -> Vec<Vec<Sample>> 
             time += random.i64(0..20);
         }
         let mut one = sample(point, time, random.i64(0..values));
-        one.received_time = UtcMillis(time + random.i64(0..9));
+        // Everything comes after all record times, as what is late or repeated does.
+        one.received_time = UtcMillis(BASE + 5000 * 10_000 + random.i64(0..9));
         one.source_time = match source {
             0 => None,
             1 => Some(one.record_time),
