@@ -49,8 +49,16 @@ impl<T: PartialEq, const LIMIT: usize> Recent<T, LIMIT> {
         self.0.push_back(item);
     }
 
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &T> {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &T> + DoubleEndedIterator {
         self.0.iter()
+    }
+}
+
+impl RecentReadings {
+    /// Whether the newest reading of that time says the same. An older one does not count: with a value in between, this
+    /// one takes it back.
+    pub(super) fn repeats(&self, seen: &Seen) -> bool {
+        self.iter().rev().find(|known| known.source_time == seen.source_time) == Some(seen)
     }
 }
 

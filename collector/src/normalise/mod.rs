@@ -170,7 +170,7 @@ impl Normaliser {
                 continue;
             };
             let (sample, clock_doubt) = slot.sample(&self.settings, clock, input, reading);
-            if Seen::of(&sample).is_some_and(|seen| slot.state.recent.contains(&seen)) {
+            if Seen::of(&sample).is_some_and(|seen| slot.state.recent.repeats(&seen)) {
                 count(&mut report.repeats);
                 continue;
             }
