@@ -29,7 +29,7 @@ use crate::model::{DeliveredRange, Delivery, Kind, LinkKey, Origin, PointId, Qua
 use counter::{CounterRule, CounterState, Register};
 use dedup::{RecentDeliveries, RecentReadings, Seen};
 use quality::ValidRange;
-use time::{DeviceClock, Stamp};
+use time::{DeviceClock, Stamp, Unstamped};
 use unit::Scaling;
 
 /// What is tolerated of clocks.
@@ -110,8 +110,8 @@ struct Slot {
 /// What is remembered of one point.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct PointState {
-    /// Record time of the last reading without a source time.
-    last_unstamped: Option<UtcMillis>,
+    /// The last reading without a source time.
+    last_unstamped: Option<Unstamped>,
     counter: CounterState,
     recent: RecentReadings,
 }
@@ -301,7 +301,10 @@ impl Slot {
                     clock.absorb(Stamp { received: sample.received_time.0, source: source.0 }, settings.clock_tolerance_ms);
                 }
             }
-            _ => self.state.last_unstamped = Some(sample.record_time),
+            _ => {
+                let last = self.state.last_unstamped;
+                self.state.last_unstamped = Some(Unstamped::after(last, sample.record_time, sample.received_time));
+            }
         }
         if sample.status.step() != Step::None {
             self.state.counter.absorb(Register { time: sample.record_time, value: sample.value }, sample.status.step());

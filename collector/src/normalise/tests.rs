@@ -312,6 +312,36 @@ fn readings_without_a_time_take_the_next_free_millisecond() {
 }
 
 #[test]
+fn a_point_that_ran_ahead_by_more_than_an_hour_goes_on() {
+    let mut n = normaliser(vec![gauge(1)]);
+    // As after an hour and a half of too many readings, the clock going on all the time.
+    let ahead = T0 + 90 * MINUTE;
+    let last = Unstamped { record: UtcMillis(ahead), received: UtcMillis(T0) };
+    n.slots[1].as_mut().unwrap().state.last_unstamped = Some(last);
+    for (received, record) in [
+        (T0, ahead + 1),
+        (T0 + 1, ahead + 2),
+        // A little back: waited for. Far back: believed.
+        (T0 - MINUTE, ahead + 3),
+        (T0 + 2, ahead + 4),
+        (T0 - 2 * HOUR, T0 - 2 * HOUR),
+        (T0 - 2 * HOUR, T0 - 2 * HOUR + 1),
+    ] {
+        assert_eq!(step(&mut n, received, &[reading(1, "1", None)]).0[0].record_time.0, record);
+    }
+}
+
+#[test]
+fn a_box_that_starts_in_1970_uses_the_devices_time() {
+    let mut n = normaliser(vec![gauge(1)]);
+    for (source, record) in [(T0, T0), (-5, 1000)] {
+        let (out, report) = step(&mut n, 1000, &[reading(1, "1", Some(source))]);
+        let doubt = (Quality::Uncertain, Reason::Clock);
+        assert_eq!((out[0].record_time.0, findings(&out[0]), report.clock_doubts), (record, doubt, 1));
+    }
+}
+
+#[test]
 fn exact_repeats_are_dropped_and_corrections_pass() {
     let mut n = normaliser(vec![gauge(1), gauge(2)]);
     let at = Some(T0);
