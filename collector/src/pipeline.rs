@@ -108,9 +108,7 @@ impl Pipeline {
 
     fn take(&mut self, batch: Batch, now: Now) -> (StepReport, Unanswered) {
         let arrived = Instant::now();
-        for rejected in batch.rejected {
-            self.rejects.offer(rejected);
-        }
+        self.rejects.offer_all(batch.rejected);
         let mut samples: Vec<Sample> = Vec::with_capacity(batch.readings.len());
         let input = Input {
             link: batch.link,
