@@ -80,6 +80,10 @@ impl Pipeline {
             let now = self.clock.now();
             self.note_clock_step(&mut clock_base, now, &answers);
             let unanswered = match message {
+                Message::NewSession(link) => {
+                    self.normaliser.forget_deliveries(link);
+                    continue;
+                }
                 Message::Link(change) => self.append(&link_record(change)),
                 Message::Batch(batch) => {
                     let (report, unanswered) = self.take(batch, now);

@@ -203,6 +203,13 @@ impl Normaliser {
         }
     }
 
+    /// The broker of `link` has begun a new session: what it delivers from now on it never delivered before, whatever it
+    /// says. The journal does not tell: after a restart marks of an older session may be known again, until the driver
+    /// says so once more or their ids are used again.
+    pub fn forget_deliveries(&mut self, link: LinkKey) {
+        self.links.remove(&link);
+    }
+
     /// The meter of a point is exchanged at `at`: its first register from then on is an `Exchange`, across which no
     /// difference is formed. `false` when nothing changes: the point is unknown or no counter, or a register from then
     /// on is already recorded.

@@ -389,8 +389,27 @@ fn redelivered_messages_are_known_by_packet_id_and_hash() {
     // DUP, but never seen: the first delivery was lost on the way. Then seen.
     assert_eq!(values(&[message(1, 22, true, 0, 4)]), (vec![1, 2, 3, 4], 1, 0));
     assert_eq!(values(&[message(1, 22, true, 0, 4)]), (vec![], 0, 4));
+    // Id 1 now stands for another message: what it stood for before was acknowledged.
+    assert_eq!(values(&[message(1, 11, true, 0, 2)]), (vec![1, 2, 3, 4], 1, 0));
     // Ranges beyond the batch harm nothing.
     assert_eq!(values(&[message(1, 11, true, 3, u32::MAX), message(1, 11, true, u32::MAX, 1)]), (vec![1, 2, 3], 0, 1));
+}
+
+#[test]
+fn a_new_session_and_a_full_ring_forget_deliveries() {
+    let mut n = normaliser(vec![gauge(1)]);
+    let arrive = |n: &mut Normaliser, id: u16, redelivered: bool| {
+        step_as(n, Origin::Metered, T0, &[reading(1, "1", None)], &[message(id, 5, redelivered, 0, 1)]).1.repeats
+    };
+    let limit = u16::try_from(crate::model::DELIVERIES_REMEMBERED).unwrap();
+    for id in 1..=limit {
+        arrive(&mut n, id, false);
+    }
+    assert_eq!((arrive(&mut n, 1, true), arrive(&mut n, limit, true)), (1, 1));
+    arrive(&mut n, limit + 1, false);
+    assert_eq!((arrive(&mut n, 2, true), arrive(&mut n, 1, true)), (1, 0), "the oldest is forgotten");
+    n.forget_deliveries(LinkKey::of("l1"));
+    assert_eq!(arrive(&mut n, limit, true), 0, "another session");
 }
 
 #[test]
