@@ -17,6 +17,8 @@ use crate::protocol::json::{MapError, Mapper};
 
 /// Bytes of a rejected payload that are kept; the rest is cut off.
 const REJECTED_BYTES_MAX: usize = 256 * 1024;
+/// How far the received times of rejected messages, a millisecond each, may run ahead of the clock.
+const AHEAD_MS_MAX: i64 = 3_600_000;
 /// Name of the driver in metrics.
 pub const DRIVER: &str = "mqtt";
 
@@ -51,6 +53,10 @@ pub struct Gather {
     metrics: Metrics,
     messages: IntCounter,
     batch: Pending,
+    /// Device and readings of each mapping of the present message.
+    mapped: Vec<(usize, usize)>,
+    /// Received time of the last message rejected.
+    last_rejected: Option<UtcMillis>,
 }
 
 /// The batch that is being collected.
@@ -77,8 +83,11 @@ impl Gather {
             messages: metrics.messages.with_label_values(&[DRIVER, &link.id]),
             metrics: metrics.clone(),
             batch: Pending::default(),
+            mapped: Vec::new(),
+            last_rejected: None,
             link,
         };
+        let mut timed = Vec::new();
         for device in &devices.devices {
             let DeviceAddress::Mqtt(address) = &device.address else { continue };
             let received = gather.metrics.readings_received.with_label_values(&[DRIVER, &gather.link.id, &device.id]);
@@ -184,6 +193,12 @@ impl Gather {
             counted.rejected += 1;
             counted.reason = Some(reason.clone());
         }
+        // Each has its own, by which a replay tells them apart; after a clock that fell back far, it is believed.
+        let received_time = match self.last_rejected {
+            Some(last) if last >= now && last.since(now) <= AHEAD_MS_MAX => last.plus(1),
+            _ => now,
+        };
+        self.last_rejected = Some(received_time);
         let kept = message.payload.get(..REJECTED_BYTES_MAX).unwrap_or(&message.payload);
         self.batch.rejected.push(Rejected {
             device: id,
@@ -191,7 +206,7 @@ impl Gather {
             reason,
             class,
             payload: kept.to_vec(),
-            received_time: now,
+            received_time,
         });
     }
 
@@ -233,8 +248,8 @@ impl Gather {
         Some((batch, pending.acks))
     }
 
-    /// Reads one message again; `None` when it still cannot be read. Readings without a time of their own get `arrived`
-    /// as their source time: a message of the past must not count as of now.
+    /// Reads one message again; `None` when it still cannot be read. Readings without a time of their own have no source
+    /// time: the caller gives them one, since a message of the past must not count as of now.
     pub fn reread(mut self, topic: &str, payload: &[u8], arrived: UtcMillis) -> Option<Batch> {
         let message = Incoming {
             topic: Bytes::copy_from_slice(topic.as_bytes()),
@@ -245,12 +260,9 @@ impl Gather {
             retained: false,
         };
         self.add(&message, arrived);
-        let (mut batch, _) = self.take(&HealthBoard::default(), arrived)?;
+        let (batch, _) = self.take(&HealthBoard::default(), arrived)?;
         if !batch.rejected.is_empty() || batch.readings.is_empty() {
             return None;
-        }
-        for reading in &mut batch.readings {
-            reading.source_time = reading.source_time.or(Some(arrived));
         }
         Some(batch)
     }
