@@ -94,8 +94,13 @@ impl Gather {
             for topic in &address.topics {
                 match Mapper::new(&topic.records, &topic.values) {
                     Ok(mapper) => {
-                        gather.topics.add(&topic.filter, gather.routes.len());
-                        gather.routes.push(Route { device: gather.devices.len(), mapper });
+                        let route = Route { device: gather.devices.len(), mapper };
+                        if route.mapper.is_timed() {
+                            timed.push((&topic.filter, route));
+                        } else {
+                            gather.topics.add(&topic.filter, gather.routes.len());
+                            gather.routes.push(route);
+                        }
                     }
                     Err(error) => {
                         warn!(device = %device.id, topic = %topic.filter, error = %error, "topic left out");
@@ -104,6 +109,11 @@ impl Gather {
                 }
             }
             gather.devices.push(Counted { device: Arc::clone(device), received, readings: 0, rejected: 0, reason: None });
+        }
+        // Last, so that the readings of a message that have no time of their own are together.
+        for (filter, route) in timed {
+            gather.topics.add(filter, gather.routes.len());
+            gather.routes.push(route);
         }
         gather
     }
@@ -123,7 +133,8 @@ impl Gather {
         self.batch.readings.len()
     }
 
-    /// Adds one message.
+    /// Adds one message. All or nothing: when one of its mappings fails, nothing of it is kept and all of it is rejected,
+    /// so that a replay of it repeats nothing. A mapping that finds none of its values has not failed if another does.
     ///
     /// A retained message whose payload has no time of its own says nothing about when it was measured: it is counted as
     /// rejected and acknowledged, but not kept.
@@ -141,7 +152,8 @@ impl Gather {
             return self.reject(None, "unmapped", reason, message, now);
         }
         let first = self.batch.readings.len();
-        let mut timed = false;
+        let mut untimed = 0;
+        self.mapped.clear();
         let mut error = None;
         let mut retained = false;
         for &index in found.iter() {
@@ -152,10 +164,10 @@ impl Gather {
             }
             match route.mapper.map(&message.payload, &mut self.batch.readings) {
                 Ok(mapped) => {
-                    timed |= mapped.timed;
-                    if let Some(counted) = self.devices.get_mut(route.device) {
-                        counted.readings = counted.readings.saturating_add(u64::try_from(mapped.readings).unwrap_or(u64::MAX));
+                    if !mapped.timed {
+                        untimed = self.batch.readings.len().saturating_sub(first);
                     }
+                    self.mapped.push((route.device, mapped.readings));
                 }
                 // Of several mappings for one topic it is enough that one finds its values.
                 Err(none @ MapError::NoValue { .. }) => error = error.or(Some((index, none))),
@@ -165,12 +177,18 @@ impl Gather {
         let count = self.batch.readings.len().saturating_sub(first);
         match error {
             Some((index, error)) if count == 0 || error.class() != "path" => {
-                self.reject(Some(index), error.class(), error.to_string(), message, now);
+                self.batch.readings.truncate(first);
+                return self.reject(Some(index), error.class(), error.to_string(), message, now);
             }
             None if retained && count == 0 => self.count_rejected(None, "retained"),
             _ => {}
         }
-        if count > 0 && !timed && message.packet_id != 0 {
+        for &(device, readings) in &self.mapped {
+            if let Some(counted) = self.devices.get_mut(device) {
+                counted.readings = counted.readings.saturating_add(u64::try_from(readings).unwrap_or(u64::MAX));
+            }
+        }
+        if untimed > 0 && message.packet_id != 0 {
             let mut hash = crc32fast::Hasher::new();
             hash.update(&message.topic);
             hash.update(&message.payload);
@@ -179,7 +197,7 @@ impl Gather {
                 delivery: Delivery { packet_id: message.packet_id, hash: hash.finalize() },
                 redelivered: message.redelivered,
                 first: place(first),
-                count: place(count),
+                count: place(untimed),
             });
         }
     }

@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::client::Incoming;
+use super::gather::Gather;
 use super::run;
 use crate::catalogue::*;
 use crate::clock::SystemClock;
@@ -207,7 +209,7 @@ fn settings(port: u16) -> MqttSettings {
     }
 }
 
-fn start(settings: MqttSettings, topics: Vec<TopicMap>) -> Running {
+fn link_devices(settings: MqttSettings, topics: Vec<TopicMap>) -> LinkDevices {
     let link = Arc::new(Link { id: "broker".into(), key: LinkKey::of("broker"), driver: DriverSettings::Mqtt(settings) });
     let device = Device {
         id: "meter".into(),
