@@ -80,6 +80,10 @@ impl Pipeline {
             let now = self.clock.now();
             self.note_clock_step(&mut clock_base, now, &answers);
             let unanswered = match message {
+                Message::NewSession(link) => {
+                    self.normaliser.forget_deliveries(link);
+                    continue;
+                }
                 Message::Link(change) => self.append(&link_record(change)),
                 Message::Batch(batch) => {
                     let (report, unanswered) = self.take(batch, now);
@@ -108,9 +112,7 @@ impl Pipeline {
 
     fn take(&mut self, batch: Batch, now: Now) -> (StepReport, Unanswered) {
         let arrived = Instant::now();
-        for rejected in batch.rejected {
-            self.rejects.offer(rejected);
-        }
+        self.rejects.offer_all(batch.rejected);
         let mut samples: Vec<Sample> = Vec::with_capacity(batch.readings.len());
         let input = Input {
             link: batch.link,

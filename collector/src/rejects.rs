@@ -1,6 +1,6 @@
 //! The rejects ring: input that could not be decoded or mapped, kept raw on disk until there is newer.
 //!
-//! In go [`Rejected`]s, by [`Sink::offer`], which never waits; [`list`] reads them back, also beside a running writer;
+//! In go [`Rejected`]s, by [`Sink::offer`], which never waits, or [`Sink::offer_all`], which waits a second; [`list`] reads them back, also beside a running writer;
 //! replayed ones are marked by id. Written soon, but not synced: a power cut may cost the newest. Bounded by bytes: the
 //! oldest file goes first. Damaged entries are skipped and counted. It never decides what is rejected.
 //!
@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tracing::warn;
@@ -42,8 +43,12 @@ const KIND_REJECT: u8 = 1;
 const KIND_REPLAYED: u8 = 2;
 /// Longer payloads are cut; a cut one can be looked at, but not replayed.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
-/// Rejects on their way to the ring's thread; further ones are dropped and counted.
+/// Rejects on their way to the ring's thread; further ones wait or are dropped and counted.
 const QUEUE_MAX: usize = 256;
+/// Longest that [`Sink::offer_all`] waits for room, for all its rejects together.
+const OFFER_WAIT: Duration = Duration::from_secs(1);
+/// How often it looks for room.
+const OFFER_LOOK: Duration = Duration::from_millis(1);
 /// Written at once when so much has gathered; else when the queue is empty.
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -256,6 +261,27 @@ impl Sink {
     pub fn offer(&self, mut rejected: Rejected) {
         rejected.payload.shrink_to_fit();
         self.send(Order::Keep(rejected));
+    }
+
+    /// Keeps many rejects, as of one batch, which may be more than the queue holds. Blocks while the queue is full, for
+    /// a second in all; what finds no room by then is dropped and counted, so that a disk that hangs stops nothing else.
+    pub fn offer_all(&self, all: Vec<Rejected>) {
+        let mut since: Option<Instant> = None;
+        for mut rejected in all {
+            rejected.payload.shrink_to_fit();
+            let mut order = Order::Keep(rejected);
+            while let Err(error) = self.queue.try_send(order) {
+                let waited = since.get_or_insert_with(Instant::now).elapsed();
+                match error {
+                    TrySendError::Full(back) if waited < OFFER_WAIT => order = back,
+                    TrySendError::Full(_) | TrySendError::Disconnected(_) => {
+                        self.metrics.rejects_dropped.inc();
+                        break;
+                    }
+                }
+                std::thread::sleep(OFFER_LOOK);
+            }
+        }
     }
 
     /// Notes that a reject was replayed. Returns at once; when the queue is full the note is dropped, and the reject may

@@ -15,6 +15,7 @@ use parkgate_collector::catalogue::{self, Catalogue, Disk, Files, LoadError, Loa
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::driver::{self, LinkDevices};
 use parkgate_collector::health::HealthBoard;
+use parkgate_collector::journal::Journal;
 use parkgate_collector::rejects;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -31,7 +32,7 @@ use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
 use crate::readiness::Readiness;
 use crate::settings::GatewaySettings;
-use crate::store::{DataDirectory, Facts};
+use crate::store::{DataDirectory, Facts, History};
 use crate::{cli, logging, metrics, replay, watch};
 
 /// How long drivers may take to hand over what they have.
@@ -280,6 +281,7 @@ impl Gateway {
             engine.outlet().downgrade(),
             engine.rejects().clone(),
             directory.rejects(),
+            (engine.journal().clone(), engine.history().clone()),
         ));
         rest.spawn(watch::run(
             engine.journal().clone(),
@@ -426,11 +428,12 @@ async fn answer_control(
     outlet: mpsc::WeakSender<driver::Message>,
     sink: rejects::Sink,
     directory: PathBuf,
+    (journal, history): (Journal, History),
 ) {
     while let Some((request, reply)) = requests.recv().await {
         let answer = match request {
             Request::ReplayRejects { device } => match outlet.upgrade() {
-                Some(outlet) => replay::replay(&catalogue, &outlet, &sink, &directory, device).await,
+                Some(outlet) => replay::replay(&catalogue, &outlet, &sink, &directory, device, (&journal, &history)).await,
                 None => Err(anyhow::anyhow!("the gateway is stopping")),
             }
             .map_or_else(|error| Answer::Error { error: format!("{error:#}") }, Answer::Replayed),

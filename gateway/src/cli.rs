@@ -239,7 +239,9 @@ fn replay_alone(data: &DataArguments, device: Option<String>) -> Result<ReplayRe
     let metrics = parkgate_collector::metrics::Metrics::new(&prometheus::Registry::new());
     let engine = Engine::start(&start.directory, &start.catalogue, start.settings.engine(), clock, metrics, runtime.handle())?;
     let (outlet, sink) = (engine.outlet(), engine.rejects().clone());
-    let report = runtime.block_on(crate::replay::replay(&start.catalogue, &outlet, &sink, &start.directory.rejects(), device));
+    let record = (engine.journal(), engine.history());
+    let rejects = start.directory.rejects();
+    let report = runtime.block_on(crate::replay::replay(&start.catalogue, &outlet, &sink, &rejects, device, record));
     drop((outlet, sink));
     engine.stop();
     report

@@ -70,6 +70,8 @@ pub enum Message {
     Batch(Batch),
     /// A change of state.
     Link(LinkChange),
+    /// The peer of a link has forgotten what it delivered: marks of deliveries before this one mean nothing any more.
+    NewSession(LinkKey),
 }
 
 /// Batches on their way from one driver to the pipeline; when full, drivers wait, and so do their peers.

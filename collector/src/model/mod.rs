@@ -17,7 +17,7 @@ pub mod sample;
 pub use decimal::{Decimal, DecimalError};
 pub use point::{Kind, LinkKey, Medium, PointId, PointIdentity, ReferenceState};
 pub use quality::{Origin, Quality, Reason, Status, Step};
-pub use reading::{DeliveredRange, Delivery, Number, Reading, Rejected};
+pub use reading::{DELIVERIES_REMEMBERED, DeliveredRange, Delivery, Number, Reading, Rejected};
 pub use sample::Sample;
 pub use time::{Now, UtcMillis};
 pub use unit::{Conversion, Dimension, Unit};

@@ -29,6 +29,11 @@ pub enum Number {
     Missing(Reason),
 }
 
+/// Deliveries remembered per link; when full the oldest is forgotten. A driver reads no more while so many are without an
+/// acknowledgement, so that each is known when it comes again. Far below the 65,535 packet ids, so that an id in use
+/// again is not mistaken.
+pub const DELIVERIES_REMEMBERED: usize = 4096;
+
 /// How a redelivered message is recognised whose payload has no time of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Delivery {

@@ -1,14 +1,11 @@
 //! Repeats: the same reading again. Drops only what is surely a repeat; history merges the rest by its own rule.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
-use crate::model::{Delivery, Sample};
+use crate::model::{DELIVERIES_REMEMBERED, Delivery, Sample};
 
 /// Stamped readings remembered per point; when full the oldest is forgotten and history finds its repeat.
 pub(super) const RECENT_PER_POINT: usize = 8;
-/// Messages without a time remembered per link; when full the oldest is forgotten. Above what brokers keep in flight
-/// (1000 at most where we configure them), below the 65,535 packet ids, so that an id in use again is not mistaken.
-pub(super) const RECENT_PER_LINK: usize = 4096;
 
 /// What makes two stamped readings of one point the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +34,7 @@ impl<T, const LIMIT: usize> Default for Recent<T, LIMIT> {
     }
 }
 
-impl<T: PartialEq, const LIMIT: usize> Recent<T, LIMIT> {
-    pub(super) fn contains(&self, item: &T) -> bool {
-        self.0.iter().rev().any(|seen| seen == item)
-    }
-
+impl<T, const LIMIT: usize> Recent<T, LIMIT> {
     pub(super) fn push(&mut self, item: T) {
         if self.0.len() >= LIMIT {
             self.0.pop_front();
@@ -49,12 +42,48 @@ impl<T: PartialEq, const LIMIT: usize> Recent<T, LIMIT> {
         self.0.push_back(item);
     }
 
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &T> {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &T> + DoubleEndedIterator {
         self.0.iter()
+    }
+}
+
+impl RecentReadings {
+    /// Whether the newest reading of that time says the same. An older one does not count: with a value in between, this
+    /// one takes it back.
+    pub(super) fn repeats(&self, seen: &Seen) -> bool {
+        self.iter().rev().find(|known| known.source_time == seen.source_time) == Some(seen)
     }
 }
 
 /// Stamped readings of a point.
 pub(super) type RecentReadings = Recent<Seen, RECENT_PER_POINT>;
-/// Messages of a link without a time.
-pub(super) type RecentDeliveries = Recent<Delivery, RECENT_PER_LINK>;
+/// Messages of a link without a time, at most one per packet id: an id that is used again was acknowledged, so what it
+/// stood for before does not come again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct RecentDeliveries {
+    /// Oldest first.
+    ring: VecDeque<Delivery>,
+    /// The packet ids in `ring`: an id that is not there, as mostly, costs no search.
+    ids: HashSet<u16>,
+}
+
+impl RecentDeliveries {
+    pub(super) fn contains(&self, delivery: &Delivery) -> bool {
+        self.ids.contains(&delivery.packet_id) && self.ring.contains(delivery)
+    }
+
+    pub(super) fn push(&mut self, delivery: Delivery) {
+        if !self.ids.insert(delivery.packet_id) {
+            self.ring.retain(|known| known.packet_id != delivery.packet_id);
+        } else if self.ring.len() >= DELIVERIES_REMEMBERED
+            && let Some(oldest) = self.ring.pop_front()
+        {
+            self.ids.remove(&oldest.packet_id);
+        }
+        self.ring.push_back(delivery);
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Delivery> {
+        self.ring.iter()
+    }
+}

@@ -29,7 +29,7 @@ use crate::model::{DeliveredRange, Delivery, Kind, LinkKey, Origin, PointId, Qua
 use counter::{CounterRule, CounterState, Register};
 use dedup::{RecentDeliveries, RecentReadings, Seen};
 use quality::ValidRange;
-use time::{DeviceClock, Stamp};
+use time::{DeviceClock, Stamp, Unstamped};
 use unit::Scaling;
 
 /// What is tolerated of clocks.
@@ -110,8 +110,8 @@ struct Slot {
 /// What is remembered of one point.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct PointState {
-    /// Record time of the last reading without a source time.
-    last_unstamped: Option<UtcMillis>,
+    /// The last reading without a source time.
+    last_unstamped: Option<Unstamped>,
     counter: CounterState,
     recent: RecentReadings,
 }
@@ -170,7 +170,7 @@ impl Normaliser {
                 continue;
             };
             let (sample, clock_doubt) = slot.sample(&self.settings, clock, input, reading);
-            if Seen::of(&sample).is_some_and(|seen| slot.state.recent.contains(&seen)) {
+            if Seen::of(&sample).is_some_and(|seen| slot.state.recent.repeats(&seen)) {
                 count(&mut report.repeats);
                 continue;
             }
@@ -201,6 +201,13 @@ impl Normaliser {
                 slot.absorb(&self.settings, clock, sample);
             }
         }
+    }
+
+    /// The broker of `link` has begun a new session: what it delivers from now on it never delivered before, whatever it
+    /// says. The journal does not tell: after a restart marks of an older session may be known again, until the driver
+    /// says so once more or their ids are used again.
+    pub fn forget_deliveries(&mut self, link: LinkKey) {
+        self.links.remove(&link);
     }
 
     /// The meter of a point is exchanged at `at`: its first register from then on is an `Exchange`, across which no
@@ -301,7 +308,10 @@ impl Slot {
                     clock.absorb(Stamp { received: sample.received_time.0, source: source.0 }, settings.clock_tolerance_ms);
                 }
             }
-            _ => self.state.last_unstamped = Some(sample.record_time),
+            _ => {
+                let last = self.state.last_unstamped;
+                self.state.last_unstamped = Some(Unstamped::after(last, sample.record_time, sample.received_time));
+            }
         }
         if sample.status.step() != Step::None {
             self.state.counter.absorb(Register { time: sample.record_time, value: sample.value }, sample.status.step());

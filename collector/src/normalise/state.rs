@@ -14,7 +14,7 @@
 //!                                 window: i64 start, i64 received, i64 source; anchor: i64 received, i64 source;
 //!                                 u8 count; count * i64 offset
 //!              u32 points, each:  u32 point id; u8 has (1 unstamped, 2 base, 4 previous, 8 exchange);
-//!                                 unstamped: i64; base: i64 time, i64 value, u8 step; previous: i64 time, i64 value;
+//!                                 unstamped: i64 record, i64 received; base: i64 time, i64 value, u8 step; previous: i64 time, i64 value;
 //!                                 exchange: i64; u8 count; count * (i64 source time, i64 value, u16 tag)
 //! ```
 //!
@@ -25,7 +25,7 @@ use thiserror::Error;
 
 use super::counter::Register;
 use super::dedup::Seen;
-use super::time::Stamp;
+use super::time::{Stamp, Unstamped};
 use super::{Normaliser, PointState};
 use crate::model::{Delivery, LinkKey, PointId, Step, UtcMillis};
 
@@ -185,8 +185,8 @@ fn put_point(body: &mut Vec<u8>, state: &PointState) {
         | u8::from(counter.previous.is_some()) << 2
         | u8::from(counter.exchange_at.is_some()) << 3;
     put(body, [has]);
-    if let Some(time) = state.last_unstamped {
-        put(body, time.0.to_le_bytes());
+    if let Some(last) = state.last_unstamped {
+        put_all(body, &[last.record.0, last.received.0]);
     }
     if let Some((register, step)) = counter.base {
         put_all(body, &[register.time.0, register.value]);
@@ -241,7 +241,7 @@ impl<'a> Input<'a> {
         let mut state = PointState::default();
         let [has] = self.array()?;
         if has & 1 != 0 {
-            state.last_unstamped = Some(UtcMillis(self.i64()?));
+            state.last_unstamped = Some(Unstamped { record: UtcMillis(self.i64()?), received: UtcMillis(self.i64()?) });
         }
         if has & 2 != 0 {
             let register = self.register()?;

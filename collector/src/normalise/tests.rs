@@ -312,6 +312,36 @@ fn readings_without_a_time_take_the_next_free_millisecond() {
 }
 
 #[test]
+fn a_point_that_ran_ahead_by_more_than_an_hour_goes_on() {
+    let mut n = normaliser(vec![gauge(1)]);
+    // As after an hour and a half of too many readings, the clock going on all the time.
+    let ahead = T0 + 90 * MINUTE;
+    let last = Unstamped { record: UtcMillis(ahead), received: UtcMillis(T0) };
+    n.slots[1].as_mut().unwrap().state.last_unstamped = Some(last);
+    for (received, record) in [
+        (T0, ahead + 1),
+        (T0 + 1, ahead + 2),
+        // A little back: waited for. Far back: believed.
+        (T0 - MINUTE, ahead + 3),
+        (T0 + 2, ahead + 4),
+        (T0 - 2 * HOUR, T0 - 2 * HOUR),
+        (T0 - 2 * HOUR, T0 - 2 * HOUR + 1),
+    ] {
+        assert_eq!(step(&mut n, received, &[reading(1, "1", None)]).0[0].record_time.0, record);
+    }
+}
+
+#[test]
+fn a_box_that_starts_in_1970_uses_the_devices_time() {
+    let mut n = normaliser(vec![gauge(1)]);
+    for (source, record) in [(T0, T0), (-5, 1000)] {
+        let (out, report) = step(&mut n, 1000, &[reading(1, "1", Some(source))]);
+        let doubt = (Quality::Uncertain, Reason::Clock);
+        assert_eq!((out[0].record_time.0, findings(&out[0]), report.clock_doubts), (record, doubt, 1));
+    }
+}
+
+#[test]
 fn exact_repeats_are_dropped_and_corrections_pass() {
     let mut n = normaliser(vec![gauge(1), gauge(2)]);
     let at = Some(T0);
@@ -320,7 +350,8 @@ fn exact_repeats_are_dropped_and_corrections_pass() {
         ("again", reading(1, "5", at), false),
         ("again, written otherwise", reading(1, "5.00", at), false),
         ("corrected", reading(1, "6", at), true),
-        ("the first again", reading(1, "5", at), false),
+        ("corrected back", reading(1, "5", at), true),
+        ("corrected back, again", reading(1, "5", at), false),
         ("another point", reading(2, "5", at), true),
         ("another time", reading(1, "5", Some(T0 + 1)), true),
         ("no time", reading(1, "5", None), true),
@@ -358,8 +389,27 @@ fn redelivered_messages_are_known_by_packet_id_and_hash() {
     // DUP, but never seen: the first delivery was lost on the way. Then seen.
     assert_eq!(values(&[message(1, 22, true, 0, 4)]), (vec![1, 2, 3, 4], 1, 0));
     assert_eq!(values(&[message(1, 22, true, 0, 4)]), (vec![], 0, 4));
+    // Id 1 now stands for another message: what it stood for before was acknowledged.
+    assert_eq!(values(&[message(1, 11, true, 0, 2)]), (vec![1, 2, 3, 4], 1, 0));
     // Ranges beyond the batch harm nothing.
     assert_eq!(values(&[message(1, 11, true, 3, u32::MAX), message(1, 11, true, u32::MAX, 1)]), (vec![1, 2, 3], 0, 1));
+}
+
+#[test]
+fn a_new_session_and_a_full_ring_forget_deliveries() {
+    let mut n = normaliser(vec![gauge(1)]);
+    let arrive = |n: &mut Normaliser, id: u16, redelivered: bool| {
+        step_as(n, Origin::Metered, T0, &[reading(1, "1", None)], &[message(id, 5, redelivered, 0, 1)]).1.repeats
+    };
+    let limit = u16::try_from(crate::model::DELIVERIES_REMEMBERED).unwrap();
+    for id in 1..=limit {
+        arrive(&mut n, id, false);
+    }
+    assert_eq!((arrive(&mut n, 1, true), arrive(&mut n, limit, true)), (1, 1));
+    arrive(&mut n, limit + 1, false);
+    assert_eq!((arrive(&mut n, 2, true), arrive(&mut n, 1, true)), (1, 0), "the oldest is forgotten");
+    n.forget_deliveries(LinkKey::of("l1"));
+    assert_eq!(arrive(&mut n, limit, true), 0, "another session");
 }
 
 #[test]

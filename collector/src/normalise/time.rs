@@ -1,6 +1,7 @@
 //! Third step: which of a reading's times counts, and what a device's clock is worth.
 //!
 //! `record_time` is the source time, unless
+//! - our own clock is before `not_before` and it is not (a box that starts in 1970): source time, doubtful;
 //! - it lies in the future of the received time beyond `future_tolerance_ms`: received time, doubtful;
 //! - it lies before `not_before` (commissioning, at least the year 2000), but for imported, hand-read and simulated
 //!   readings, which keep theirs: received time, doubtful;
@@ -25,8 +26,7 @@ pub(super) const OFFSETS: usize = 9;
 /// Differences needed before a clock is judged.
 const OFFSETS_MIN: usize = 3;
 /// A wall clock of ours that fell back by up to this much is waited for: readings without a time queue up, a millisecond
-/// each, behind the last one. One that fell back further is believed at once, so that record times are never further
-/// ahead than this. Then a millisecond that was used before the fall may be used again: history keeps both values, one
+/// each, behind the last one. One that fell back further is believed at once. Then a millisecond that was used before the fall may be used again: history keeps both values, one
 /// of them as a correction.
 pub(super) const WAIT_FOR_CLOCK_MS: i64 = 3_600_000;
 
@@ -39,6 +39,9 @@ pub(super) struct Chosen {
 
 /// Chooses the record time of a reading that has a source time; `offset` is [`DeviceClock::offset`].
 pub(super) fn choose(settings: &NormaliseSettings, origin: Origin, received: UtcMillis, source: UtcMillis, offset: Option<i64>) -> Chosen {
+    if received < settings.not_before && settings.not_before <= source {
+        return Chosen { record_time: source, doubtful: true };
+    }
     let age = received.since(source);
     let keeps_old = matches!(origin, Origin::Imported | Origin::HandRead | Origin::Simulated);
     if age < settings.future_tolerance_ms.saturating_neg() || (source < settings.not_before && !keeps_old) {
@@ -58,11 +61,31 @@ pub(super) fn is_live_origin(origin: Origin) -> bool {
     matches!(origin, Origin::Metered | Origin::Simulated)
 }
 
+/// The last reading of a point without a source time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unstamped {
+    /// Its record time.
+    pub(super) record: UtcMillis,
+    /// The latest received time since readings queue up: tells a point that ran ahead from a clock that fell back.
+    pub(super) received: UtcMillis,
+}
+
+impl Unstamped {
+    /// What is remembered after `last`, once a reading got its record time.
+    pub(super) fn after(last: Option<Self>, record: UtcMillis, received: UtcMillis) -> Self {
+        match last {
+            Some(last) if record > received => Self { record, received: received.max(last.received) },
+            _ => Self { record, received },
+        }
+    }
+}
+
 /// The record time of a reading without a source time, after `last` one such of its point: the received time, or the
-/// millisecond after the last when that is not later, so that two messages stay two samples.
-pub(super) fn next_free(last: Option<UtcMillis>, received: UtcMillis) -> UtcMillis {
+/// millisecond after the last when that is not later, so that two messages stay two samples. A point with more than one
+/// reading a millisecond so runs ahead of the received time, for as long as it does.
+pub(super) fn next_free(last: Option<Unstamped>, received: UtcMillis) -> UtcMillis {
     match last {
-        Some(last) if last >= received && last.since(received) <= WAIT_FOR_CLOCK_MS => last.plus(1),
+        Some(last) if last.record >= received && last.received.since(received) <= WAIT_FOR_CLOCK_MS => last.record.plus(1),
         _ => received,
     }
 }

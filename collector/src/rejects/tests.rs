@@ -134,6 +134,25 @@ fn damage_costs_what_it_hits_and_is_counted() {
 }
 
 #[test]
+fn a_batch_larger_than_the_queue_is_kept_as_a_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let metrics = metrics();
+    let sink = Sink::start(Ring::open(directory.path(), RingSettings::default(), metrics.clone()).unwrap()).unwrap();
+    sink.offer_all((1..=2000).map(rejected).collect());
+    sink.close();
+    assert_eq!((ids(directory.path(), Filter::default()).len(), metrics.rejects_dropped.get()), (2000, 0));
+}
+
+#[test]
+fn an_offer_to_a_queue_that_stands_ends_and_is_counted() {
+    let (queue, _orders) = sync_channel(2);
+    let metrics = metrics();
+    let sink = Sink { queue, metrics: metrics.clone(), thread: Arc::new(Mutex::new(None)) };
+    sink.offer_all((1..=5).map(rejected).collect());
+    assert_eq!(metrics.rejects_dropped.get(), 3);
+}
+
+#[test]
 fn the_sink_never_waits_and_counts_what_it_drops() {
     let directory = tempfile::tempdir().unwrap();
     let metrics = metrics();

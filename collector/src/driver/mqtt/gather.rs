@@ -17,6 +17,8 @@ use crate::protocol::json::{MapError, Mapper};
 
 /// Bytes of a rejected payload that are kept; the rest is cut off.
 const REJECTED_BYTES_MAX: usize = 256 * 1024;
+/// How far the received times of rejected messages, a millisecond each, may run ahead of the clock.
+const AHEAD_MS_MAX: i64 = 3_600_000;
 /// Name of the driver in metrics.
 pub const DRIVER: &str = "mqtt";
 
@@ -51,6 +53,10 @@ pub struct Gather {
     metrics: Metrics,
     messages: IntCounter,
     batch: Pending,
+    /// Device and readings of each mapping of the present message.
+    mapped: Vec<(usize, usize)>,
+    /// Received time of the last message rejected.
+    last_rejected: Option<UtcMillis>,
 }
 
 /// The batch that is being collected.
@@ -77,16 +83,24 @@ impl Gather {
             messages: metrics.messages.with_label_values(&[DRIVER, &link.id]),
             metrics: metrics.clone(),
             batch: Pending::default(),
+            mapped: Vec::new(),
+            last_rejected: None,
             link,
         };
+        let mut timed = Vec::new();
         for device in &devices.devices {
             let DeviceAddress::Mqtt(address) = &device.address else { continue };
             let received = gather.metrics.readings_received.with_label_values(&[DRIVER, &gather.link.id, &device.id]);
             for topic in &address.topics {
                 match Mapper::new(&topic.records, &topic.values) {
                     Ok(mapper) => {
-                        gather.topics.add(&topic.filter, gather.routes.len());
-                        gather.routes.push(Route { device: gather.devices.len(), mapper });
+                        let route = Route { device: gather.devices.len(), mapper };
+                        if route.mapper.is_timed() {
+                            timed.push((&topic.filter, route));
+                        } else {
+                            gather.topics.add(&topic.filter, gather.routes.len());
+                            gather.routes.push(route);
+                        }
                     }
                     Err(error) => {
                         warn!(device = %device.id, topic = %topic.filter, error = %error, "topic left out");
@@ -95,6 +109,11 @@ impl Gather {
                 }
             }
             gather.devices.push(Counted { device: Arc::clone(device), received, readings: 0, rejected: 0, reason: None });
+        }
+        // Last, so that the readings of a message that have no time of their own are together.
+        for (filter, route) in timed {
+            gather.topics.add(filter, gather.routes.len());
+            gather.routes.push(route);
         }
         gather
     }
@@ -114,7 +133,8 @@ impl Gather {
         self.batch.readings.len()
     }
 
-    /// Adds one message.
+    /// Adds one message. All or nothing: when one of its mappings fails, nothing of it is kept and all of it is rejected,
+    /// so that a replay of it repeats nothing. A mapping that finds none of its values has not failed if another does.
     ///
     /// A retained message whose payload has no time of its own says nothing about when it was measured: it is counted as
     /// rejected and acknowledged, but not kept.
@@ -132,7 +152,8 @@ impl Gather {
             return self.reject(None, "unmapped", reason, message, now);
         }
         let first = self.batch.readings.len();
-        let mut timed = false;
+        let mut untimed = 0;
+        self.mapped.clear();
         let mut error = None;
         let mut retained = false;
         for &index in found.iter() {
@@ -143,10 +164,10 @@ impl Gather {
             }
             match route.mapper.map(&message.payload, &mut self.batch.readings) {
                 Ok(mapped) => {
-                    timed |= mapped.timed;
-                    if let Some(counted) = self.devices.get_mut(route.device) {
-                        counted.readings = counted.readings.saturating_add(u64::try_from(mapped.readings).unwrap_or(u64::MAX));
+                    if !mapped.timed {
+                        untimed = self.batch.readings.len().saturating_sub(first);
                     }
+                    self.mapped.push((route.device, mapped.readings));
                 }
                 // Of several mappings for one topic it is enough that one finds its values.
                 Err(none @ MapError::NoValue { .. }) => error = error.or(Some((index, none))),
@@ -156,12 +177,18 @@ impl Gather {
         let count = self.batch.readings.len().saturating_sub(first);
         match error {
             Some((index, error)) if count == 0 || error.class() != "path" => {
-                self.reject(Some(index), error.class(), error.to_string(), message, now);
+                self.batch.readings.truncate(first);
+                return self.reject(Some(index), error.class(), error.to_string(), message, now);
             }
             None if retained && count == 0 => self.count_rejected(None, "retained"),
             _ => {}
         }
-        if count > 0 && !timed && message.packet_id != 0 {
+        for &(device, readings) in &self.mapped {
+            if let Some(counted) = self.devices.get_mut(device) {
+                counted.readings = counted.readings.saturating_add(u64::try_from(readings).unwrap_or(u64::MAX));
+            }
+        }
+        if untimed > 0 && message.packet_id != 0 {
             let mut hash = crc32fast::Hasher::new();
             hash.update(&message.topic);
             hash.update(&message.payload);
@@ -170,7 +197,7 @@ impl Gather {
                 delivery: Delivery { packet_id: message.packet_id, hash: hash.finalize() },
                 redelivered: message.redelivered,
                 first: place(first),
-                count: place(count),
+                count: place(untimed),
             });
         }
     }
@@ -184,6 +211,12 @@ impl Gather {
             counted.rejected += 1;
             counted.reason = Some(reason.clone());
         }
+        // Each has its own, by which a replay tells them apart; after a clock that fell back far, it is believed.
+        let received_time = match self.last_rejected {
+            Some(last) if last >= now && last.since(now) <= AHEAD_MS_MAX => last.plus(1),
+            _ => now,
+        };
+        self.last_rejected = Some(received_time);
         let kept = message.payload.get(..REJECTED_BYTES_MAX).unwrap_or(&message.payload);
         self.batch.rejected.push(Rejected {
             device: id,
@@ -191,7 +224,7 @@ impl Gather {
             reason,
             class,
             payload: kept.to_vec(),
-            received_time: now,
+            received_time,
         });
     }
 
@@ -233,8 +266,8 @@ impl Gather {
         Some((batch, pending.acks))
     }
 
-    /// Reads one message again; `None` when it still cannot be read. Readings without a time of their own get `arrived`
-    /// as their source time: a message of the past must not count as of now.
+    /// Reads one message again; `None` when it still cannot be read. Readings without a time of their own have no source
+    /// time: the caller gives them one, since a message of the past must not count as of now.
     pub fn reread(mut self, topic: &str, payload: &[u8], arrived: UtcMillis) -> Option<Batch> {
         let message = Incoming {
             topic: Bytes::copy_from_slice(topic.as_bytes()),
@@ -245,12 +278,9 @@ impl Gather {
             retained: false,
         };
         self.add(&message, arrived);
-        let (mut batch, _) = self.take(&HealthBoard::default(), arrived)?;
+        let (batch, _) = self.take(&HealthBoard::default(), arrived)?;
         if !batch.rejected.is_empty() || batch.readings.is_empty() {
             return None;
-        }
-        for reading in &mut batch.readings {
-            reading.source_time = reading.source_time.or(Some(arrived));
         }
         Some(batch)
     }

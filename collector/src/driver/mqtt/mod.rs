@@ -36,6 +36,7 @@ use crate::driver::backoff::Backoff;
 use crate::driver::{LinkChange, LinkDevices, Message, Outcome, Outlet};
 use crate::health::{HealthBoard, State};
 use crate::metrics::Metrics;
+use crate::model::DELIVERIES_REMEMBERED;
 
 /// Messages in one batch; when reached it is handed over.
 const BATCH_MESSAGES_MAX: u64 = 2_000;
@@ -45,6 +46,9 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 const BATCH_READINGS_MAX: usize = 20_000;
 /// Batches handed over and not yet durable; when reached, nothing more is read.
 const BATCHES_IN_FLIGHT_MAX: usize = 64;
+/// Messages without a time of their own that were handed over and are not yet durable; beyond, nothing more is read: with
+/// one more batch they are as many as are remembered, so that each is known when the broker delivers it again.
+const MARKS_IN_FLIGHT_MAX: usize = DELIVERIES_REMEMBERED - BATCH_MESSAGES_MAX as usize;
 /// A batch of so many messages means traffic: then bytes gather for [`GATHER`] before the next read. A larger one needs no
 /// gathering: the broker waits for acknowledgements, which go out with the next read.
 const BUSY_MESSAGES: std::ops::Range<u64> = 4..256;
@@ -126,6 +130,8 @@ struct Driver {
 struct InFlight {
     done: oneshot::Receiver<Outcome>,
     acks: Vec<Ack>,
+    /// Messages without a time of their own.
+    marks: usize,
 }
 
 /// Why a connection was given up.
@@ -178,6 +184,14 @@ impl Driver {
 
     /// One connection, from CONNACK to its end. It counts as up when all subscriptions are answered.
     async fn serve(&mut self, session_present: bool, subscribe: bool, backoff: &mut Backoff) -> Interrupted {
+        let cancel = self.cancel.clone();
+        if !session_present {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Interrupted::Stopped,
+                _ = self.outlet.send(Message::NewSession(self.link.key)) => {}
+            }
+        }
         let mut subscriptions = 0;
         if subscribe {
             match self.client.subscribe(&self.filters) {
@@ -187,14 +201,14 @@ impl Driver {
         }
         let why = if session_present { "connected, session kept" } else { "connected, new session" };
         let mut is_told = false;
-        let cancel = self.cancel.clone();
         let mut rest_until: Option<Instant> = None;
         loop {
             if !is_told && subscriptions == 0 {
                 is_told = true;
                 self.tell(true, why).await;
             }
-            let may_read = self.in_flight.len() < BATCHES_IN_FLIGHT_MAX;
+            let marks: usize = self.in_flight.iter().map(|batch| batch.marks).sum();
+            let may_read = self.in_flight.len() < BATCHES_IN_FLIGHT_MAX && marks <= MARKS_IN_FLIGHT_MAX;
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return self.finish().await,
@@ -252,6 +266,7 @@ impl Driver {
         let Some((mut batch, acks)) = self.gather.take(&self.health, now) else { return Ok(()) };
         let (sender, done) = oneshot::channel();
         batch.done = Some(sender);
+        let marks = batch.deliveries.len();
         let cancel = self.cancel.clone();
         // A batch dropped on the way is not durable, so it is delivered again after the next start.
         let handed_over = tokio::select! {
@@ -264,7 +279,7 @@ impl Driver {
             Some(false) => return Err(Interrupted::NotDurable),
             None => return Err(self.finish().await),
         }
-        self.in_flight.push_back(InFlight { done, acks });
+        self.in_flight.push_back(InFlight { done, acks, marks });
         Ok(())
     }
 

@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::client::Incoming;
+use super::gather::Gather;
 use super::run;
 use crate::catalogue::*;
 use crate::clock::SystemClock;
@@ -109,6 +111,7 @@ struct Running {
     cancel: CancellationToken,
     task: JoinHandle<()>,
     links: Vec<(bool, String)>,
+    new_sessions: u32,
 }
 
 impl Running {
@@ -118,6 +121,7 @@ impl Running {
             match timeout(PATIENCE, self.messages.recv()).await.expect("a batch in time").expect("the driver runs") {
                 Message::Batch(batch) => return batch,
                 Message::Link(change) => self.links.push((change.up, change.why)),
+                Message::NewSession(_) => self.new_sessions += 1,
             }
         }
     }
@@ -134,6 +138,7 @@ impl Running {
             match timeout(PATIENCE, self.messages.recv()).await.expect("a change in time").expect("the driver runs") {
                 Message::Link(change) if change.up == up => return change.why,
                 Message::Link(_) => {}
+                Message::NewSession(_) => self.new_sessions += 1,
                 Message::Batch(batch) => panic!("unexpected {batch:?}"),
             }
         }
@@ -204,7 +209,7 @@ fn settings(port: u16) -> MqttSettings {
     }
 }
 
-fn start(settings: MqttSettings, topics: Vec<TopicMap>) -> Running {
+fn link_devices(settings: MqttSettings, topics: Vec<TopicMap>) -> LinkDevices {
     let link = Arc::new(Link { id: "broker".into(), key: LinkKey::of("broker"), driver: DriverSettings::Mqtt(settings) });
     let device = Device {
         id: "meter".into(),
@@ -216,12 +221,44 @@ fn start(settings: MqttSettings, topics: Vec<TopicMap>) -> Running {
         address: DeviceAddress::Mqtt(MqttAddress { topics }),
         points: vec![],
     };
+    LinkDevices { link, devices: vec![Arc::new(device)] }
+}
+
+fn start(settings: MqttSettings, topics: Vec<TopicMap>) -> Running {
+    let devices = link_devices(settings, topics);
     let (outlet, messages) = mpsc::channel(4);
     let (health, cancel) = (HealthBoard::default(), CancellationToken::new());
-    let devices = LinkDevices { link, devices: vec![Arc::new(device)] };
     let metrics = Metrics::new(&Registry::new());
     let task = tokio::spawn(run(devices, outlet, health.clone(), metrics, Arc::new(SystemClock::new()), cancel.clone()));
-    Running { messages, health, cancel, task, links: vec![] }
+    Running { messages, health, cancel, task, links: vec![], new_sessions: 0 }
+}
+
+#[test]
+fn several_mappings_of_one_topic_make_one_mark_and_are_kept_as_a_whole() {
+    let topics = vec![timed(topic("m", &[("a", 1)])), topic("m", &[("b", 2)]), topic("m", &[("absent", 3)])];
+    let health = HealthBoard::default();
+    let metrics = Metrics::new(&Registry::new());
+    let mut gather = Gather::new(&link_devices(settings(1), topics), 1000, &health, &metrics, UtcMillis(0));
+    let message = |packet_id: u16, payload: &'static str| Incoming {
+        topic: "m".into(),
+        payload: payload.into(),
+        packet_id,
+        exactly_once: false,
+        redelivered: false,
+        retained: false,
+    };
+    gather.add(&message(7, r#"{"a":1,"b":2,"t":5}"#), UtcMillis(100));
+    gather.add(&message(8, r#"{"a":"x","b":3,"t":5}"#), UtcMillis(100));
+    gather.add(&message(9, r#"{"b":4,"t":5}"#), UtcMillis(100));
+    gather.add(&message(10, "?"), UtcMillis(100));
+    gather.add(&message(11, "?"), UtcMillis(99));
+    let (batch, acks) = gather.take(&health, UtcMillis(100)).unwrap();
+    assert_eq!(show(&batch), ["2=2", "1=1@5", "2=4"], "nothing of a message of which a part cannot be read");
+    let marks: Vec<_> = batch.deliveries.iter().map(|mark| (mark.delivery.packet_id, mark.first, mark.count)).collect();
+    assert_eq!(marks, [(7, 0, 1), (9, 2, 1)], "just the readings without a time");
+    let rejected: Vec<_> = batch.rejected.iter().map(|rejected| (rejected.class, rejected.received_time.0)).collect();
+    assert_eq!((rejected, acks.len()), (vec![("type", 100), ("syntax", 101), ("syntax", 102)], 5));
+    assert_eq!(health.devices()["meter"].received, 3);
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ async fn a_dead_unit_does_not_stop_the_others() {
             match running.next().await {
                 Message::Link(link_change) if link_change.device == "dead" => change = Some(link_change),
                 Message::Link(link_change) => assert!(link_change.up, "{link_change:?}"),
+                Message::NewSession(_) => {}
                 Message::Batch(batch) => {
                     for reading in batch.readings {
                         match reading.point.0 {
@@ -98,7 +99,7 @@ async fn comes_back_after_the_server_was_away() {
     let change = loop {
         match running.next().await {
             Message::Link(change) if !change.up && change.device.is_empty() => break change,
-            Message::Link(_) => {}
+            Message::Link(_) | Message::NewSession(_) => {}
             Message::Batch(batch) => told = batch.readings.iter().map(|reading| (reading.point.0, reading.number)).collect(),
         }
     };
