@@ -49,12 +49,7 @@ pub fn run(table: &mut Table) -> Result<()> {
     drop(child);
     let samples = f64::from(POINTS) * rounds as f64;
     let figure = format!("{peak:.0} ({:.1} M samples/s)", samples / seconds / 1e6);
-    table.row(
-        &format!("history, 10,000 points at 10 s over {day}: peak RSS MB"),
-        figure,
-        "<= 200",
-        Some(peak <= 200.0),
-    );
+    table.row(&format!("history, 10,000 points at 10 s over {day}: peak RSS MB"), figure, "<= 200", Some(peak <= 200.0));
 
     let history_folder = folder.path().join("history");
     let file_bytes = bytes_in(&history_folder)?;

@@ -135,7 +135,12 @@ impl Bulk {
     /// As many values are recorded as were sent, each at a time of its own.
     fn all_once(&self, gateway: &Gateway) -> Result<()> {
         let sent = usize::try_from(self.sent)?;
-        let samples = wait_for("all bulk values", DRAIN_LIMIT, || Ok(Some(gateway.samples("acme/bulk/number")?).filter(|found| found.len() >= sent)))?;
+        let samples =
+            wait_for(
+                "all bulk values",
+                DRAIN_LIMIT,
+                || Ok(Some(gateway.samples("acme/bulk/number")?).filter(|found| found.len() >= sent)),
+            )?;
         let times: HashSet<i64> = samples.iter().filter_map(|sample| sample["record_time_ms"].as_i64()).collect();
         ensure!((samples.len(), times.len()) == (sent, sent), "{} bulk values at {} times, {sent} sent", samples.len(), times.len());
         Ok(())
