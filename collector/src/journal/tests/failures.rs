@@ -259,7 +259,7 @@ async fn append_async(journal: &Journal, n: u64) -> Result<Sequence, AppendError
 fn stale_frames_behind_a_segment(again: bool) -> SimDisk {
     let disk = SimDisk::new(1 << 20);
     let journal = open(&disk, settings(4096));
-    (1..=8).for_each(|n| drop(append(&journal, n, 20)));
+    (1..=8).for_each(|n| assert_eq!(append(&journal, n, 20), Sequence(n)));
     // While this is held the writer cannot go on behind the sync of 9, so 10 to 15 go out in one write.
     let held = journal.handle.shared.segments();
     let before = disk.operations();
