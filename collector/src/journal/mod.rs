@@ -271,6 +271,21 @@ impl Journal {
         *self.handle.shared.durable().borrow()
     }
 
+    /// Why nothing can be written just now. Does no I/O.
+    pub fn full(&self) -> Option<AppendError> {
+        self.handle.shared.full()
+    }
+
+    /// Most bytes that all segments together may take.
+    pub fn budget_bytes(&self) -> u64 {
+        self.handle.shared.settings.budget_bytes
+    }
+
+    /// Bytes made durable since the start of the program.
+    pub fn appended_bytes(&self) -> u64 {
+        self.handle.shared.appended_bytes.load(Ordering::Relaxed)
+    }
+
     /// Told whenever `durable` grows.
     pub fn subscribe(&self) -> watch::Receiver<Sequence> {
         self.handle.shared.durable().subscribe()
