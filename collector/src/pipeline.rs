@@ -5,7 +5,10 @@
 //! taking new ones, drivers wait, and so do their peers: nothing is dropped here and nothing is answered too early.
 //!
 //! The normaliser's state is saved now and then as `normalise.state`; after a restart it is brought up to date from the
-//! journal's tail. Segments that the saved state does not cover must stay: [`SavedState::floor`] tells which.
+//! journal's tail. Segments that the saved state does not cover must stay: [`SavedState::floor`] tells which. A full
+//! journal must not wait for that floor, nor the floor for the journal: while this thread waits for the journal it saves
+//! the state as of the last durable entry, which it reads from the journal as a start does. So the floor always comes to
+//! all that is durable, and what history has taken in can go, whatever the budget and the length of the entries.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,7 +24,7 @@ use crate::driver::{Batch, LinkChange, Message, Outcome};
 use crate::journal::file::{self, Disk};
 use crate::journal::{AppendError, ClockRecord, Journal, LinkRecord, Next, Receipt, Record, SampleRecord, Sequence};
 use crate::metrics::Metrics;
-use crate::model::{Now, Quality, Sample};
+use crate::model::{Now, Quality, Sample, UtcMillis};
 use crate::normalise::{Input, Normaliser, StepReport};
 use crate::rejects;
 
@@ -29,12 +32,22 @@ use crate::rejects;
 pub const INBOX_MESSAGES: usize = 64;
 /// Batches that may wait for the journal; when full, the normaliser waits.
 const UNANSWERED_BATCHES: usize = 256;
-/// How often the normaliser's state is saved.
+/// How often the normaliser's state is saved when there is something new, even while nothing comes.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
-/// A jump of the wall clock against the monotonic clock by more than this is recorded.
+/// It is saved also after this many bytes of the journal, or an eighth of its budget when that is less: so much at most
+/// is read again at a start, and kept from being released.
+const SAVE_EVERY_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Longest wait, for a message or for the journal, before a look at what is to be done meanwhile.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A jump of the wall clock against the monotonic clock by more than this between two looks is recorded.
 const CLOCK_STEP_MS: i64 = 1_000;
-/// Samples of one journal record; a larger batch becomes several.
+/// Samples of one journal record; a larger batch without delivery marks becomes several.
 const SAMPLES_PER_RECORD: usize = 65_536;
+/// A batch with marks stays whole up to here, as its marks must become durable together with all of its samples: 47
+/// bytes, the longest form of a sample, so many times are less than the 16 MiB of an entry. Drivers keep far below: MQTT
+/// alone has marks, and hands a batch over at 20,000 readings or 1 MiB of payload, at most one message later. Should one
+/// message alone hold more, its marks go with its last part.
+const MARKED_SAMPLES_PER_RECORD: usize = 300_000;
 
 /// What the pipeline is made of.
 pub struct Pipeline {
@@ -73,33 +86,46 @@ impl Pipeline {
         let (answers, unanswered) = mpsc::channel(UNANSWERED_BATCHES);
         let answering = self.runtime.spawn(answer(unanswered, self.journal.durable(), self.metrics.clone()));
         let mut clock_base = self.clock.now();
-        let mut saved_at = Instant::now();
+        let save_every_bytes = (self.journal.budget_bytes() / 8).min(SAVE_EVERY_BYTES_MAX);
+        let (mut saved_at, mut saved_bytes) = (Instant::now(), self.journal.appended_bytes());
         let [good, uncertain, bad] = [Quality::Good, Quality::Uncertain, Quality::Bad]
             .map(|quality| self.metrics.samples_quality.with_label_values(&[quality.name()]));
-        while let Some(message) = inbox.blocking_recv() {
+        while let Some(message) = self.receive(&mut inbox) {
             let now = self.clock.now();
-            self.note_clock_step(&mut clock_base, now, &answers);
-            let unanswered = match message {
-                Message::NewSession(link) => {
-                    self.normaliser.forget_deliveries(link);
-                    continue;
+            if let Some(expected) = clock_step(&mut clock_base, now) {
+                warn!(expected = %expected, found = %now.utc, "the clock of this machine was set");
+                let record = ClockRecord { boot_id: self.boot_id, monotonic_ms: now.monotonic_ms, expected, found: now.utc };
+                let appended = self.append(&Record::Clock(record));
+                if !self.answer_later(&answers, appended) {
+                    break;
                 }
-                Message::Link(change) => self.append(&link_record(change)),
-                Message::Batch(batch) => {
+            }
+            let unanswered = match message {
+                None => None,
+                Some(Message::NewSession(link)) => {
+                    self.normaliser.forget_deliveries(link);
+                    None
+                }
+                Some(Message::Link(change)) => Some(self.append(&link_record(change))),
+                Some(Message::Batch(batch)) => {
                     let (report, unanswered) = self.take(batch, now);
                     good.inc_by(report.good.into());
                     uncertain.inc_by(report.uncertain.into());
                     bad.inc_by(report.bad.into());
                     self.metrics.repeats_dropped.inc_by(report.repeats.into());
                     self.metrics.unknown_points.inc_by(report.unknown_points.into());
-                    unanswered
+                    Some(unanswered)
                 }
             };
-            if answers.blocking_send(unanswered).is_err() {
+            if let Some(unanswered) = unanswered
+                && !self.answer_later(&answers, unanswered)
+            {
                 break;
             }
-            if saved_at.elapsed() >= SAVE_EVERY {
-                saved_at = Instant::now();
+            let bytes = self.journal.appended_bytes();
+            let news = self.saved_state.floor() < self.journal.durable();
+            if bytes.saturating_sub(saved_bytes) >= save_every_bytes || news && saved_at.elapsed() >= SAVE_EVERY {
+                (saved_at, saved_bytes) = (Instant::now(), bytes);
                 self.save(&answers);
             }
         }
@@ -108,6 +134,51 @@ impl Pipeline {
         if let Err(error) = self.runtime.block_on(answering) {
             error!(error = %error, "the task that answers drivers failed");
         }
+    }
+
+    /// The next message; `Some(None)` when there is none for a while, `None` when there never will be.
+    fn receive(&self, inbox: &mut mpsc::Receiver<Message>) -> Option<Option<Message>> {
+        match inbox.try_recv() {
+            Ok(message) => Some(Some(message)),
+            Err(mpsc::error::TryRecvError::Disconnected) => None,
+            Err(mpsc::error::TryRecvError::Empty) => {
+                match self.runtime.block_on(async { tokio::time::timeout(LOOK_EVERY, inbox.recv()).await }) {
+                    Ok(message) => message.map(Some),
+                    Err(_) => Some(None),
+                }
+            }
+        }
+    }
+
+    /// Waits for something that the journal must move for. When it cannot, because it is full, the saved state is not
+    /// to be what holds it.
+    fn wait<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        loop {
+            match self.runtime.block_on(async { tokio::time::timeout(LOOK_EVERY, future.as_mut()).await }) {
+                Ok(output) => return output,
+                Err(_) => self.save_durable(),
+            }
+        }
+    }
+
+    /// Saves the state as of the last durable entry while the journal is full. The normaliser is ahead of that entry by
+    /// what waits for the disk, so it is put aside, and the state is made from the saved one and the journal.
+    fn save_durable(&mut self) {
+        if self.journal.full().is_none() || self.saved_state.floor() >= self.journal.durable() {
+            return;
+        }
+        let ahead = self.normaliser.snapshot(0);
+        if let Err(error) = self.saved_state.renew(&mut self.normaliser, &self.journal) {
+            warn!(error = %error, "the normaliser's state could not be saved while the journal is full");
+        }
+        if let Err(error) = self.normaliser.restore(&ahead) {
+            error!(error = %error, "the normaliser lost its state; repeats are recorded twice");
+        }
+    }
+
+    fn answer_later(&mut self, answers: &mpsc::Sender<Unanswered>, unanswered: Unanswered) -> bool {
+        self.wait(answers.send(unanswered)).is_ok()
     }
 
     fn take(&mut self, batch: Batch, now: Now) -> (StepReport, Unanswered) {
@@ -125,50 +196,57 @@ impl Pipeline {
         let (mut receipt, count) = (None, u64::try_from(samples.len()).unwrap_or(u64::MAX));
         let mut deliveries = std::mem::take(&mut report.deliveries);
         while !samples.is_empty() || !deliveries.is_empty() {
-            let rest = samples.split_off(samples.len().min(SAMPLES_PER_RECORD));
+            let rest = samples.split_off(first_part(samples.len(), !deliveries.is_empty()));
             let record = Record::Samples(SampleRecord {
                 catalogue_version: self.catalogue_version,
                 boot_id: self.boot_id,
                 monotonic_ms: now.monotonic_ms,
                 link: batch.link,
-                // With the last part: a message counts as delivered only when all of it is durable.
                 deliveries: if rest.is_empty() { std::mem::take(&mut deliveries) } else { Vec::new() },
                 samples,
             });
-            self.runtime.block_on(self.journal.ready());
-            receipt = Some(self.journal.append(&record));
+            receipt = Some(self.append_ready(&record));
             samples = rest;
         }
         (report, Unanswered::Batch { receipt, samples: count, arrived, done: batch.done })
     }
 
-    fn append(&self, record: &Record) -> Unanswered {
-        self.runtime.block_on(self.journal.ready());
-        Unanswered::Batch { receipt: Some(self.journal.append(record)), samples: 0, arrived: Instant::now(), done: None }
+    fn append(&mut self, record: &Record) -> Unanswered {
+        Unanswered::Batch { receipt: Some(self.append_ready(record)), samples: 0, arrived: Instant::now(), done: None }
     }
 
-    fn note_clock_step(&self, base: &mut Now, now: Now, answers: &mpsc::Sender<Unanswered>) {
-        let elapsed = i64::try_from(now.monotonic_ms.saturating_sub(base.monotonic_ms)).unwrap_or(i64::MAX);
-        let expected = base.utc.plus(elapsed);
-        if now.utc.since(expected).saturating_abs() > CLOCK_STEP_MS {
-            warn!(expected = %expected, found = %now.utc, "the clock of this machine was set");
-            let record = ClockRecord { boot_id: self.boot_id, monotonic_ms: now.monotonic_ms, expected, found: now.utc };
-            let _ = answers.blocking_send(self.append(&Record::Clock(record)));
-            *base = now;
-        }
+    fn append_ready(&mut self, record: &Record) -> Receipt {
+        let journal = self.journal.clone();
+        self.wait(journal.ready());
+        journal.append(record)
     }
 
     /// Waits until all appended so far is durable, then saves the normaliser's state as of there.
-    fn save(&self, answers: &mpsc::Sender<Unanswered>) {
+    fn save(&mut self, answers: &mpsc::Sender<Unanswered>) {
         let (sender, receiver) = oneshot::channel();
-        if answers.blocking_send(Unanswered::Flush(sender)).is_err() {
-            return;
-        }
-        let Ok(durable) = receiver.blocking_recv() else { return };
-        if let Err(error) = self.saved_state.write(durable, &self.normaliser.snapshot(durable.0)) {
+        let flushed = self.wait(async {
+            answers.send(Unanswered::Flush(sender)).await.ok()?;
+            receiver.await.ok()
+        });
+        let Some(durable) = flushed else { return };
+        if let Err(error) = self.saved_state.save(&self.normaliser, durable) {
             warn!(error = %error, "the normaliser's state could not be saved; a restart reads more of the journal");
         }
     }
+}
+
+/// What the wall clock should show, when it was set since the last look. Looks are compared one to the next, so that a
+/// slow drift never adds up to a step.
+fn clock_step(last: &mut Now, now: Now) -> Option<UtcMillis> {
+    let elapsed = i64::try_from(now.monotonic_ms.saturating_sub(last.monotonic_ms)).unwrap_or(i64::MAX);
+    let expected = last.utc.plus(elapsed);
+    *last = now;
+    (now.utc.since(expected).saturating_abs() > CLOCK_STEP_MS).then_some(expected)
+}
+
+/// How many of `samples` go into the next record.
+fn first_part(samples: usize, marked: bool) -> usize {
+    samples.min(if marked { MARKED_SAMPLES_PER_RECORD } else { SAMPLES_PER_RECORD })
 }
 
 fn link_record(change: LinkChange) -> Record {
@@ -238,18 +316,23 @@ impl SavedState {
                 warn!(error = %error, path = %self.path.display(), "saved state cannot be used; starting without");
                 0
             }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Nothing is a state that is refused, which leaves the memory empty.
+                let _ = normaliser.restore(&[]);
+                0
+            }
             Err(error) => return Err(error),
         };
         self.floor.store(position, Ordering::Release);
         Ok(Sequence(position))
     }
 
-    /// Brings `normaliser` up to date from the journal behind `position`. Blocks.
+    /// Brings `normaliser` up to date from the journal behind `position`; returns the entry it is as of then, the last
+    /// durable one. Blocks.
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn catch_up(normaliser: &mut Normaliser, position: Sequence, journal: &Journal) -> Result<(), AppendError> {
+    pub fn catch_up(normaliser: &mut Normaliser, position: Sequence, journal: &Journal) -> Result<Sequence, AppendError> {
         let mut reader = journal.reader(Sequence(position.0.saturating_add(1)));
         loop {
             match reader.next()? {
@@ -264,14 +347,122 @@ impl SavedState {
                     reader = journal.reader(oldest);
                 }
                 Next::Damaged { from, to } => warn!(from = from.0, to = to.0, "damaged journal entries skipped"),
-                Next::End => return Ok(()),
+                Next::End => return Ok(position.max(Sequence(reader.position().0.saturating_sub(1)))),
             }
         }
     }
 
-    fn write(&self, durable: Sequence, state: &[u8]) -> io::Result<()> {
-        file::replace(&Disk, &self.path, state)?;
+    /// Saves the state of `normaliser`, which is as of the entry `durable`. Blocks.
+    ///
+    /// # Errors
+    /// The file cannot be written; the one before stays.
+    pub fn save(&self, normaliser: &Normaliser, durable: Sequence) -> io::Result<()> {
+        file::replace(&Disk, &self.path, &normaliser.snapshot(durable.0))?;
         self.floor.store(durable.0, Ordering::Release);
         Ok(())
+    }
+
+    /// Loads the saved state into `normaliser`, brings it up to date from the journal and saves it again. Blocks.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or the journal cannot be read.
+    fn renew(&self, normaliser: &mut Normaliser, journal: &Journal) -> Result<(), AppendError> {
+        let io = |error: io::Error| AppendError::Io(format!("{}: {error}", self.path.display()));
+        let position = self.load(normaliser).map_err(io)?;
+        let durable = Self::catch_up(normaliser, position, journal)?;
+        self.save(normaliser, durable).map_err(io)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::catalogue::spec::{Catalogue, Names, Park};
+    use crate::clock::ManualClock;
+    use crate::journal::JournalSettings;
+    use crate::journal::file::sim::SimDisk;
+    use crate::model::LinkKey;
+    use crate::normalise::NormaliseSettings;
+
+    fn at(utc: i64, monotonic_ms: u64) -> Now {
+        Now { utc: UtcMillis(utc), monotonic_ms }
+    }
+
+    #[test]
+    fn a_slow_drift_is_no_step_and_hides_none() {
+        let mut last = at(0, 0);
+        // 100 ms a look: 10 s in all.
+        for look in 1..=100 {
+            assert_eq!(clock_step(&mut last, at(look * 10_100, look as u64 * 10_000)), None);
+        }
+        // A step against the drift, which it would not show against the first look.
+        assert_eq!(clock_step(&mut last, at(1_020_000 - 10_000, 1_010_000)), Some(UtcMillis(1_020_000)));
+        assert_eq!(clock_step(&mut last, at(1_020_000, 1_020_000)), None, "told once");
+    }
+
+    #[test]
+    fn a_batch_with_marks_is_one_record() {
+        for (samples, marked, first) in [
+            (10, false, 10),
+            (SAMPLES_PER_RECORD + 1, false, SAMPLES_PER_RECORD),
+            (SAMPLES_PER_RECORD + 1, true, SAMPLES_PER_RECORD + 1),
+            (2 * SAMPLES_PER_RECORD, true, 2 * SAMPLES_PER_RECORD),
+            (MARKED_SAMPLES_PER_RECORD + 1, true, MARKED_SAMPLES_PER_RECORD),
+        ] {
+            assert_eq!(first_part(samples, marked), first, "{samples} {marked}");
+        }
+    }
+
+    /// The journal has room for seven of these messages and waits with eight more; history takes nothing in until the
+    /// thread waits, then all that the saved state lets go, which lets all the rest through.
+    #[test]
+    fn a_full_journal_does_not_wait_for_the_saved_state_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let metrics = Metrics::new(&prometheus::Registry::new());
+        let clock = Arc::new(ManualClock::new(UtcMillis(1_764_000_000_000)));
+        let settings = JournalSettings { segment_bytes: 4 << 20, budget_bytes: 8 << 20, reserve_bytes: 0, resume_after: Sequence(0) };
+        let disk = Arc::new(SimDisk::new(1 << 30));
+        let journal = Journal::open_on(disk, Path::new("j"), settings, clock.clone(), metrics.clone()).unwrap();
+        let ring = rejects::Ring::open(folder.path(), rejects::RingSettings::default(), metrics.clone()).unwrap();
+        let saved_state = SavedState::new(folder.path().join("normalise.state"));
+        let park = Park {
+            id: "park".to_owned(),
+            name: Names { zh: String::new(), en: String::new() },
+            time_zone: "UTC".to_owned(),
+            display_units: Default::default(),
+        };
+        let catalogue = Catalogue::new(1, park, Vec::new(), Vec::new(), Vec::new());
+        let pipeline = Pipeline {
+            normaliser: Normaliser::new(&catalogue, NormaliseSettings::default()),
+            journal: journal.clone(),
+            rejects: rejects::Sink::start(ring).unwrap(),
+            clock,
+            metrics,
+            catalogue_version: 1,
+            boot_id: 1,
+            saved_state: saved_state.clone(),
+            runtime: runtime.handle().clone(),
+        };
+        let (outlet, inbox) = mpsc::channel(INBOX_MESSAGES);
+        for _ in 0..24 {
+            let change = LinkChange { link: LinkKey(1), device: String::new(), up: true, why: "x".repeat(1 << 20), time: UtcMillis(0) };
+            outlet.try_send(Message::Link(change)).unwrap();
+        }
+        drop(outlet);
+        let thread = std::thread::spawn(move || pipeline.run(inbox));
+        let start = Instant::now();
+        while !thread.is_finished() {
+            assert!(start.elapsed() < Duration::from_secs(60), "stands at {:?}, saved {:?}", journal.stats(), saved_state.floor());
+            // As history does it: what is durable is in a checkpoint, and goes as far as the saved state reaches.
+            if journal.full().is_some() {
+                journal.release(Sequence(saved_state.floor().0 + 1));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        thread.join().unwrap();
+        assert_eq!((journal.durable(), saved_state.floor()), (Sequence(24), Sequence(24)));
     }
 }

@@ -35,8 +35,9 @@ use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
 use crate::{cli, logging, metrics, replay, watch};
 
-/// How long drivers may take to hand over what they have.
-const DRIVERS_STOP: Duration = Duration::from_secs(5);
+/// How long drivers may take to hand over what they have. MQTT takes up to 6 s: 3 s for its last answers, 3 s to part from
+/// the broker.
+const DRIVERS_STOP: Duration = Duration::from_secs(10);
 /// How long HTTP may take to answer the last requests.
 const HTTP_STOP: Duration = Duration::from_secs(3);
 /// Control requests that may wait; further commands wait at the socket.
@@ -244,6 +245,9 @@ impl Gateway {
         let readiness = Readiness::default();
         readiness.set("engine", Err("starting: reading the journal".into()));
 
+        // Before the engine, as nothing may fail behind it: its threads end only when they are told to.
+        let socket = control::listen(directory.path()).context("the control socket cannot be opened")?;
+
         let runtime = tokio::runtime::Handle::current();
         let engine = {
             let (catalogue, clock, metrics) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone());
@@ -273,7 +277,6 @@ impl Gateway {
         let rest_cancel = CancellationToken::new();
         let mut rest = JoinSet::new();
         let (asked, requests) = mpsc::channel(CONTROL_REQUESTS);
-        let socket = control::listen(directory.path()).context("the control socket cannot be opened")?;
         rest.spawn(control::serve(socket, asked, rest_cancel.clone()));
         rest.spawn(answer_control(
             requests,

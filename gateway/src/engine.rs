@@ -86,7 +86,11 @@ impl Engine {
         if !recovery.damaged.is_empty() {
             warn!(ranges = ?recovery.damaged, "the journal is damaged: these entries cannot be read");
         }
-        SavedState::catch_up(&mut normaliser, position, &journal).context("the journal cannot be read")?;
+        let position = SavedState::catch_up(&mut normaliser, position, &journal).context("the journal cannot be read")?;
+        // At once: a journal that is full can let go only what the saved state covers.
+        if let Err(error) = saved_state.save(&normaliser, position) {
+            warn!(error = %error, "the normaliser's state could not be saved; journal segments stay until it can");
+        }
         let catalogue_record = CatalogueRecord { version: catalogue.version, time: clock.now().utc };
         drop(journal.append(&Record::Catalogue(catalogue_record)));
         let ring =

@@ -149,8 +149,8 @@ fn walk(directory: &Path, from: Sequence, mut visit: impl FnMut(Event<'_>) -> bo
     let firsts = segment_firsts(&Disk.list(directory)?);
     let mut expected = None;
     for (index, &first) in firsts.iter().enumerate() {
-        let below = firsts.get(index.saturating_add(1)).copied().unwrap_or(u64::MAX);
-        if below <= from.0 {
+        let below = firsts.get(index.saturating_add(1)).copied();
+        if below.is_some_and(|below| below <= from.0) {
             continue;
         }
         let path = segment_path(directory, first);
@@ -170,10 +170,9 @@ fn walk(directory: &Path, from: Sequence, mut visit: impl FnMut(Event<'_>) -> bo
             return Ok(());
         }
         next = next.max(first);
-        let mut scan = Scan::new(Arc::clone(&file), first, length);
+        let mut scan = Scan::new(Arc::clone(&file), first, length).ending_below(below);
         loop {
             match scan.next(first) {
-                Found::Entry { frame, .. } if frame.sequence >= below => break,
                 Found::Entry { frame, offset, garbage } => {
                     if garbage > 0 && !visit(Event::Garbage(garbage)) {
                         return Ok(());

@@ -32,8 +32,8 @@
 //! | 20- | body, see [`codec`] |
 //!
 //! Rules a reader of the format needs:
-//! - The end of a segment may repeat entries of the next one: a failed sync left them behind, and the next segment has
-//!   them again, alike.
+//! - A frame whose sequence is the first one of the next segment, or later, ends its segment: a failed sync left it behind.
+//!   What counts under that number is in the next segment; after a crash it may be another entry.
 //! - Where sequences jump, entries are lost. If a later frame says that they had been synced (`sequence - unsynced`),
 //!   that is damage; else a power cut tore a write that nobody was told of.
 //! - The first sequence in the name counts where the header is damaged.
@@ -269,6 +269,21 @@ impl Journal {
     /// Last entry that is durable.
     pub fn durable(&self) -> Sequence {
         *self.handle.shared.durable().borrow()
+    }
+
+    /// Why nothing can be written just now. Does no I/O.
+    pub fn full(&self) -> Option<AppendError> {
+        self.handle.shared.full()
+    }
+
+    /// Most bytes that all segments together may take.
+    pub fn budget_bytes(&self) -> u64 {
+        self.handle.shared.settings.budget_bytes
+    }
+
+    /// Bytes made durable since the start of the program.
+    pub fn appended_bytes(&self) -> u64 {
+        self.handle.shared.appended_bytes.load(Ordering::Relaxed)
     }
 
     /// Told whenever `durable` grows.

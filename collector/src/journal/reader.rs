@@ -124,7 +124,13 @@ impl Reader {
 
     /// Opens the segment of the next entry; something to tell instead when there is none.
     fn open(&mut self) -> Result<Option<Progress>, AppendError> {
-        let place = self.shared.segments().place(self.next);
+        let (place, below) = {
+            let segments = self.shared.segments();
+            let place = segments.place(self.next);
+            // None for the newest segment: of that one only what is durable can be read, so nothing needs to end it.
+            let below = if let Place::Segment(segment) = &place { segments.progress(segment).and_then(|it| it.below) } else { None };
+            (place, below)
+        };
         let segment = match place {
             Place::Segment(segment) => segment,
             Place::Nowhere => return Ok(Some(Progress::End)),
@@ -135,7 +141,7 @@ impl Reader {
         };
         match self.shared.layer.open(&segment.path, false) {
             Ok(file) => {
-                let scan = Scan::new(file, segment.first, segment.end);
+                let scan = Scan::new(file, segment.first, segment.end).ending_below(below);
                 self.current = Some(Current { segment, scan, found: None });
                 Ok(None)
             }

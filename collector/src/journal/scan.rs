@@ -23,6 +23,8 @@ pub(crate) struct Scan {
     offset: u64,
     /// End of what may be read.
     limit: u64,
+    /// First entry of the segment that follows.
+    below: u64,
     chunk: Vec<u8>,
     chunk_start: u64,
 }
@@ -39,7 +41,7 @@ pub(crate) enum Found {
         /// Bytes stepped over that were neither good nor zero.
         garbage: u64,
     },
-    /// No good frame up to the limit.
+    /// No good frame of this segment up to the limit.
     End {
         /// Bytes stepped over that were neither good nor zero.
         garbage: u64,
@@ -48,7 +50,13 @@ pub(crate) enum Found {
 
 impl Scan {
     pub(crate) fn new(file: Arc<dyn FileHandle>, first: u64, limit: u64) -> Self {
-        Self { file, first, offset: HEADER_BYTES as u64, limit, chunk: Vec::new(), chunk_start: 0 }
+        Self { file, first, offset: HEADER_BYTES as u64, limit, below: u64::MAX, chunk: Vec::new(), chunk_start: 0 }
+    }
+
+    /// With the first entry of the segment that follows: a frame of that number or a later one is what a failed sync left
+    /// behind. It ends this segment, since what counts under its number is in the next one, and may be another entry.
+    pub(crate) fn ending_below(self, below: Option<u64>) -> Self {
+        Self { below: below.unwrap_or(u64::MAX), ..self }
     }
 
     /// End of what may be read.
@@ -67,6 +75,10 @@ impl Scan {
         let mut garbage = 0u64;
         loop {
             if let Some(frame) = self.good_frame(expected) {
+                if frame.sequence >= self.below {
+                    self.offset = start;
+                    return Found::End { garbage };
+                }
                 let offset = self.offset;
                 self.offset = offset.saturating_add(padded(frame.bytes()) as u64);
                 return Found::Entry { frame, offset, garbage };

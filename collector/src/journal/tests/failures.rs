@@ -253,3 +253,77 @@ async fn append_async(journal: &Journal, n: u64) -> Result<Sequence, AppendError
     journal.ready().await;
     journal.append(&entry(n, 10)).durable().await
 }
+
+/// Entries 1 to 9 are durable. The sync of 10 to 15 fails, the journal rolls, and everything stops as the new segment is
+/// written: those frames lie behind the end of the first segment and, when `again` is set, in the second one too.
+fn stale_frames_behind_a_segment(again: bool) -> SimDisk {
+    let disk = SimDisk::new(1 << 20);
+    let journal = open(&disk, settings(4096));
+    (1..=8).for_each(|n| assert_eq!(append(&journal, n, 20), Sequence(n)));
+    // While this is held the writer cannot go on behind the sync of 9, so 10 to 15 go out in one write.
+    let held = journal.handle.shared.segments();
+    let before = disk.operations();
+    let ninth = journal.append(&entry(9, 20));
+    until("the sync of 9", || disk.operations() == before + 2);
+    let receipts: Vec<_> = (10..=15).map(|n| journal.append(&entry(n, 20))).collect();
+    disk.fail_syncs(1);
+    // Write and sync of the first segment; create, allocate, header, sync, rename, directory of the second; its write.
+    disk.cut_at(if again { 9 } else { 8 });
+    drop(held);
+    assert_eq!(ninth.durable_blocking(), Ok(Sequence(9)));
+    until("the end", || disk.is_cut());
+    journal.handle.shared.start_close();
+    for receipt in receipts {
+        assert!(receipt.durable_blocking().is_err());
+    }
+    drop(journal);
+    assert_eq!(disk.paths().iter().filter(|path| path.extension().is_some_and(|ending| ending == "seg")).count(), 2);
+    disk.process_restart();
+    disk
+}
+
+/// The start after that knows entries up to `last`; whatever is appended from there on is what every reader finds.
+fn new_entries_are_read(disk: &SimDisk, last: u64) {
+    for start in 0..2 {
+        let journal = open(disk, settings(4096));
+        if start == 0 {
+            assert_eq!(journal.durable(), Sequence(last));
+            (last + 1..=20).for_each(|n| assert_eq!(append(&journal, 1000 + n, 20), Sequence(n)));
+        }
+        let expected: Vec<_> = (1..=20).map(|n| (n, if n > last { 1000 + n } else { n })).collect();
+        for _ in 0..2 {
+            let (entries, events) = read_all(&journal, 1);
+            assert!(events.is_empty(), "{events:?}");
+            assert_eq!(entries, expected);
+        }
+        for from in 1..=20 {
+            assert_eq!(read_all(&journal, from).0, expected[usize::try_from(from).unwrap() - 1..]);
+        }
+    }
+}
+
+#[test]
+fn frames_that_a_failed_sync_left_behind_do_not_hide_later_entries() {
+    // The new segment is there and holds nothing.
+    let disk = stale_frames_behind_a_segment(false);
+    let second = segment_of(&disk);
+    disk.damage(&second, |bytes| bytes[frame::HEADER_BYTES..].fill(0));
+    new_entries_are_read(&disk, 9);
+}
+
+#[test]
+fn frames_that_a_failed_sync_left_behind_do_not_hide_entries_behind_a_torn_write() {
+    // The new segment holds 10 to 12, the write is torn in 13.
+    let disk = stale_frames_behind_a_segment(true);
+    let second = segment_of(&disk);
+    disk.damage(&second, |bytes| {
+        let frames = bytes[frame::HEADER_BYTES..].iter().rposition(|&byte| byte != 0).unwrap() + 1;
+        let each = frames.div_ceil(8) * 8 / 6;
+        bytes[frame::HEADER_BYTES + 3 * each + 8..].fill(0);
+    });
+    new_entries_are_read(&disk, 12);
+}
+
+fn segment_of(disk: &SimDisk) -> std::path::PathBuf {
+    disk.paths().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "seg")).next_back().unwrap()
+}
