@@ -325,5 +325,5 @@ fn frames_that_a_failed_sync_left_behind_do_not_hide_entries_behind_a_torn_write
 }
 
 fn segment_of(disk: &SimDisk) -> std::path::PathBuf {
-    disk.paths().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "seg")).next_back().unwrap()
+    disk.paths().into_iter().rfind(|path| path.extension().is_some_and(|ending| ending == "seg")).unwrap()
 }
