@@ -346,6 +346,7 @@ async fn subscribes_again_when_the_broker_lost_the_session() {
         broker.up();
         assert_eq!(running.link(true).await, "connected, new session");
     }
+    assert_eq!(running.new_sessions, 3, "each told before what it brings");
     running.stop().await;
 }
 
