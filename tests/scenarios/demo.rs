@@ -16,8 +16,7 @@ const FILL_LIMIT: Duration = Duration::from_secs(180);
 /// Longest until every point has a live value; the slowest device is asked every ten seconds.
 const LIVE_LIMIT: Duration = Duration::from_secs(40);
 /// Points without a good value: what is broken on purpose, and what loses its value now and then.
-const BROKEN: [&str; 3] =
-    ["dyeing/reclaimed-water/water_pressure", "demo-park/rain-gauge/rainfall", "demo-park/boiler-heat/return_temperature"];
+const BROKEN: [&str; 3] = ["dyeing/reclaimed-water/water_pressure", "demo-park/rain-gauge/rainfall", "food/boiler-heat/return_temperature"];
 /// Where a point has a value each quarter of an hour, the days that history goes back.
 const DAYS: i64 = 400;
 const POINT: &str = "demo-park/gate-power/energy_import";
