@@ -49,7 +49,6 @@ pub struct Engine {
     rejects: rejects::Sink,
     pipeline: JoinHandle<()>,
     reader: JoinHandle<()>,
-    reader_stats: Arc<ReaderStats>,
     reader_cancel: CancellationToken,
 }
 
@@ -111,9 +110,9 @@ impl Engine {
         };
         let pipeline = std::thread::Builder::new().name("normalise".into()).spawn(move || pipeline.run(inbox))?;
         let reader_cancel = CancellationToken::new();
-        let reader_stats = Arc::new(ReaderStats::default());
         let reader = {
-            let (journal, history, stats, cancel) = (journal.clone(), history.clone(), Arc::clone(&reader_stats), reader_cancel.clone());
+            let (journal, history, stats, cancel) =
+                (journal.clone(), history.clone(), Arc::new(ReaderStats::default()), reader_cancel.clone());
             let floor = Box::new(move || saved_state.floor());
             std::thread::Builder::new().name("history".into()).spawn(move || {
                 if let Err(error) = reader::run(journal, history, clock, stats, floor, cancel) {
@@ -121,7 +120,7 @@ impl Engine {
                 }
             })?
         };
-        Ok(Self { outlet, journal, history, rejects, pipeline, reader, reader_stats, reader_cancel })
+        Ok(Self { outlet, journal, history, rejects, pipeline, reader, reader_cancel })
     }
 
     /// Where drivers send their batches.
@@ -146,15 +145,7 @@ impl Engine {
 
     /// Returns when history has taken in what was durable at the call.
     pub async fn caught_up(&self) {
-        let durable = self.journal.durable();
-        while self.history.position() < durable {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// What the reader of the journal met.
-    pub fn reader_stats(&self) -> &Arc<ReaderStats> {
-        &self.reader_stats
+        reader::caught_up(&self.journal, &self.history).await;
     }
 
     /// Name of a thread that ended although it should run; `None` while all run.

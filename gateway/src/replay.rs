@@ -20,7 +20,7 @@ use parkgate_collector::rejects::{self, Filter, StoredReject};
 use tokio::sync::oneshot;
 
 use crate::control::ReplayReport;
-use crate::store::{History, RecordView};
+use crate::store::{History, RecordView, reader};
 
 /// How far from its arrival a place is looked for: what a live source time may be ahead by default.
 const SEARCH_MS: i64 = 60_000;
@@ -28,8 +28,6 @@ const SEARCH_MS: i64 = 60_000;
 const SEARCH_STEP_MS: usize = 1_000;
 /// Longest wait for history.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
-/// How often it is looked at meanwhile.
-const FOLLOW_LOOK: Duration = Duration::from_millis(10);
 
 /// Milliseconds given to readings by this replay; as many as it replays readings, which the ring's size bounds.
 type Taken = HashSet<(PointId, UtcMillis)>;
@@ -86,13 +84,9 @@ pub async fn replay(
 
 /// Waits until history has what is durable now, so that a look into it misses nothing.
 async fn follow(journal: &Journal, history: &History) -> Result<()> {
-    let durable = journal.durable();
-    let caught_up = async {
-        while history.position() < durable {
-            tokio::time::sleep(FOLLOW_LOOK).await;
-        }
-    };
-    tokio::time::timeout(FOLLOW_LIMIT, caught_up).await.context("history does not follow the journal; nothing was replayed")
+    tokio::time::timeout(FOLLOW_LIMIT, reader::caught_up(journal, history))
+        .await
+        .context("history does not follow the journal; nothing was replayed")
 }
 
 /// Gives readings without a time of their own one that no other sample of their point has. Blocks.

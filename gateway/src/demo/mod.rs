@@ -93,11 +93,6 @@ impl DemoPark {
         MemoryFiles { files: [(CONFIG_PATH.into(), self.config_text.clone())].into(), ..MemoryFiles::default() }
     }
 
-    /// Address of the embedded broker, for a person with an MQTT tool.
-    pub fn broker_address(&self) -> std::net::SocketAddr {
-        self.broker.address()
-    }
-
     /// Fills history up to now and returns when it is durable; see [`backfill::Fill::run`].
     ///
     /// Not to be dropped half-way: cancel by `cancel` and await the end.

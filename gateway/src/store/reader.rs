@@ -21,6 +21,9 @@ const RETRY_MS: u64 = 5_000;
 /// The nightly work begins at the first minute of this hour, UTC: 03:00 in China.
 const NIGHT_HOUR_UTC: i64 = 19;
 
+/// How often [`caught_up`] looks.
+const CAUGHT_UP_LOOK: Duration = Duration::from_millis(10);
+
 /// What the loop met, for metrics.
 #[derive(Debug, Default)]
 pub struct ReaderStats {
@@ -107,6 +110,14 @@ pub fn run(
     let source = FromJournal { journal, reader, durable, floor, cancel: cancel.clone(), runtime };
     follow(source, &history, &*clock, &stats, &cancel);
     Ok(())
+}
+
+/// Returns when `history` has taken in what was durable in `journal` at the call.
+pub async fn caught_up(journal: &Journal, history: &History) {
+    let durable = journal.durable();
+    while history.position() < durable {
+        tokio::time::sleep(CAUGHT_UP_LOOK).await;
+    }
 }
 
 fn follow(mut source: impl Source, history: &History, clock: &dyn Clock, stats: &ReaderStats, cancel: &CancellationToken) {
