@@ -58,10 +58,14 @@ soak: tools ## the kill test with 1,000 rounds instead of 50: hours
 clean: ## remove what was built
 	cargo clean
 
-# What the tests need beside Rust: the broker, and a C compiler for SQLite.
+# What the tests need beside Rust: the broker, the databases that totals and queries are compared with, and a C compiler
+# for SQLite. Only the programs are wanted: a service that the installation starts is not used.
 tools:
 	@missing=""; \
 	command -v mosquitto > /dev/null || missing="$$missing mosquitto"; \
+	command -v prometheus > /dev/null || missing="$$missing prometheus"; \
+	command -v victoria-metrics > /dev/null || missing="$$missing victoria-metrics"; \
+	command -v influxd > /dev/null || missing="$$missing influxdb"; \
 	command -v cc > /dev/null || missing="$$missing gcc libc6-dev"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ]; then as_root=""; elif command -v sudo > /dev/null; then as_root=sudo; else \

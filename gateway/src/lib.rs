@@ -1,7 +1,8 @@
 //! parkgate-gateway: from the journal to people and systems.
 //!
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
-//! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`api`] HTTP;
+//! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`rollup`]
+//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`api`] HTTP;
 //! [`metrics`]; [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
@@ -14,6 +15,9 @@ pub mod readiness;
 mod watch;
 pub mod settings;
 pub mod store;
+pub mod rollup;
+pub mod series;
+pub mod access;
 pub mod api;
 pub mod metrics;
 #[cfg(feature = "demo")]

@@ -14,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Problem, Shared};
+use crate::access::Identity;
 
 /// Time until the head of an answer; streams go on after theirs.
 const ANSWER_SECONDS_MAX: u64 = 30;
@@ -29,8 +30,9 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 
 /// Checks the Host header, then adds security headers to whatever the answer is. Answers are not cached unless they
 /// say so themselves.
-pub async fn protect(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub async fn protect(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let host = host(request.uri(), request.headers());
+    request.extensions_mut().insert(Arc::new(Identity::local()));
     let mut response = if is_allowed(&host, &shared) {
         next.run(request).await
     } else {

@@ -52,6 +52,7 @@ pub use openapi::document;
 
 use listener::{Bounded, CONNECTIONS_MAX, IDLE_MAX};
 
+use crate::access::Identity;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::store::{RecordView, StoreError};
@@ -157,6 +158,17 @@ impl FromRequestParts<Arc<Shared>> for App {
     type Rejection = Infallible;
     async fn from_request_parts(_: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Infallible> {
         Ok(Self(Arc::clone(shared)))
+    }
+}
+
+/// Who asks, as [`guard::protect`] found out.
+#[expect(dead_code, reason = "taken by the queries that come next")]
+pub(crate) struct Asker(pub Arc<Identity>);
+
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Arc<Identity>>().cloned().map(Self).ok_or_else(Problem::internal)
     }
 }
 

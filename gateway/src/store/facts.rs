@@ -13,10 +13,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::StoreError;
 
-/// The file format.
-const FORMAT: i64 = 1;
+/// What each format added to the one before; the format of a file is the number of steps it has taken. A step that was
+/// released is never changed.
+const STEPS: &[&str] = &[POINTS];
 
-const SCHEMA: &str = "
+const POINTS: &str = "
 CREATE TABLE IF NOT EXISTS point (
     id INTEGER PRIMARY KEY CHECK (id > 0),
     stable_id TEXT NOT NULL,
@@ -27,6 +28,11 @@ CREATE TABLE IF NOT EXISTS point (
 CREATE TABLE IF NOT EXISTS catalogue (version INTEGER PRIMARY KEY, first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS item (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ";
+
+/// The newest format, which this program writes.
+fn newest_format() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
 
 /// The database of facts. Calls block on file I/O.
 #[derive(Debug)]
@@ -45,11 +51,11 @@ impl Facts {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
         let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if format == 0 {
-            connection.execute_batch(SCHEMA)?;
-            connection.execute_batch(&format!("PRAGMA user_version = {FORMAT}"))?;
+        let newest = newest_format();
+        for (step, format) in STEPS.iter().zip(1..).skip(usize::try_from(format).unwrap_or(0)) {
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {step} PRAGMA user_version = {format}; COMMIT;"))?;
         }
-        Self::checked(path, connection, format.max(FORMAT))
+        Self::checked(path, connection, format.max(newest))
     }
 
     /// Opens the file for reading, beside a process that writes.
@@ -64,9 +70,10 @@ impl Facts {
     }
 
     fn checked(path: &Path, connection: Connection, format: i64) -> Result<Self, StoreError> {
-        if format > FORMAT {
+        let newest = newest_format();
+        if format > newest {
             return Err(StoreError::Version(format!(
-                "{} has format {format}, this program knows formats up to {FORMAT}; use the newer program",
+                "{} has format {format}, this program knows formats up to {newest}; use the newer program",
                 path.display()
             )));
         }
