@@ -31,7 +31,7 @@ use crate::cli::RunArguments;
 use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
 use crate::readiness::Readiness;
-use crate::rollup::Totals;
+use crate::rollup;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
 use crate::{cli, logging, metrics, replay, watch};
@@ -175,6 +175,14 @@ pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn 
     Ok(Start { catalogue, settings, directory, facts, clock, demo })
 }
 
+/// The points of a data directory that is only read: by the configuration, with the numbers that the registry has.
+/// Points that have no number yet have no record either.
+pub(crate) fn catalogue_of(config: &Path, directory: &DataDirectory) -> Result<Arc<Catalogue>> {
+    let facts = Facts::open_read_only(&directory.facts()).with_context(|| format!("{} cannot be read", directory.facts().display()))?;
+    let mut registry = facts.registry()?;
+    Ok(Arc::new(load(config, &Disk)?.draft.build(&mut registry)?))
+}
+
 /// Opens the facts. A record without them is refused: points would get other numbers than the record has them under.
 fn open_facts(directory: &DataDirectory) -> Result<Facts> {
     let path = directory.facts();
@@ -215,6 +223,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 pub(crate) struct Gateway {
     catalogue: Arc<Catalogue>,
     engine: Engine,
+    rollup: rollup::Thread,
     health: HealthBoard,
     clock: Arc<dyn Clock>,
     metrics: parkgate_collector::metrics::Metrics,
@@ -227,7 +236,7 @@ pub(crate) struct Gateway {
     address: SocketAddr,
     // Held until the end: the lock on the data directory, and the registry.
     _directory: DataDirectory,
-    _facts: Facts,
+    _facts: Arc<Facts>,
 }
 
 impl Gateway {
@@ -259,7 +268,9 @@ impl Gateway {
         };
         let (engine, directory) = engine?;
 
-        let totals = Arc::new(Totals::new(&catalogue, Arc::new(engine.history().clone()), settings.totals.grace_ms()));
+        let facts = Arc::new(facts);
+        let (totals, rollup) = rollup::start(&catalogue, &engine, &directory, &facts, &gateway_metrics, settings.totals.grace_ms())
+            .context("totals.db cannot be used; it may be deleted: it is made again from the record")?;
         let http_cancel = CancellationToken::new();
         let state = api::State {
             catalogue: Arc::clone(&catalogue),
@@ -301,6 +312,7 @@ impl Gateway {
         Ok(Self {
             catalogue,
             engine,
+            rollup,
             health,
             clock,
             metrics,
@@ -378,6 +390,7 @@ impl Gateway {
         match drivers.try_join_next() {
             Some(_) => Some("driver"),
             None if self.http.is_finished() => Some("http"),
+            None if self.rollup.failed() => Some("rollup"),
             None => self.engine.failed(),
         }
     }
@@ -396,7 +409,13 @@ impl Gateway {
         self.rest_cancel.cancel();
         let mut rest = self.rest;
         rest.shutdown().await;
-        match tokio::task::spawn_blocking(move || self.engine.stop()).await {
+        // Totals before history: they go on from their place in the journal at the next start.
+        let engine = move || {
+            let mut late: Vec<&'static str> = if self.rollup.stop() { Vec::new() } else { vec!["rollup"] };
+            late.extend(self.engine.stop());
+            late
+        };
+        match tokio::task::spawn_blocking(engine).await {
             Ok(parts) => late.extend(parts),
             Err(_) => late.push("engine"),
         }

@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         Command::Schema => cli::schema(),
         Command::Rejects(arguments) => cli::rejects(&arguments),
         Command::Journal(arguments) => cli::journal(&arguments),
+        Command::Totals(arguments) => cli::totals(&arguments),
+        Command::Rebuild(arguments) => cli::rebuild(&arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -44,6 +44,14 @@ parkgate_collector::metrics! {
     history_corrections: IntCounter "parkgate_history_corrections_total" [];
     /// Damaged blocks found.
     history_damaged: IntCounter "parkgate_history_damaged_blocks_total" [];
+    /// Journal entries that totals have not read yet.
+    totals_lag: IntGauge "parkgate_totals_lag_entries" [];
+    /// Points whose totals are being counted.
+    totals_dirty: IntGauge "parkgate_totals_dirty_points" [];
+    /// Hours counted from the record, again included.
+    totals_hours: IntCounter "parkgate_totals_hours_counted_total" [];
+    /// Totals that changed after their period was closed.
+    totals_corrections: IntCounter "parkgate_totals_corrections_total" [];
     /// Start of this process, in seconds since 1970.
     process_start: Gauge "parkgate_process_start_time_seconds" [];
     /// Resident memory.

@@ -249,7 +249,7 @@ pub async fn start(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock
     let (record, health, readiness) = (Arc::new(FakeRecord::default()), HealthBoard::default(), Readiness::default());
     let record_view: Arc<dyn RecordView> = Arc::clone(&record) as _;
     let state = State {
-        totals: Arc::new(Totals::new(&catalogue, Arc::clone(&record_view), 600_000)),
+        totals: Arc::new(Totals::new(&catalogue, Arc::clone(&record_view), None)),
         catalogue: Arc::new(catalogue),
         health: health.clone(),
         record: record_view,

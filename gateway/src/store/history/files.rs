@@ -138,6 +138,17 @@ impl Files {
         self.folder.join(key.name())
     }
 
+    /// The month files that are there, oldest first; changes nothing.
+    pub(super) fn names(&self) -> Result<Vec<FileKey>, StoreError> {
+        let io = |error| StoreError::Io { path: self.folder.clone(), error };
+        let mut keys = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(io)? {
+            keys.extend(entry.map_err(io)?.file_name().to_str().and_then(FileKey::parse));
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
     /// The month files that are there, oldest first; leftovers of interrupted deletions are removed.
     pub(super) fn list(&self) -> Result<Vec<FileKey>, StoreError> {
         let io = |error| StoreError::Io { path: self.folder.clone(), error };
@@ -206,7 +217,7 @@ impl Files {
 }
 
 /// A connection that other processes' writing does not fail.
-fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.execute_batch("PRAGMA cache_size = -2000;")?;
