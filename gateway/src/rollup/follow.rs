@@ -57,7 +57,7 @@ pub struct Follower {
 /// A point and what is due of it.
 #[derive(Clone, Debug)]
 struct Tracked {
-    /// As stored when it was last counted.
+    /// As stored when it was last counted; `latest` as it was when hours were last closed.
     stored: Option<Followed>,
     /// As read.
     now: Followed,
@@ -164,16 +164,16 @@ impl Follower {
             std::collections::hash_map::Entry::Vacant(_) if !counted => return,
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let until = self.zone.period_of(Level::Hour, sample.record_time).start;
-                let now = Followed { until, latest: sample.record_time, received: sample.received_time };
+                let (latest, received) = (sample.record_time, sample.received_time);
+                let now = Followed { until, latest, received, horizon: UtcMillis(i64::MIN) };
                 entry.insert(Tracked { stored: None, now, late: Vec::new() })
             }
         };
-        if sample.record_time < tracked.now.until {
-            tracked.late(sample.record_time);
-        }
         // The one it replaces may lie where the device's clock says.
-        if sample.key_time() != sample.record_time && sample.key_time() < tracked.now.until {
-            tracked.late(sample.key_time());
+        for time in [sample.record_time, sample.key_time()] {
+            if time < tracked.now.until || time <= tracked.now.horizon {
+                tracked.late(time);
+            }
         }
         if counted {
             tracked.now.latest = tracked.now.latest.max(sample.record_time);
@@ -244,7 +244,7 @@ impl Follower {
     }
 
     fn count(&mut self, points: &[PointId]) -> Result<(), StoreError> {
-        let mut counted: Vec<(PointId, Followed)> = Vec::new();
+        let mut counted: Vec<(PointId, Followed, Followed)> = Vec::new();
         let mut changes: Vec<(PointId, Vec<Change>)> = Vec::new();
         let mut hours = 0;
         let closing: HashMap<PointId, UtcMillis> = points
@@ -278,9 +278,14 @@ impl Follower {
                 let from = self.zone.period_of(Level::Hour, open).start;
                 take(recount.run(&writing, (from, closed), until, closed)?);
             }
-            let now = Followed { until: closed, ..tracked.now };
-            writing.follow(*point, now)?;
-            counted.push((*point, now));
+            // After the reading: what came into the record meanwhile is told by the journal later.
+            let reached = self.record.latest(*point).map_or(tracked.now.latest, |latest| latest.record_time);
+            let now = Followed { until: closed, horizon: tracked.now.horizon.max(tracked.now.latest).max(reached), ..tracked.now };
+            // What came since the last closing begins pairs with what was there then: it is kept until the next one.
+            let latest = tracked.stored.filter(|_| closed == until).map_or(now.latest, |stored| stored.latest);
+            let stored = Followed { latest, ..now };
+            writing.follow(*point, stored)?;
+            counted.push((*point, now, stored));
             changes.push((*point, changed));
         }
         let mut log = Changes::new();
@@ -296,10 +301,10 @@ impl Follower {
         writing.commit()?;
         self.metrics.totals_corrections.inc_by(added);
         self.metrics.totals_hours.inc_by(hours);
-        for (point, now) in counted {
+        for (point, now, stored) in counted {
             if let Some(tracked) = self.points.get_mut(&point) {
                 tracked.now = now;
-                tracked.stored = Some(now);
+                tracked.stored = Some(stored);
                 tracked.late.clear();
             }
         }

@@ -5,7 +5,7 @@
 use parkgate_collector::model::UtcMillis;
 
 use super::partial::Partial;
-use super::rule::{PointRule, counts};
+use super::rule::PointRule;
 use super::scan;
 use super::store::{TotalsStore, Writing};
 use super::total::{Level, Period, Total};
@@ -59,11 +59,12 @@ impl Recount<'_> {
     ) -> Result<Recounted, StoreError> {
         let mut recounted = Recounted::default();
         let (zone, point) = (self.zone, self.rule.point);
-        let from = self.reachable(writing.store(), from)?;
+        let (from, known_from) = self.reachable(writing.store(), from)?;
         let mut span: Option<(UtcMillis, UtcMillis)> = (closed_before < closed).then_some((closed_before, closed));
         if from < to {
             let mut hours = scan::hours(self.record, zone, self.rule, &[], (from, to), to)?;
             self.keep(writing.store(), (from, to), &mut hours)?;
+            hours.retain(|(period, _)| period.start >= known_from);
             recounted.hours = u64::try_from(to.since(from)).unwrap_or(0).div_euclid(3_600_000);
             if let Some((first, last)) = self.replace(writing, Level::Hour, (from, to), hours, &mut recounted)? {
                 span = Some(span.map_or((first, last), |(start, end)| (start.min(first), end.max(last))));
@@ -136,21 +137,20 @@ impl Recount<'_> {
         Ok(span)
     }
 
-    /// Where recounting may begin: behind the first sample there is, when older totals are stored than it.
-    fn reachable(&self, store: &TotalsStore, from: UtcMillis) -> Result<UtcMillis, StoreError> {
+    /// Where recounting may begin, and before when nothing is known. Where older totals are stored than the first sample
+    /// there is, the samples before it were deleted: counting begins behind its hour. Else it is the point's first, and
+    /// nothing is known before its first number.
+    fn reachable(&self, store: &TotalsStore, from: UtcMillis) -> Result<(UtcMillis, UtcMillis), StoreError> {
         let point = self.rule.point;
-        let mut first = None;
-        // The first that counts; a portion of bad ones before it does not matter.
-        if let Some(sample) = self.record.scan(point, UtcMillis(i64::MIN), UtcMillis(i64::MAX), 1)?.first() {
-            first = Some(sample.record_time);
-            if counts(sample).is_none() {
-                first = scan::neighbour_after(self.record, point, sample.record_time)?.map(|sample| sample.record_time);
+        let beginning = UtcMillis(i64::MIN);
+        if let Some(first) = self.record.scan(point, beginning, UtcMillis(i64::MAX), 1)?.first() {
+            let hour = self.zone.period_of(Level::Hour, first.record_time);
+            if store.has_hours_before(self.zone, point, hour.start)? {
+                return Ok((from.max(hour.end), beginning));
             }
         }
-        let Some(first) = first else { return Ok(from) };
-        let hour = self.zone.period_of(Level::Hour, first);
-        let older = from < hour.end && store.has_hours_before(self.zone, point, hour.start)?;
-        Ok(if older { hour.end } else { from })
+        let number = scan::neighbour_after(self.record, point, beginning)?;
+        Ok((from, number.map_or(UtcMillis(i64::MAX), |sample| self.zone.period_of(Level::Hour, sample.record_time).start)))
     }
 }
 

@@ -35,7 +35,8 @@ CREATE TABLE IF NOT EXISTS followed (
     point INTEGER PRIMARY KEY,
     until INTEGER NOT NULL,
     latest INTEGER NOT NULL,
-    received INTEGER NOT NULL);
+    received INTEGER NOT NULL,
+    horizon INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS change (
     id INTEGER PRIMARY KEY,
     level INTEGER NOT NULL,
@@ -60,6 +61,9 @@ pub struct Followed {
     pub latest: UtcMillis,
     /// When a sample that counts was last received.
     pub received: UtcMillis,
+    /// Greatest record time that the last count can have made use of: what comes later at or before it, even behind
+    /// `until`, can change closed hours.
+    pub horizon: UtcMillis,
 }
 
 /// Periods that closed or changed, by level and start, with their points.
@@ -111,14 +115,15 @@ impl TotalsStore {
 
     /// All points followed.
     pub fn followed(&self) -> Result<Vec<(PointId, Followed)>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT point, until, latest, received FROM followed")?;
+        let mut statement = self.connection.prepare_cached("SELECT point, until, latest, received, horizon FROM followed")?;
         let rows = statement.query_map([], |row| Ok((PointId(row.get(0)?), followed_from(row)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// One of them.
     pub fn followed_one(&self, point: PointId) -> Result<Option<Followed>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT point, until, latest, received FROM followed WHERE point = ?1")?;
+        let mut statement =
+            self.connection.prepare_cached("SELECT point, until, latest, received, horizon FROM followed WHERE point = ?1")?;
         Ok(statement.query_row([point.0], |row| followed_from(row)).optional()?)
     }
 
@@ -244,8 +249,8 @@ impl Writing<'_> {
     pub fn follow(&self, point: PointId, followed: Followed) -> Result<(), StoreError> {
         self.store
             .connection
-            .prepare_cached("INSERT OR REPLACE INTO followed (point, until, latest, received) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![point.0, followed.until.0, followed.latest.0, followed.received.0])?;
+            .prepare_cached("INSERT OR REPLACE INTO followed (point, until, latest, received, horizon) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![point.0, followed.until.0, followed.latest.0, followed.received.0, followed.horizon.0])?;
         Ok(())
     }
 
@@ -301,7 +306,12 @@ pub fn longer(level: Level) -> Level {
 }
 
 fn followed_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Followed> {
-    Ok(Followed { until: UtcMillis(row.get(1)?), latest: UtcMillis(row.get(2)?), received: UtcMillis(row.get(3)?) })
+    Ok(Followed {
+        until: UtcMillis(row.get(1)?),
+        latest: UtcMillis(row.get(2)?),
+        received: UtcMillis(row.get(3)?),
+        horizon: UtcMillis(row.get(4)?),
+    })
 }
 
 fn check(path: &Path, connection: &Connection) -> Result<(), StoreError> {
