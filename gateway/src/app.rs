@@ -299,6 +299,7 @@ impl Gateway {
         rest.spawn(watch::run(
             engine.journal().clone(),
             engine.history().clone(),
+            engine.reader_stats(),
             directory.history(),
             readiness,
             gateway_metrics,

@@ -42,6 +42,16 @@ parkgate_collector::metrics! {
     journal_full_in_days: Gauge "parkgate_journal_full_in_days" [];
     /// Samples that came again under a time already stored, with another value.
     history_corrections: IntCounter "parkgate_history_corrections_total" [];
+    /// Journal entries that were gone before history read them.
+    history_gone: IntCounter "parkgate_history_journal_gone_entries_total" [];
+    /// Journal entries that were damaged, and so are lost to history.
+    history_unreadable: IntCounter "parkgate_history_journal_damaged_entries_total" [];
+    /// Attempts to read the journal that failed; each is made again.
+    history_read_errors: IntCounter "parkgate_history_journal_errors_total" [];
+    /// Month files deleted, by retention or for want of space.
+    history_files_deleted: IntCounter "parkgate_history_files_deleted_total" [];
+    /// Month files deleted before their time, because the disk ran short.
+    history_files_relieved: IntCounter "parkgate_history_files_relieved_total" [];
     /// Damaged blocks found.
     history_damaged: IntCounter "parkgate_history_damaged_blocks_total" [];
     /// Start of this process, in seconds since 1970.

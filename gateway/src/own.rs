@@ -81,12 +81,13 @@ rows! {
     Counter "parkgate_driver_requests_total" "1" 0 Per::Device(MODBUS), Some(("result", RESULTS));
     Counter "parkgate_driver_messages_total" "1" 0 Per::Link(MQTT), None;
     Counter "parkgate_driver_polls_skipped_total" "1" 0 Per::Device(MODBUS), None;
-    Counter "parkgate_driver_poll_lateness_seconds_sum" "s" 6 Per::Link(MODBUS), None;
-    Counter "parkgate_driver_poll_lateness_seconds_count" "1" 0 Per::Link(MODBUS), None;
+    Counter "parkgate_driver_poll_lateness_seconds_sum" "s" 6 Per::Device(MODBUS), None;
+    Counter "parkgate_driver_poll_lateness_seconds_count" "1" 0 Per::Device(MODBUS), None;
     Counter "parkgate_driver_answers_dropped_total" "1" 0 Per::Link(MODBUS), None;
     Counter "parkgate_driver_connects_total" "1" 0 Per::Link(ALL), None;
     Gauge "parkgate_driver_link_up" "1" 0 Per::Link(ALL), None;
-    Counter "parkgate_pipeline_samples_durable_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_pipeline_samples_durable_total" "1" 0 Per::Device(ALL), None;
+    Gauge "parkgate_pipeline_device_lag_seconds" "s" 6 Per::Device(ALL), None;
     Counter "parkgate_pipeline_repeats_dropped_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_unknown_points_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_samples_total" "1" 0 Per::Gateway, Some(("quality", QUALITIES));
@@ -111,6 +112,11 @@ rows! {
     Counter "parkgate_history_checkpoint_seconds_sum" "s" 6 Per::Gateway, None;
     Counter "parkgate_history_checkpoint_seconds_count" "1" 0 Per::Gateway, None;
     Gauge "parkgate_history_lag_entries" "1" 0 Per::Gateway, None;
+    Counter "parkgate_history_journal_gone_entries_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_history_journal_damaged_entries_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_history_journal_errors_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_history_files_deleted_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_history_files_relieved_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_history_corrections_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_history_damaged_blocks_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_http_misdirected_total" "1" 0 Per::Gateway, None;
@@ -151,11 +157,7 @@ pub fn with_own(catalogue: Catalogue, origin: Origin, registry: &mut dyn PointRe
 impl Row {
     /// The labels of each series.
     fn series(&self, catalogue: &Catalogue) -> Vec<BTreeMap<String, String>> {
-        let driver = |link: &Link| match &link.driver {
-            DriverSettings::Mqtt(_) => "mqtt",
-            DriverSettings::ModbusTcp(_) => "modbus_tcp",
-            DriverSettings::Own => "own",
-        };
+        let driver = |link: &Link| link.driver.name();
         let named = |labels: &[(&str, &str)]| -> BTreeMap<String, String> {
             labels.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
         };

@@ -69,6 +69,7 @@ impl From<&HistorySettings> for store::HistorySettings {
     fn from(table: &HistorySettings) -> Self {
         Self {
             checkpoint_bytes: table.checkpoint_megabytes.saturating_mul(MEGABYTE),
+            checkpoint_samples: table.checkpoint_samples,
             checkpoint_ms: u64::from(table.checkpoint_seconds).saturating_mul(1000),
             head_bytes: usize::try_from(table.head_megabytes.saturating_mul(MEGABYTE)).unwrap_or(usize::MAX),
             retention_months_compliance: table.compliance_retention_months,
@@ -143,9 +144,13 @@ impl From<&JournalTable> for JournalSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HistorySettings {
-    /// MiB of journal after which a checkpoint is written, counted at 32 bytes a sample (on disk it is 6 to 16).
+    /// MiB of journal after which a checkpoint is written.
     #[garde(range(min = 1, max = 65_536))]
     pub checkpoint_megabytes: u64,
+    /// Samples after which a checkpoint is written, even if they take less of the journal: a start reads them all again,
+    /// at some 3 million a second.
+    #[garde(range(min = 1_000, max = 1_000_000_000))]
+    pub checkpoint_samples: u64,
     /// Seconds after which a checkpoint is written anyway.
     #[garde(range(min = 1, max = 86_400))]
     pub checkpoint_seconds: u32,
@@ -167,6 +172,7 @@ impl Default for HistorySettings {
     fn default() -> Self {
         Self {
             checkpoint_megabytes: 128,
+            checkpoint_samples: 5_000_000,
             checkpoint_seconds: 300,
             head_megabytes: 64,
             raw_retention_months: 18,

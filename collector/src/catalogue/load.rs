@@ -298,8 +298,10 @@ impl<'a> Loader<'a> {
             Ok(paths) => paths,
             Err(reason) => return self.problems.add(pattern.place, format!("cannot look for files: {reason}"), ""),
         };
-        if paths.is_empty() && !pattern.contains(['*', '?', '[']) {
-            self.problems.add(pattern.place, "there is no such file", "paths are relative to this file");
+        if paths.is_empty() {
+            let is_pattern = pattern.contains(['*', '?', '[']);
+            let what = if is_pattern { "no file matches this pattern" } else { "there is no such file" };
+            self.problems.add(pattern.place, what, "paths are relative to this file");
         }
         for path in paths.iter().filter(|path| path.as_path() != main) {
             // Two patterns may name one file.

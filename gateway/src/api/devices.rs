@@ -11,6 +11,7 @@ use super::App;
 use super::dto::{DeviceDetailDto, DeviceDto, Page, PointDto};
 use super::error::{Problem, nearest};
 use super::params::{Nothing, Params};
+use super::points::known;
 
 /// What to list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -27,6 +28,7 @@ pub struct DeviceQuery {
 #[utoipa::path(get, operation_id = "get_devices", path = "/api/v1/devices", tag = "devices", params(DeviceQuery),
     responses((status = 200, body = Page<DeviceDto>), (status = 400, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(App(shared): App, Params(query): Params<DeviceQuery>) -> Result<Json<Page<DeviceDto>>, Problem> {
+    known(&shared.catalogue, None, query.enterprise.as_deref())?;
     let (devices, links) = (shared.health.devices(), shared.health.links());
     let items = shared
         .catalogue

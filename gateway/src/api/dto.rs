@@ -105,7 +105,7 @@ impl DeviceDto {
             name: (&device.name).into(),
             enterprise: device.enterprise.clone(),
             link: device.link.id.clone(),
-            driver: driver(&device.link.driver),
+            driver: device.link.driver.name(),
             address: address(device),
             profile: device.profile.clone(),
             origin: device.origin,
@@ -420,14 +420,6 @@ fn display(from: Unit, to: Unit) -> Option<DisplayDto> {
         (conversion.numerator, conversion.denominator) == (numerator, denominator)
     })?;
     Some(DisplayDto { unit: to, shift })
-}
-
-fn driver(settings: &DriverSettings) -> &'static str {
-    match settings {
-        DriverSettings::Mqtt(_) => "mqtt",
-        DriverSettings::ModbusTcp(_) => "modbus_tcp",
-        DriverSettings::Own => "own",
-    }
 }
 
 fn address(device: &Device) -> String {

@@ -29,6 +29,7 @@ pub struct LatestQuery {
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(App(shared): App, Params(query): Params<LatestQuery>) -> Result<Json<Page<LatestDto>>, Problem> {
     let catalogue = &shared.catalogue;
+    points::known(catalogue, query.device.as_deref(), None)?;
     let chosen = match &query.point {
         Some(ids) => ids.split(',').map(|id| points::find(catalogue, id)).collect::<Result<Vec<_>, _>>()?,
         None => catalogue.points.iter().filter(|point| points::is_of(point, query.medium, query.device.as_deref())).collect(),

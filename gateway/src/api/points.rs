@@ -44,6 +44,7 @@ pub struct PointQuery {
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(App(shared): App, Params(query): Params<PointQuery>) -> Result<Json<Page<PointDto>>, Problem> {
     let catalogue = &shared.catalogue;
+    known(catalogue, query.device.as_deref(), query.enterprise.as_deref())?;
     let limit = limit(query.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
     let start = match &query.after {
         None => 0,
@@ -68,6 +69,19 @@ pub async fn list(App(shared): App, Params(query): Params<PointQuery>) -> Result
 /// device is named.
 pub fn is_of(point: &Point, medium: Option<Medium>, device: Option<&str>) -> bool {
     medium.map_or(point.medium != Medium::Gateway || device == Some(OWN_ID), |medium| medium == point.medium)
+}
+
+/// Refuses a device or an enterprise that is not configured: an empty list would look like an answer.
+pub fn known(catalogue: &Catalogue, device: Option<&str>, enterprise: Option<&str>) -> Result<(), Problem> {
+    match (device, enterprise) {
+        (Some(id), _) if catalogue.device(id).is_none() => {
+            Err(Problem::bad_query(format!("there is no device `{id}`"), "GET /api/v1/devices lists them"))
+        }
+        (_, Some(id)) if !catalogue.enterprises.iter().any(|enterprise| enterprise.id == id) => {
+            Err(Problem::bad_query(format!("there is no enterprise `{id}`"), "GET /api/v1/park lists them"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The point of a stable id, or a 404 that names the nearest.

@@ -188,10 +188,13 @@ async fn devices_and_their_health() {
     check(
         "/api/v1/devices?enterprise=nobody",
         expect![[r#"
-        200 {
-          "items": [],
-          "next": null
-        }"#]],
+            400 {
+              "detail": "there is no enterprise `nobody`",
+              "remedy": "GET /api/v1/park lists them",
+              "status": 400,
+              "title": "the query cannot be understood",
+              "type": "urn:parkgate:problem:bad-query"
+            }"#]],
     )
     .await;
     check(
