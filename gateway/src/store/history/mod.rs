@@ -26,6 +26,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod varint;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +41,7 @@ use super::StoreError;
 use super::view::{Bucket, RecordView};
 
 pub use self::files::Correction;
+pub use self::written::Stretch;
 
 /// Samples of a full block; a window closes when it has them.
 pub const WINDOW_SAMPLES: u32 = 360;
