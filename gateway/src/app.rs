@@ -174,6 +174,39 @@ pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn 
     Ok(Start { catalogue, settings, directory, facts, clock, demo })
 }
 
+#[allow(dead_code, reason = "for the commands that follow")]
+/// What a command that only reads works on.
+pub(crate) struct ReadOnly {
+    /// Points under the numbers that the record knows; those that the gateway has not seen yet have no samples.
+    pub(crate) catalogue: Arc<Catalogue>,
+    /// The record as it stood at the call.
+    pub(crate) record: crate::store::RecordSnapshot,
+    /// The data directory.
+    pub(crate) directory: DataDirectory,
+    /// The facts, for reading.
+    pub(crate) facts: Facts,
+}
+
+#[allow(dead_code, reason = "for the commands that follow")]
+/// Opens a park's record beside a running gateway or without one, changing nothing. `data`: the data directory, instead
+/// of the configured one.
+pub(crate) fn open_read_only(config: &Path, data: Option<&Path>) -> Result<ReadOnly> {
+    let Loaded { gateway: settings, draft } = load(config, &Disk)?;
+    let path = data.map_or_else(|| base_of(config).join(&settings.data_directory), Path::to_path_buf);
+    let directory = DataDirectory::open_read_only(&path)?;
+    let facts = Facts::open_read_only(&directory.facts()).with_context(|| format!("{} cannot be read", directory.facts().display()))?;
+    if let Some(found) = facts.item("park")?
+        && found != draft.park().id.as_bytes()
+    {
+        let (found, wanted) = (String::from_utf8_lossy(&found).into_owned(), draft.park().id.clone());
+        bail!("data directory {} holds the record of park `{found}`, not of `{wanted}`: name another directory", path.display());
+    }
+    // Never committed: numbers of points that are new here are not the gateway's.
+    let catalogue = Arc::new(draft.build(&mut facts.registry()?)?);
+    let record = crate::store::record_read_only(&directory).context("history cannot be read")?;
+    Ok(ReadOnly { catalogue, record, directory, facts })
+}
+
 /// Opens the facts. A record without them is refused: points would get other numbers than the record has them under.
 fn open_facts(directory: &DataDirectory) -> Result<Facts> {
     let path = directory.facts();
