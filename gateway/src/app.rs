@@ -16,6 +16,7 @@ use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::driver::{self, LinkDevices};
 use parkgate_collector::health::HealthBoard;
 use parkgate_collector::journal::Journal;
+use parkgate_collector::model::Origin;
 use parkgate_collector::rejects;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -33,7 +34,7 @@ use crate::engine::Engine;
 use crate::readiness::Readiness;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
-use crate::{cli, logging, metrics, replay, watch};
+use crate::{cli, logging, metrics, own, replay, watch};
 
 /// How long drivers may take to hand over what they have. MQTT takes up to 6 s: 3 s for its last answers, 3 s to part from
 /// the broker.
@@ -168,7 +169,8 @@ pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn 
     let park = draft.park().id.clone();
     belongs_to(&facts, &directory, "park", &park)?;
     let mut registry = facts.registry()?;
-    let catalogue = Arc::new(draft.build(&mut registry)?);
+    let origin = if demo { Origin::Simulated } else { Origin::Metered };
+    let catalogue = Arc::new(own::with_own(draft.build(&mut registry)?, origin, &mut registry)?);
     registry.commit().context("new points cannot be entered in facts.db")?;
     facts.catalogue_loaded(catalogue.version, clock.now().utc)?;
     Ok(Start { catalogue, settings, directory, facts, clock, demo })
@@ -296,7 +298,7 @@ impl Gateway {
             catalogue: Arc::clone(&catalogue),
             health: health.clone(),
             record: Arc::new(engine.history().clone()),
-            registry,
+            registry: registry.clone(),
             metrics: gateway_metrics.clone(),
             clock: Arc::clone(&clock),
             readiness: readiness.clone(),
@@ -318,6 +320,14 @@ impl Gateway {
             engine.rejects().clone(),
             directory.rejects(),
             (engine.journal().clone(), engine.history().clone()),
+        ));
+        rest.spawn(own::run(
+            Arc::clone(&catalogue),
+            registry,
+            gateway_metrics.clone(),
+            Arc::clone(&clock),
+            engine.outlet(),
+            rest_cancel.clone(),
         ));
         rest.spawn(watch::run(
             engine.journal().clone(),
