@@ -188,6 +188,7 @@ pub fn device(id: &str, name: Names, enterprise: Option<&str>, link: &Arc<Link>,
             max_gap: 8,
             forbidden: Vec::new(),
         }),
+        DriverSettings::Own => DeviceAddress::Own,
     };
     Arc::new(Device {
         id: id.into(),
