@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         Command::Schema => cli::schema(),
         Command::Rejects(arguments) => cli::rejects(&arguments),
         Command::Journal(arguments) => cli::journal(&arguments),
+        Command::Reconcile(arguments) => cli::reconcile::reconcile(&arguments),
+        Command::Forward(arguments) => cli::reconcile::forward(&arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -4,6 +4,8 @@
 //! read-only beside a running gateway. `rejects replay` asks the running gateway over its control socket, else takes the
 //! lock itself.
 
+pub mod reconcile;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +55,10 @@ pub enum Command {
     Rejects(RejectsArguments),
     /// Verify or print the journal, also beside a running gateway.
     Journal(JournalArguments),
+    /// Compare the record with what a sink answers, by point and day; exit 0 no difference, 1 differences, 2 could not run.
+    Reconcile(reconcile::ReconcileArguments),
+    /// Show what sinks did not accept.
+    Forward(reconcile::ForwardArguments),
 }
 
 /// Arguments of `run`.

@@ -232,3 +232,6 @@ impl Gatherer {
 pub fn first_cursor(journal: &Journal, with_history: bool) -> Sequence {
     if with_history { Sequence(1) } else { Sequence(journal.durable().0.saturating_add(1)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,18 +5,19 @@
 //! the sink acknowledged it, so after a crash the last one is sent again: at least once, and the same thing at the sink,
 //! which keeps one value per series and time. Late values and corrections are newer writes. [`delivery`] decides what an
 //! answer ([`verdict`]) means for the lines that were sent; [`client`] sends them; [`table`] and [`line`] make them;
-//! [`settings`] the configuration.
+//! [`settings`] the configuration; [`reconcile`] compares afterwards.
 //!
 //! Samples go to every sink as they are recorded, totals when they are closed. VictoriaMetrics does not surely replace a
 //! value it has (of two under one stamp either may win): which totals changed after they were sent there is noted, and
 //! reconcile tells those apart.
 //!
-//! To add a sink: a [`SinkKind`], its address in [`client`].
+//! To add a sink: a [`SinkKind`], its address in [`client`], its question in [`reconcile`].
 
 pub mod client;
 pub mod delivery;
 pub mod gather;
 pub mod line;
+pub mod reconcile;
 pub mod settings;
 pub mod state;
 pub mod table;
