@@ -32,6 +32,7 @@ use crate::cli::RunArguments;
 use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
 use crate::readiness::Readiness;
+use crate::rollup::Totals;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
 use crate::{cli, logging, metrics, own, replay, watch};
@@ -293,11 +294,13 @@ impl Gateway {
         };
         let (engine, directory) = engine?;
 
+        let totals = Arc::new(Totals::new(&catalogue, Arc::new(engine.history().clone()), settings.totals.grace_ms()));
         let http_cancel = CancellationToken::new();
         let state = api::State {
             catalogue: Arc::clone(&catalogue),
             health: health.clone(),
             record: Arc::new(engine.history().clone()),
+            totals,
             registry: registry.clone(),
             metrics: gateway_metrics.clone(),
             clock: Arc::clone(&clock),
