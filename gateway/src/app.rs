@@ -33,6 +33,7 @@ use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
 use crate::forward::{self, Forwarders};
 use crate::readiness::Readiness;
+use crate::rollup::Totals;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
 use crate::{cli, logging, metrics, own, replay, watch};
@@ -298,6 +299,7 @@ impl Gateway {
         };
         let (engine, directory) = engine?;
 
+        let totals = Arc::new(Totals::new(&catalogue, Arc::new(engine.history().clone()), settings.totals.grace_ms()));
         let forwarders = {
             let sources = forward::Sources {
                 catalogue: Arc::clone(&catalogue),
@@ -323,6 +325,7 @@ impl Gateway {
             catalogue: Arc::clone(&catalogue),
             health: health.clone(),
             record: Arc::new(engine.history().clone()),
+            totals,
             registry: registry.clone(),
             metrics: gateway_metrics.clone(),
             clock: Arc::clone(&clock),

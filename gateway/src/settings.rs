@@ -33,6 +33,9 @@ pub struct GatewaySettings {
     /// History on disk.
     #[garde(dive)]
     pub history: HistorySettings,
+    /// Totals per hour, day, month and year.
+    #[garde(dive)]
+    pub totals: TotalsSettings,
     /// Input that could not be decoded.
     #[garde(dive)]
     pub rejects: RejectsSettings,
@@ -51,6 +54,7 @@ impl Default for GatewaySettings {
             http: HttpSettings::default(),
             journal: JournalTable::default(),
             history: HistorySettings::default(),
+            totals: TotalsSettings::default(),
             rejects: RejectsSettings::default(),
             log: LogSettings::default(),
             sink: Vec::new(),
@@ -181,6 +185,28 @@ impl Default for HistorySettings {
     }
 }
 
+/// `[gateway.totals]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TotalsSettings {
+    /// Minutes after its end that a period stays open for late readings; what changes later is a correction.
+    #[garde(range(max = 10_080))]
+    pub grace_minutes: u32,
+}
+
+impl TotalsSettings {
+    /// The grace in milliseconds.
+    pub fn grace_ms(&self) -> i64 {
+        i64::from(self.grace_minutes).saturating_mul(60_000)
+    }
+}
+
+impl Default for TotalsSettings {
+    fn default() -> Self {
+        Self { grace_minutes: 10 }
+    }
+}
+
 /// `[gateway.rejects]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -303,7 +329,8 @@ mod tests {
         let text = std::fs::read_to_string(config().join("parkgate.toml")).unwrap();
         let (_, own) = text.split_once("\n[gateway]\n").unwrap();
         let is_key = |line: &str| {
-            line.starts_with("# [[") || line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).is_some_and(|(key, _)| !key.contains(' '))
+            line.starts_with("# [[")
+                || line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).is_some_and(|(key, _)| !key.contains(' '))
         };
         let own: String = own.lines().map(|line| if is_key(line) { &line[2..] } else { line }).flat_map(|line| [line, "\n"]).collect();
         let mut files = catalogue::MemoryFiles::default();

@@ -233,7 +233,9 @@ mod tests {
 
     #[test]
     fn base64_is_as_the_rfc_has_it() {
-        for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("user:päss", "dXNlcjpww6Rzcw==")] {
+        for (text, expected) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("user:päss", "dXNlcjpww6Rzcw==")]
+        {
             assert_eq!(base64(text), expected);
         }
     }

@@ -64,19 +64,7 @@ impl Gatherer {
     ) -> Self {
         let (reader, durable) = (journal.reader(cursor), journal.subscribe());
         let record = Record::Samples(SampleRecord::default());
-        Self {
-            table,
-            journal,
-            reader,
-            record,
-            durable,
-            history,
-            totals,
-            totals_cursor,
-            totals_noted,
-            gaps: gaps.into(),
-            stretches: None,
-        }
+        Self { table, journal, reader, record, durable, history, totals, totals_cursor, totals_noted, gaps: gaps.into(), stretches: None }
     }
 
     /// The entry that live reading will look for next.

@@ -194,17 +194,17 @@ impl State {
                     .execute(params![signed(first.0), signed(end.0)])?;
             }
             if let Some((id, point, time)) = moves.filled {
-                transaction
-                    .prepare_cached("UPDATE gap SET point = ?2, time = ?3 WHERE id = ?1")?
-                    .execute(params![id, point.0, time.0])?;
+                transaction.prepare_cached("UPDATE gap SET point = ?2, time = ?3 WHERE id = ?1")?.execute(params![id, point.0, time.0])?;
             }
             if let Some(id) = moves.closed {
                 transaction.prepare_cached("DELETE FROM gap WHERE id = ?1")?.execute([id])?;
             }
             for letter in dead {
-                transaction
-                    .prepare_cached("INSERT INTO dead_letter (time, line, reason) VALUES (?1, ?2, ?3)")?
-                    .execute(params![letter.time.0, letter.line, letter.reason])?;
+                transaction.prepare_cached("INSERT INTO dead_letter (time, line, reason) VALUES (?1, ?2, ?3)")?.execute(params![
+                    letter.time.0,
+                    letter.line,
+                    letter.reason
+                ])?;
             }
             if !dead.is_empty() {
                 transaction
@@ -254,8 +254,8 @@ impl State {
     /// When they cannot be read.
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT time, line, reason FROM dead_letter ORDER BY id")?;
-        let letters = statement
-            .query_map([], |row| Ok(DeadLetter { time: UtcMillis(row.get(0)?), line: row.get(1)?, reason: row.get(2)? }))?;
+        let letters =
+            statement.query_map([], |row| Ok(DeadLetter { time: UtcMillis(row.get(0)?), line: row.get(1)?, reason: row.get(2)? }))?;
         Ok(letters.collect::<Result<_, _>>()?)
     }
 
@@ -330,8 +330,9 @@ mod tests {
     fn lists_stay_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let mut state = State::open(&folder.path().join("hq.db")).unwrap();
-        let dead: Vec<DeadLetter> =
-            (0..DEAD_LETTERS_MAX + 5).map(|number| DeadLetter { time: UtcMillis(0), line: number.to_string(), reason: String::new() }).collect();
+        let dead: Vec<DeadLetter> = (0..DEAD_LETTERS_MAX + 5)
+            .map(|number| DeadLetter { time: UtcMillis(0), line: number.to_string(), reason: String::new() })
+            .collect();
         state.commit(&Moves::default(), &dead, None).unwrap();
         let kept = state.dead_letters().unwrap();
         assert_eq!((kept.len() as u64, kept[0].line.as_str()), (DEAD_LETTERS_MAX, "5"));
