@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         Command::Schema => cli::schema(),
         Command::Rejects(arguments) => cli::rejects(&arguments),
         Command::Journal(arguments) => cli::journal(&arguments),
+        Command::Backup(arguments) => cli::backup::backup(&arguments),
+        Command::Restore(arguments) => cli::backup::restore(&arguments),
     };
     match outcome {
         Ok(code) => code,
