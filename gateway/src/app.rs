@@ -516,7 +516,18 @@ async fn answer_control(
                 None => Err(anyhow::anyhow!("the gateway is stopping")),
             }
             .map_or_else(|error| Answer::Error { error: format!("{error:#}") }, Answer::Replayed),
+            Request::Position { checkpoint } => position(checkpoint, &journal, &history).await,
         };
         let _ = reply.send(answer);
+    }
+}
+
+async fn position(checkpoint: bool, journal: &Journal, history: &History) -> Answer {
+    let history = history.clone();
+    let made = if checkpoint { tokio::task::spawn_blocking(move || history.checkpoint().map(drop)).await } else { Ok(Ok(())) };
+    match made {
+        Ok(Ok(())) => Answer::Position { durable: journal.durable().0 },
+        Ok(Err(error)) => Answer::Error { error: format!("history could not be written: {error}") },
+        Err(_) => Answer::Error { error: "the gateway is stopping".into() },
     }
 }

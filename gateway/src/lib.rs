@@ -1,10 +1,10 @@
 //! parkgate-gateway: from the journal to people and systems.
 //!
-//! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
-//! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`rollup`]
-//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`forward`]
-//! to databases of others; [`api`] HTTP; [`metrics`], [`own`] they become samples; [`demo`] the simulated park (feature
-//! `demo`).
+//! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the
+//! control socket; [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history,
+//! views, facts; [`rollup`] totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may
+//! see what; [`forward`] to databases of others; [`backup`] copies of the data directory; [`api`] HTTP; [`metrics`], and
+//! [`own`] how they become samples; [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
 pub mod cli;
@@ -20,6 +20,7 @@ pub mod rollup;
 pub mod series;
 pub mod access;
 pub mod forward;
+pub mod backup;
 pub mod api;
 pub mod metrics;
 pub mod own;
