@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
 //! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`rollup`]
-//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`api`] HTTP;
-//! [`metrics`]; [`demo`] the simulated park (feature `demo`).
+//! totals per period; [`series`] names and labels of what boards and sinks see; [`titles`] what people call them; [`boards`] Grafana boards; [`access`] who may see
+//! what; [`api`] HTTP; [`metrics`]; [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
 pub mod cli;
@@ -17,6 +17,8 @@ pub mod settings;
 pub mod store;
 pub mod rollup;
 pub mod series;
+pub mod titles;
+pub mod boards;
 pub mod access;
 pub mod api;
 pub mod metrics;

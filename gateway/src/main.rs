@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Schema => cli::schema(),
         Command::Rejects(arguments) => cli::rejects(&arguments),
         Command::Journal(arguments) => cli::journal(&arguments),
+        Command::Grafana(arguments) => cli::grafana::run(&arguments),
     };
     match outcome {
         Ok(code) => code,

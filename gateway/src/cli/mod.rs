@@ -4,6 +4,8 @@
 //! read-only beside a running gateway. `rejects replay` asks the running gateway over its control socket, else takes the
 //! lock itself.
 
+pub mod grafana;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ pub enum Command {
     Rejects(RejectsArguments),
     /// Verify or print the journal, also beside a running gateway.
     Journal(JournalArguments),
+    /// Write Grafana boards for the park.
+    Grafana(grafana::GrafanaArguments),
 }
 
 /// Arguments of `run`.
