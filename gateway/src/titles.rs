@@ -32,6 +32,24 @@ pub fn quantity(name: &str) -> Title {
     }
 }
 
+/// What using a quantity is called, short: `用电`, `Electricity`; other quantities by their own title.
+pub fn used(name: &str) -> Title {
+    match USES.iter().find(|(known, ..)| *known == name) {
+        Some((_, zh, en)) => Title::new(*zh, *en),
+        None => quantity(name),
+    }
+}
+
+/// Quantities whose totals a park is asked for first, with the word for using them.
+pub const USES: &[(&str, &str, &str)] = &[
+    ("energy_import", "用电", "Electricity"),
+    ("gas_volume", "用气", "Gas"),
+    ("water_volume", "用水", "Water"),
+    ("heat_energy", "用热", "Heat"),
+    ("steam_mass", "用汽", "Steam"),
+    ("charging_energy", "充电", "Charging"),
+];
+
 /// The title of a medium.
 pub fn medium(medium: Medium) -> Title {
     let (zh, en) = match medium {

@@ -3,11 +3,11 @@
 use super::energy::totals;
 use super::expression::{Of, by_device, closed, current, means, now, sum};
 use super::grafana::{Dashboard, Panel};
-use super::overview::used;
 use super::panel::{self, Board, bars, every, gauges, lines, named, over, query, stacked_bars, stat, t, table, timeline};
 use super::park::{Flow, Park};
 use crate::rollup::Level;
 use crate::series::What;
+use crate::titles;
 
 /// Power from which a connector counts as charging: above what a pile needs for itself.
 const CHARGING_KW: &str = "0.1";
@@ -28,7 +28,7 @@ pub fn board(park: &Park) -> Option<Dashboard> {
         }
     }
     for flow in park.flows_of("charging_energy") {
-        stats.extend(totals(flow, role(flow), &used(flow)));
+        stats.extend(totals(flow, role(flow), &titles::used(&flow.quantity)));
     }
     board.add_evenly(6, 4, stats);
     for flow in park.flows_of("charging_power") {

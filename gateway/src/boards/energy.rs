@@ -2,11 +2,11 @@
 
 use super::expression::{Of, by_device, closed, current, days_in_range, highest, hour_means, last_month, now, sum};
 use super::grafana::Dashboard;
-use super::overview::{used, word};
+use super::overview::word;
 use super::panel::{self, Board, bars, gauges, lines, months, named, over, query, stacked_bars, stat, t, table};
 use super::park::{Flow, GENERATION, Park};
 use crate::rollup::Level;
-use crate::titles::Title;
+use crate::titles::{self, Title};
 
 /// The board.
 pub fn board(park: &Park) -> Option<Dashboard> {
@@ -23,7 +23,7 @@ pub fn board(park: &Park) -> Option<Dashboard> {
     let mut stats = Vec::new();
     for flow in park.flows_of("energy_import") {
         if let Some(role) = flow.total_role() {
-            stats.extend(totals(flow, role, &used(flow)));
+            stats.extend(totals(flow, role, &titles::used(&flow.quantity)));
         }
     }
     for flow in park.flows_of("active_power").filter(|flow| flow.total_role().is_some()) {

@@ -8,24 +8,7 @@ use super::panel::{Board, bars, every, gauges, lines, named, over, query, red_fr
 use super::park::{Flow, GENERATION, Park};
 use super::{expression, panel};
 use crate::rollup::Level;
-use crate::titles::Title;
-
-/// Quantities whose totals a park is asked for, with the word for using them.
-const USES: [(&str, &str, &str); 6] = [
-    ("energy_import", "用电", "Electricity"),
-    ("gas_volume", "用气", "Gas"),
-    ("water_volume", "用水", "Water"),
-    ("heat_energy", "用热", "Heat"),
-    ("steam_mass", "用汽", "Steam"),
-    ("charging_energy", "充电", "Charging"),
-];
-
-/// What a total is called.
-pub(super) fn used(flow: &Flow) -> Title {
-    USES.iter()
-        .find(|(quantity, ..)| *quantity == flow.quantity)
-        .map_or_else(|| crate::titles::quantity(&flow.quantity), |(_, zh, en)| t(*zh, *en))
-}
+use crate::titles::{self, Title};
 
 /// The board.
 pub fn board(park: &Park) -> Option<Dashboard> {
@@ -45,7 +28,7 @@ pub fn board(park: &Park) -> Option<Dashboard> {
             stats.push(stat(&t("当前发电功率", "Generation now"), &about, &flow.unit(), sum(&now(flow, Of::Role(GENERATION)))));
         }
     }
-    for (quantity, ..) in USES {
+    for &(quantity, ..) in titles::USES {
         for flow in park.flows_of(quantity) {
             stats.extend(flow.total_role().into_iter().flat_map(|role| today(flow, role, quantity == "energy_import")));
         }
@@ -88,7 +71,7 @@ pub fn board(park: &Park) -> Option<Dashboard> {
                 query(sum(&means(flow, Of::Role(role))), &t("园区", "Park")),
                 query(sum(&before(&means(flow, Of::Role(role)))), &t("前一天同一时刻", "The day before")),
             ];
-            breakdown.push(every(lines(&crate::titles::quantity(quantity), &about, &flow.unit(), queries), "15m"));
+            breakdown.push(every(lines(&titles::quantity(quantity), &about, &flow.unit(), queries), "15m"));
         }
     }
     board.add_evenly(2, 9, breakdown);
@@ -97,7 +80,7 @@ pub fn board(park: &Park) -> Option<Dashboard> {
 
 /// Today so far, and the last closed day where it is asked for.
 fn today(flow: &Flow, role: &str, with_last_day: bool) -> Vec<Panel> {
-    let (used, word, unit) = (used(flow), word(role), flow.unit());
+    let (used, word, unit) = (titles::used(&flow.quantity), word(role), flow.unit());
     let whose = if flow.medium == Medium::Charging {
         t("充电桩", "charging piles")
     } else {

@@ -3,12 +3,11 @@
 use super::energy::totals;
 use super::expression::{Of, by_device, closed, days_in_range, means, sum};
 use super::grafana::Dashboard;
-use super::overview::used;
 use super::panel::{self, Board, bars, every, gauges, lines, months, named, over, query, stacked_bars, t};
 use super::park::{Flow, Park};
 use crate::rollup::Level;
 use crate::series::What;
-use crate::titles::Title;
+use crate::titles::{self, Title};
 
 /// The board.
 pub fn board(park: &Park) -> Option<Dashboard> {
@@ -27,7 +26,7 @@ pub fn board(park: &Park) -> Option<Dashboard> {
     }
     for flow in &volumes {
         if let Some(role) = flow.total_role() {
-            board.add_evenly(4, 4, totals(flow, role, &used(flow)));
+            board.add_evenly(4, 4, totals(flow, role, &titles::used(&flow.quantity)));
         }
     }
     for flow in volumes {
@@ -38,7 +37,7 @@ pub fn board(park: &Park) -> Option<Dashboard> {
 }
 
 fn volume(board: &mut Board, flow: &Flow, momentary: Option<&Flow>) {
-    let (unit, used) = (flow.unit(), used(flow));
+    let (unit, used) = (flow.unit(), titles::used(&flow.quantity));
     let title = |zh: &str, en: &str| -> Title { t(zh.replace("{}", &used.zh), en.replace("{}", &used.en)) };
     if let Some(role) = flow.total_role() {
         let of = Of::Role(role);
