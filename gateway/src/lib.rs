@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the
 //! control socket; [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history,
-//! views, facts; [`rollup`] totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may
-//! see what; [`forward`] to databases of others; [`backup`] copies of the data directory; [`api`] HTTP; [`metrics`], and
+//! views, facts; [`rollup`] totals per period; [`series`] names and labels of what boards and sinks see; [`titles`] what people
+//! call them; [`boards`] for Grafana; [`access`] who may see what; [`forward`] to databases of others; [`backup`] copies of the data directory; [`api`] HTTP; [`metrics`], and
 //! [`own`] how they become samples; [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
@@ -18,6 +18,8 @@ pub mod settings;
 pub mod store;
 pub mod rollup;
 pub mod series;
+pub mod titles;
+pub mod boards;
 pub mod access;
 pub mod forward;
 pub mod backup;

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Forward(arguments) => cli::reconcile::forward(&arguments),
         Command::Backup(arguments) => cli::backup::backup(&arguments),
         Command::Restore(arguments) => cli::backup::restore(&arguments),
+        Command::Grafana(arguments) => cli::grafana::run(&arguments),
     };
     match outcome {
         Ok(code) => code,

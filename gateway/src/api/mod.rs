@@ -2,7 +2,7 @@
 //!
 //! Reads views only: the catalogue, the record, the health board. It changes nothing, so every route is a GET.
 //!
-//! [`park`], [`devices`], [`points`], [`samples`], [`latest`], [`stream`]: one file per resource; [`openapi`] their
+//! [`park`], [`devices`], [`points`], [`samples`], [`latest`], [`today`], [`stream`]: one file per resource; [`openapi`] their
 //! description; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`] the forms of all
 //! answers; [`error`] problem details; [`params`] query parameters; [`listener`] and [`guard`] what every connection and request
 //! passes.
@@ -23,6 +23,7 @@ mod points;
 mod probes;
 mod samples;
 mod stream;
+mod today;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
@@ -165,7 +166,6 @@ impl FromRequestParts<Arc<Shared>> for App {
 }
 
 /// Who asks, as [`guard::protect`] found out.
-#[expect(dead_code, reason = "taken by the queries that come next")]
 pub(crate) struct Asker(pub Arc<Identity>);
 
 impl<S: Sync> FromRequestParts<S> for Asker {
@@ -194,6 +194,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Shared>>)> {
         ("/api/v1/latest", get(latest::list)),
         ("/api/v1/samples", get(samples::list)),
         ("/api/v1/samples/buckets", get(samples::buckets)),
+        ("/api/v1/totals/today", get(today::get)),
         ("/api/v1/stream", get(stream::get)),
     ]
 }

@@ -6,6 +6,7 @@
 
 pub mod reconcile;
 pub mod backup;
+pub mod grafana;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -64,6 +65,8 @@ pub enum Command {
     Backup(backup::BackupArguments),
     /// Make a data directory of a backup.
     Restore(backup::RestoreArguments),
+    /// Write Grafana boards for the park.
+    Grafana(grafana::GrafanaArguments),
 }
 
 /// Arguments of `run`.
