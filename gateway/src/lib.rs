@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
 //! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`rollup`]
-//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`api`] HTTP;
+//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`promql`] queries;
+//! [`api`] HTTP;
 //! [`metrics`]; [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
@@ -18,6 +19,7 @@ pub mod store;
 pub mod rollup;
 pub mod series;
 pub mod access;
+pub mod promql;
 pub mod api;
 pub mod metrics;
 #[cfg(feature = "demo")]
