@@ -10,13 +10,17 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use promql_parser::parser::{AtModifier, Call, Expr, MatrixSelector, Offset, SubqueryExpr, VectorSelector};
 
 use super::labels::Labels;
-use super::source::{ABSENT, Samples, Selection, Source, is_absent};
+use super::source::{ABSENT, Part, Samples, Selection, Source, is_absent};
 use super::{Error, Limits, Used, aggregate, binary, instant, range};
 
 /// Longest range, offset or step counted, about a thousand years: longer ones are cut to it.
 const SPAN_MAX_MS: i64 = 31_557_600_000_000;
 /// Step of a subquery that names none.
 const SUBQUERY_STEP_MS: i64 = 60_000;
+/// Shortest window for which a source is asked for parts: below, reading the samples costs the same.
+const PARTS_RANGE_MIN_MS: i64 = 600_000;
+/// Most parts that a window is joined from; beyond, windows slide over samples.
+const PARTS_WIDTH_MAX: usize = 64;
 /// Work done between looks at the clock and at whether anyone still waits.
 const WORK_PER_LOOK: usize = 1 << 18;
 
@@ -96,6 +100,18 @@ pub struct Ranged {
     pub range_ms: i64,
     /// The ends of the windows; one only when the selector is fixed by `@`.
     pub ends: Grid,
+}
+
+/// A series whose windows are joined from parts.
+pub struct InParts {
+    /// Labels.
+    pub labels: Labels,
+    /// The parts, in order of time.
+    pub parts: Vec<Part>,
+    /// Parts in a window.
+    pub width: usize,
+    /// Parts from one window to the next.
+    pub stride: usize,
 }
 
 impl<'a> Evaluation<'a> {
@@ -231,6 +247,41 @@ impl<'a> Evaluation<'a> {
 
     fn spread(&self, value: f64, grid: Grid, _: Grid) -> Result<Vec<f64>, Error> {
         self.scalar(vec![value; grid.steps])
+    }
+
+    /// The parts of which the windows of a range selector are made, series by series, where the source can give them: each
+    /// window is [`InParts::width`] neighbouring parts. `extremes`: whether the smallest and the largest are wanted.
+    pub fn in_parts(&self, tree: &Expr, grid: Grid, extremes: bool) -> Result<Option<Vec<InParts>>, Error> {
+        let Expr::MatrixSelector(matrix) = strip(tree) else { return Ok(None) };
+        let ends = self.shifted(matrix.vs.at.as_ref(), matrix.vs.offset.as_ref(), grid);
+        let range_ms = span_ms(matrix.range);
+        if range_ms < PARTS_RANGE_MIN_MS || ends.steps != grid.steps {
+            return Ok(None);
+        }
+        let after = ends.start.saturating_sub(range_ms);
+        // Windows that neither overlap nor touch have a gap between them; others must be whole numbers of steps.
+        let (edges, width, stride): (Vec<i64>, usize, usize) = if range_ms < ends.step {
+            (ends.times().flat_map(|end| [end.saturating_sub(range_ms), end]).collect(), 1, 2)
+        } else if range_ms % ends.step == 0 {
+            let width = usize::try_from(range_ms / ends.step).unwrap_or(usize::MAX);
+            if width > PARTS_WIDTH_MAX {
+                return Ok(None);
+            }
+            let edges = Grid { start: after, step: ends.step, steps: width.saturating_add(ends.steps) };
+            (edges.times().collect(), width, 1)
+        } else if ends.steps == 1 {
+            (vec![after, ends.start], 1, 1)
+        } else {
+            return Ok(None);
+        };
+        let mut all = Vec::new();
+        for series in self.select(&selection(&matrix.vs), after, ends.last())? {
+            self.look()?;
+            let Some(parts) = self.source.parts(&series, &edges, extremes)? else { return Ok(None) };
+            self.work(parts.len())?;
+            all.push(InParts { labels: series.labels, parts, width, stride });
+        }
+        Ok(Some(all))
     }
 
     /// The series of a range selector or subquery.

@@ -6,7 +6,7 @@
 //! totals, and shows only what the asker may see.
 //!
 //! In reading order: [`error`]; [`labels`]; [`source`] what the evaluator reads; [`guard`]; [`check`]; [`eval`] selectors
-//! and the walk over the tree; [`range`] functions of ranges; [`instant`] functions of values; [`binary`] operators;
+//! and the walk over the tree; [`range`] functions of ranges, [`slide`] what is carried from window to window; [`instant`] functions of values; [`binary`] operators;
 //! [`aggregate`]; [`park`].
 //!
 //! Semantics are those of Prometheus 3: ranges and lookback are open on the left, `(t - range, t]`. How long a sample is
@@ -20,6 +20,7 @@ pub mod guard;
 pub mod check;
 pub mod eval;
 mod range;
+mod slide;
 mod instant;
 mod binary;
 mod aggregate;
@@ -37,7 +38,7 @@ use promql_parser::parser::{self, Expr};
 pub use error::Error;
 pub use eval::{Answer, Grid, Row};
 pub use labels::Labels;
-pub use source::{Samples, Selection, Series, Source};
+pub use source::{Part, Samples, Selection, Series, Source};
 
 /// Stack that [`parse`] and [`evaluate`] need at most, in bytes: callers run them on a thread of at least this.
 pub const STACK_BYTES: usize = 16 << 20;

@@ -19,11 +19,11 @@ use parkgate_collector::model::{Kind, Medium, Quality, Sample, UtcMillis};
 
 use super::labels::{Label, NAME};
 use super::source::{ABSENT, too_many_samples};
-use super::{Error, Labels, Samples, Selection, Series, Source};
+use super::{Error, Labels, Part, Samples, Selection, Series, Source};
 use crate::access::Identity;
 use crate::rollup::{Figures, Level, Total, TotalsView};
 use crate::series::{self, Stat, What};
-use crate::store::{RecordView, StoreError};
+use crate::store::{Bucket, RecordView, StoreError};
 
 /// Shortest time that a sample is shown; Prometheus' own.
 const LOOKBACK_MIN_MS: i64 = 300_000;
@@ -237,6 +237,14 @@ impl Source for ParkSource<'_> {
         // One that is later than wanted says nothing of those before.
         (time <= upto).then(|| (time > after).then(|| (time, number(point, &latest))))
     }
+
+    fn parts(&self, series: &Series, edges: &[i64], extremes: bool) -> Result<Option<Vec<Part>>, Error> {
+        let (entry, point) = self.entry(series)?;
+        if entry.what != What::Samples {
+            return Ok(None);
+        }
+        parts(self.record, point, edges, extremes)
+    }
 }
 
 impl ParkSource<'_> {
@@ -329,6 +337,40 @@ fn samples(record: &dyn RecordView, point: &Point, after: i64, upto: i64, most: 
         }
     }
     Ok(samples)
+}
+
+/// Parts are open on the left, the record's buckets on the right: what lies on an edge goes to the bucket before it.
+/// `None` where that cannot be told exactly.
+fn parts(record: &dyn RecordView, point: &Point, edges: &[i64], extremes: bool) -> Result<Option<Vec<Part>>, Error> {
+    let Some(&last) = edges.last() else { return Ok(Some(Vec::new())) };
+    let mut wanted: Vec<UtcMillis> = edges.iter().map(|&edge| UtcMillis(edge)).collect();
+    wanted.push(UtcMillis(last).plus(1));
+    let buckets = record.buckets(point.id, &wanted).map_err(read_failed)?;
+    let scale = 10_f64.powi(i32::from(point.identity.decimals));
+    let on_edge = |bucket: &Bucket| bucket.first.filter(|(time, _)| *time == bucket.start).map(|(_, value)| value);
+    let mut parts = Vec::with_capacity(buckets.len());
+    for pair in buckets.windows(2) {
+        let [bucket, next] = pair else { continue };
+        let (mut count, mut sum, mut min, mut max) = (bucket.count, bucket.sum, bucket.min, bucket.max);
+        let mut last = bucket.last.map(|(_, value)| value);
+        if let Some(value) = on_edge(bucket) {
+            count = count.saturating_sub(1);
+            sum = sum.saturating_sub(i128::from(value));
+            // It may be the only one of its size.
+            if extremes && count > 0 && (value == min || value == max) {
+                return Ok(None);
+            }
+        }
+        if let Some(value) = on_edge(next) {
+            (min, max) = if count == 0 { (value, value) } else { (min.min(value), max.max(value)) };
+            count = count.saturating_add(1);
+            sum = sum.saturating_add(i128::from(value));
+            last = Some(value);
+        }
+        let number = |mantissa: i64| mantissa as f64 / scale;
+        parts.push(Part { count, sum: sum as f64 / scale, min: number(min), max: number(max), last: number(last.unwrap_or(0)) });
+    }
+    Ok(Some(parts))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]

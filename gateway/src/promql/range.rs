@@ -6,9 +6,10 @@ use promql_parser::parser::{Call, Expr};
 
 use super::Error;
 use super::aggregate::{Sum, quantile, variance};
-use super::eval::{Answer, Evaluation, Grid, Ranged, Row, unexpected, unique};
+use super::eval::{Answer, Evaluation, Grid, InParts, Ranged, Row, unexpected, unique};
 use super::instant::absent_labels;
-use super::source::{ABSENT, is_absent};
+use super::slide::Slide;
+use super::source::{ABSENT, Part, is_absent};
 
 /// The functions there are.
 pub const NAMES: &[&str] = &[
@@ -55,6 +56,11 @@ pub fn eval(evaluation: &Evaluation<'_>, call: &Call, grid: Grid) -> Result<Answ
         (_, &[tree]) => (tree, Vec::new()),
         _ => return Err(unexpected()),
     };
+    if let Some(function) = of_part(name)
+        && let Some(all) = evaluation.in_parts(tree, grid, matches!(name, "min_over_time" | "max_over_time"))?
+    {
+        return joined(evaluation, all, function, name == "last_over_time", grid);
+    }
     let ranged = evaluation.ranged(tree, grid)?;
     if name == "absent_over_time" {
         return absent(evaluation, tree, &ranged, grid);
@@ -71,6 +77,7 @@ pub fn eval(evaluation: &Evaluation<'_>, call: &Call, grid: Grid) -> Result<Answ
         let mut cells = Vec::with_capacity(grid.steps);
         let (mut first, mut next) = (0, 0);
         let mut scratch = Vec::new();
+        let mut slide = Slide::new(name, &samples.values);
         for step in 0..steps {
             let upto = ranged.ends.time(step.min(ranged.ends.steps.saturating_sub(1)));
             let after = upto.saturating_sub(ranged.range_ms);
@@ -88,8 +95,14 @@ pub fn eval(evaluation: &Evaluation<'_>, call: &Call, grid: Grid) -> Result<Answ
                 cells.push(ABSENT);
                 continue;
             }
-            evaluation.work(times.len())?;
             let window = Window { times, values, after, upto };
+            if let Some(slide) = &mut slide {
+                evaluation.work(1)?;
+                let carried = slide.to(&samples.values, first, next);
+                cells.push(carry(name, &window, carried).unwrap_or(ABSENT));
+                continue;
+            }
+            evaluation.work(times.len())?;
             let parameter = parameter.get(step).copied().unwrap_or(f64::NAN);
             cells.push(apply(name, &window, parameter, &mut scratch, grid.time(step)).unwrap_or(ABSENT));
         }
@@ -99,6 +112,44 @@ pub fn eval(evaluation: &Evaluation<'_>, call: &Call, grid: Grid) -> Result<Answ
         }
         if cells.iter().any(|&cell| !is_absent(cell)) {
             rows.push(Row { labels: if keeps_name { labels.clone() } else { labels.without_name() }, cells });
+        }
+    }
+    Ok(Answer::Vector(unique(rows)?))
+}
+
+/// What a function makes of joined parts.
+fn of_part(name: &str) -> Option<fn(&Part) -> f64> {
+    Some(match name {
+        "avg_over_time" => |part| part.sum / part.count as f64,
+        "sum_over_time" => |part| part.sum,
+        "count_over_time" => |part| part.count as f64,
+        "min_over_time" => |part| part.min,
+        "max_over_time" => |part| part.max,
+        "last_over_time" => |part| part.last,
+        "present_over_time" => |_| 1.0,
+        _ => return None,
+    })
+}
+
+fn joined(
+    evaluation: &Evaluation<'_>,
+    all: Vec<InParts>,
+    function: fn(&Part) -> f64,
+    keeps_name: bool,
+    grid: Grid,
+) -> Result<Answer, Error> {
+    let mut rows = Vec::with_capacity(all.len());
+    for InParts { labels, parts, width, stride } in all {
+        evaluation.charge(grid.steps)?;
+        evaluation.work(grid.steps.saturating_mul(width))?;
+        let windows = parts.windows(width).step_by(stride).take(grid.steps);
+        let cells = windows.map(|window| match window.iter().copied().reduce(Part::join) {
+            Some(part) if part.count > 0 => function(&part),
+            _ => ABSENT,
+        });
+        let cells: Vec<f64> = cells.collect();
+        if cells.iter().any(|&cell| !is_absent(cell)) {
+            rows.push(Row { labels: if keeps_name { labels } else { labels.without_name() }, cells });
         }
     }
     Ok(Answer::Vector(unique(rows)?))
@@ -121,6 +172,21 @@ fn absent(evaluation: &Evaluation<'_>, tree: &Expr, ranged: &Ranged, grid: Grid)
     Ok(Answer::Vector(rows))
 }
 
+/// As [`apply`], for functions whose figure is carried from window to window.
+fn carry(name: &str, window: &Window<'_>, carried: f64) -> Option<f64> {
+    match name {
+        "avg_over_time" => Some(carried / window.values.len() as f64),
+        "rate" => extrapolated(window, Some(carried), true),
+        "increase" => extrapolated(window, Some(carried), false),
+        _ => Some(carried),
+    }
+}
+
+/// What a counter lost by starting over within a window.
+fn lost(values: &[f64]) -> f64 {
+    pairs(values).filter(|(before, after)| after < before).map(|(before, _)| before).sum()
+}
+
 fn apply(name: &str, window: &Window<'_>, parameter: f64, scratch: &mut Vec<f64>, now: i64) -> Option<f64> {
     let values = window.values;
     let copied = || {
@@ -140,9 +206,9 @@ fn apply(name: &str, window: &Window<'_>, parameter: f64, scratch: &mut Vec<f64>
         "quantile_over_time" => Some(quantile(parameter, copied())),
         "stddev_over_time" => Some(variance(copied()).sqrt()),
         "stdvar_over_time" => Some(variance(copied())),
-        "rate" => extrapolated(window, true, true),
-        "increase" => extrapolated(window, true, false),
-        "delta" => extrapolated(window, false, false),
+        "rate" => extrapolated(window, Some(lost(values)), true),
+        "increase" => extrapolated(window, Some(lost(values)), false),
+        "delta" => extrapolated(window, None, false),
         "irate" => last_two(window, true),
         "idelta" => last_two(window, false),
         "changes" => Some(pairs(values).filter(|(a, b)| a != b && !(a.is_nan() && b.is_nan())).count() as f64),
@@ -169,21 +235,14 @@ fn sum(values: &[f64]) -> f64 {
 }
 
 /// `rate`, `increase`, `delta`: the difference, extended to the ends of the window where samples come near them.
-/// As `extrapolatedRate` of Prometheus 3.
-fn extrapolated(window: &Window<'_>, is_counter: bool, per_second: bool) -> Option<f64> {
+/// `lost` is what a counter lost by starting over, `None` for what is no counter. As `extrapolatedRate` of Prometheus 3.
+fn extrapolated(window: &Window<'_>, lost: Option<f64>, per_second: bool) -> Option<f64> {
     let (first_time, last_time) = (*window.times.first()?, *window.times.last()?);
     let (first, last) = (*window.values.first()?, *window.values.last()?);
     if window.values.len() < 2 {
         return None;
     }
-    let mut result = last - first;
-    if is_counter {
-        for (before, after) in pairs(window.values) {
-            if after < before {
-                result += before;
-            }
-        }
-    }
+    let result = last - first + lost.unwrap_or(0.0);
     let seconds = |milliseconds: i64| milliseconds as f64 / 1000.0;
     let mut to_start = seconds(first_time - window.after);
     let mut to_end = seconds(window.upto - last_time);
@@ -193,7 +252,7 @@ fn extrapolated(window: &Window<'_>, is_counter: bool, per_second: bool) -> Opti
     if to_start >= threshold {
         to_start = between / 2.0;
     }
-    if is_counter && result > 0.0 && first >= 0.0 {
+    if lost.is_some() && result > 0.0 && first >= 0.0 {
         // A counter cannot have been below zero.
         to_start = to_start.min(sampled * (first / result));
     }

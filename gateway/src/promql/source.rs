@@ -86,6 +86,44 @@ pub trait Source {
     fn last(&self, _series: &Series, _after: i64, _upto: i64) -> Option<Option<(i64, f64)>> {
         None
     }
+
+    /// Figures of a series between neighbouring `edges` (ascending), each part `(edge, next edge]`, where the source can
+    /// give them exactly without handing out all samples. `extremes`: whether the smallest and the largest are wanted.
+    fn parts(&self, _series: &Series, _edges: &[i64], _extremes: bool) -> Result<Option<Vec<Part>>, Error> {
+        Ok(None)
+    }
+}
+
+/// Figures of a series between two edges.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    /// Samples that are numbers; all that follows is about these.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The smallest; meaningless without a sample.
+    pub min: f64,
+    /// The largest; meaningless without a sample.
+    pub max: f64,
+    /// The last; meaningless without a sample.
+    pub last: f64,
+}
+
+impl Part {
+    /// Two parts as one; `later` is the later one.
+    pub fn join(self, later: Self) -> Self {
+        match (self.count, later.count) {
+            (_, 0) => self,
+            (0, _) => later,
+            _ => Self {
+                count: self.count.saturating_add(later.count),
+                sum: self.sum + later.sum,
+                min: self.min.min(later.min),
+                max: self.max.max(later.max),
+                last: later.last,
+            },
+        }
+    }
 }
 
 /// The answer to a query that reads more than it may.

@@ -328,3 +328,218 @@ fn limits_hold() {
     assert_eq!(run("g", none, false), Err(Error::Timeout(std::time::Duration::ZERO)));
     assert!(run("max_over_time(g[10y:1ms])", limits, false).is_err());
 }
+
+#[test]
+fn windows_that_slide_give_what_each_gives_alone() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for round in 0..200 {
+        let mut time = 0;
+        let mut value = 0.0;
+        let samples: Vec<(i64, f64)> = (0..random.usize(1..60))
+            .map(|_| {
+                time += random.i64(1..90_000);
+                value = if random.u8(..) < 20 { 0.0 } else { value + f64::from(random.u8(..3)) * 0.1 };
+                (time, value)
+            })
+            .collect();
+        let mut source = Memory::default();
+        source.add(&[("__name__", "x")], samples);
+        let (step, range) = (random.i64(1..200), random.i64(1..600));
+        let grid = Grid { start: random.i64(0..300_000), step: step * 1000, steps: 40 };
+        for name in ["sum", "avg", "min", "max", "rate", "increase", "changes", "resets", "count"] {
+            let name =
+                if ["rate", "increase", "changes", "resets"].contains(&name) { name.to_owned() } else { format!("{name}_over_time") };
+            let tree = parse(&format!("{name}(x[{range}s])")).unwrap();
+            let run = |grid: Grid| match evaluate(&tree, &source, grid, &Limits::default(), &AtomicBool::new(false)).unwrap().0 {
+                Answer::Vector(rows) => rows.first().map_or(vec![ABSENT; grid.steps], |row| row.cells.clone()),
+                other => panic!("{other:?}"),
+            };
+            let all = run(grid);
+            for (step, time) in grid.times().enumerate() {
+                let alone = run(Grid::instant(time))[0];
+                let near = (alone - all[step]).abs() <= 1e-12 * alone.abs().max(1.0);
+                assert!(near || (is_absent(alone) && is_absent(all[step])), "{round}: {name} {alone} {}", all[step]);
+            }
+        }
+    }
+}
+
+/// Runs on a thread that has as much stack as a query has.
+fn with_stack(run: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(super::STACK_BYTES).spawn(run).unwrap().join().unwrap();
+}
+
+/// Parses and evaluates, whatever comes of it.
+fn swallow(text: &str) -> Result<(), Error> {
+    let source = source();
+    let tree = parse(text)?;
+    for grid in [Grid::instant(300_000), Grid { start: 0, step: 7_000, steps: 100 }] {
+        evaluate(&tree, &source, grid, &Limits::default(), &AtomicBool::new(false))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn bombs_are_refused_or_bearable() {
+    with_stack(|| {
+        let nested = |open: &str, inner: &str, close: &str, depth: usize| format!("{}{inner}{}", open.repeat(depth), close.repeat(depth));
+        for refused in [
+            nested("(", "1", ")", 100_000),
+            nested("(", "1", ")", 7_000),
+            nested("abs(", "g", ")", 101),
+            format!("g{}", "+g".repeat(10_000)),
+            format!("1{}", "+1".repeat(7_000)),
+            "-".repeat(10_000) + "1",
+            format!("g{}", "[5m:1m]".repeat(1_000)),
+            "g{a=~\"(a{1000}){1000}\"}".to_owned(),
+            format!("g{{{}}}", "a=~\".*.*.*\",".repeat(1_000)),
+            format!("label_replace(g, \"x\", \"$1\", \"a\", \"{}\")", "(x{1000}){1000}"),
+            "max_over_time(g[100y:1s])".to_owned(),
+            "max_over_time(max_over_time(max_over_time(g[1y:1m])[1y:1m])[1y:1m])".to_owned(),
+        ] {
+            assert!(swallow(&refused).is_err(), "{}", refused.get(..40).unwrap_or(&refused));
+        }
+        for borne in [
+            nested("(", "1", ")", 100),
+            nested("abs(", "g", ")", 100),
+            nested("sum by (a) (", "g", ")", 50),
+            format!("1{}", "+1".repeat(500)),
+            format!("g{}", "+g".repeat(300)),
+            format!("1{}", "^1".repeat(500)),
+            "-".repeat(500) + "1",
+            "#\n".repeat(8_000) + "g",
+            " ".repeat(16_000) + "g",
+            format!("g{{{}}}", vec!["a!=\"b\""; 490].join(",")),
+            nested("max_over_time((", "g", ")[1m:1m])", 20),
+        ] {
+            assert_eq!(swallow(&borne), Ok(()), "{}", borne.get(..40).unwrap_or(&borne));
+        }
+    });
+}
+
+#[test]
+fn no_text_makes_it_panic() {
+    const WORDS: &[&str] = &[
+        "g",
+        "c",
+        "e",
+        "w",
+        "1",
+        "0",
+        "-1.5e3",
+        "Inf",
+        "NaN",
+        "0x1F",
+        "5m",
+        "1h30m",
+        "\"a\"",
+        "'b'",
+        "`.*`",
+        "(",
+        ")",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "^",
+        "==",
+        "!=",
+        ">",
+        "<=",
+        "=",
+        "=~",
+        "!~",
+        "@",
+        "#",
+        "\n",
+        " ",
+        "and",
+        "or",
+        "unless",
+        "by",
+        "without",
+        "on",
+        "ignoring",
+        "group_left",
+        "group_right",
+        "bool",
+        "offset",
+        "sum",
+        "topk",
+        "quantile",
+        "count_values",
+        "start()",
+        "end()",
+        "rate",
+        "avg_over_time",
+        "label_replace",
+        "absent",
+        "time()",
+        "vector",
+        "scalar",
+        "a",
+        "__name__",
+        "科",
+        "\\",
+        "\u{0}",
+        "g[5m]",
+        "g[5m:1m]",
+        "sum(g)",
+        "{a=\"1\"}",
+        "atan2",
+        "fill",
+        "smoothed",
+        "{{",
+        "}}",
+        "x",
+        "_",
+        "histogram_quantile",
+        "clamp",
+        "ln(",
+    ];
+    with_stack(|| {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..20_000 {
+            let count = random.usize(..14);
+            let gap = if random.bool() { " " } else { "" };
+            let text: Vec<&str> = (0..count).map(|_| WORDS[random.usize(..WORDS.len())]).collect();
+            let _ = swallow(&text.join(gap));
+        }
+        for _ in 0..5_000 {
+            let count = random.usize(..60);
+            let bytes: Vec<u8> = (0..count).map(|_| random.u8(..)).collect();
+            let _ = swallow(&String::from_utf8_lossy(&bytes));
+        }
+        // Queries that are nearly right.
+        let right = ["sum by (a) (rate(g{a=~\"1|2\"}[5m] offset 1m)) / on(a) group_left(b) c", "topk(3, g @ 60 > bool 2) or vector(1)"];
+        for _ in 0..10_000 {
+            let mut text: Vec<char> = right[random.usize(..right.len())].chars().collect();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..text.len());
+                match random.u8(..3) {
+                    0 => drop(text.remove(at)),
+                    1 => text.insert(at, random.char(' '..'~')),
+                    _ => {
+                        let other = (at + 1) % text.len();
+                        text.swap(at, other);
+                    }
+                }
+                if text.is_empty() {
+                    break;
+                }
+            }
+            let _ = swallow(&text.iter().collect::<String>());
+        }
+    });
+}
