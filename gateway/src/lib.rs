@@ -2,9 +2,10 @@
 //!
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the
 //! control socket; [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history,
-//! views, facts; [`rollup`] totals per period; [`series`] names and labels of what boards and sinks see; [`titles`] what people
-//! call them; [`boards`] for Grafana; [`access`] who may see what; [`forward`] to databases of others; [`backup`] copies of the data directory; [`api`] HTTP; [`metrics`], and
-//! [`own`] how they become samples; [`demo`] the simulated park (feature `demo`).
+//! views, facts; [`rollup`] totals per period; [`series`] names and labels of what boards and sinks see; [`titles`] what
+//! people call them; [`promql`] queries; [`boards`] for Grafana; [`access`] who may see what; [`forward`] to databases of
+//! others; [`backup`] copies of the data directory; [`api`] HTTP; [`metrics`], and [`own`] how they become samples;
+//! [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod boards;
 pub mod access;
 pub mod forward;
 pub mod backup;
+pub mod promql;
 pub mod api;
 pub mod metrics;
 pub mod own;
