@@ -31,6 +31,11 @@ pub enum Request {
         /// Only those of this device.
         device: Option<String>,
     },
+    /// Tell the last durable journal entry.
+    Position {
+        /// After a checkpoint of history.
+        checkpoint: bool,
+    },
 }
 
 /// What it answers.
@@ -39,6 +44,11 @@ pub enum Request {
 pub enum Answer {
     /// See [`Request::ReplayRejects`].
     Replayed(ReplayReport),
+    /// See [`Request::Position`].
+    Position {
+        /// The last durable journal entry.
+        durable: u64,
+    },
     /// It could not be done.
     Error {
         /// Why, for a person.

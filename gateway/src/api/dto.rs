@@ -412,7 +412,7 @@ pub fn decimal(mantissa: i128, decimals: u8) -> String {
 }
 
 /// How to show `from` in `to`, when that only moves the decimal point.
-fn display(from: Unit, to: Unit) -> Option<DisplayDto> {
+pub(super) fn display(from: Unit, to: Unit) -> Option<DisplayDto> {
     let conversion = from.conversion_to(to).filter(|conversion| conversion.offset_numerator == 0 && from != to)?;
     let shift = (-18i8..=18).find(|&shift| {
         let power = 10i128.pow(u32::from(shift.unsigned_abs()));

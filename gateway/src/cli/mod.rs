@@ -4,6 +4,10 @@
 //! read-only beside a running gateway. `rejects replay` asks the running gateway over its control socket, else takes the
 //! lock itself.
 
+pub mod reconcile;
+pub mod backup;
+pub mod grafana;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +57,16 @@ pub enum Command {
     Rejects(RejectsArguments),
     /// Verify or print the journal, also beside a running gateway.
     Journal(JournalArguments),
+    /// Compare the record with what a sink answers, by point and day; exit 0 no difference, 1 differences, 2 could not run.
+    Reconcile(reconcile::ReconcileArguments),
+    /// Show what sinks did not accept.
+    Forward(reconcile::ForwardArguments),
+    /// Back up the data directory, also while the gateway runs, or check a backup.
+    Backup(backup::BackupArguments),
+    /// Make a data directory of a backup.
+    Restore(backup::RestoreArguments),
+    /// Write Grafana boards for the park.
+    Grafana(grafana::GrafanaArguments),
 }
 
 /// Arguments of `run`.
@@ -220,6 +234,7 @@ pub fn rejects(arguments: &RejectsArguments) -> Result<ExitCode> {
             let report = match control::ask(&data.directory()?, &request).context("the running gateway cannot be asked")? {
                 Some(Answer::Replayed(report)) => report,
                 Some(Answer::Error { error }) => bail!("{error}"),
+                Some(other) => bail!("the running gateway answered something else: {other:?}"),
                 None => replay_alone(data, device.clone())?,
             };
             say(&format!("{} replayed and durable, {} still rejected", report.replayed, report.still_rejected));
@@ -296,7 +311,7 @@ pub fn journal(arguments: &JournalArguments) -> Result<ExitCode> {
 
 impl DataArguments {
     /// The data directory: as given, else by the configuration.
-    fn directory(&self) -> Result<PathBuf> {
+    pub(crate) fn directory(&self) -> Result<PathBuf> {
         match &self.data {
             Some(directory) => Ok(directory.clone()),
             None => Ok(app::base_of(&self.config).join(&app::load(&self.config, &Disk)?.gateway.data_directory)),
@@ -314,7 +329,7 @@ pub fn complain(error: &anyhow::Error) {
     complain_text(&format!("{error:#}"));
 }
 
-fn complain_text(text: &str) {
+pub(crate) fn complain_text(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "parkgate: {}", text.trim_end());
 }
 
