@@ -2,9 +2,9 @@
 //!
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
 //! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`rollup`]
-//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`promql`] queries;
-//! [`api`] HTTP;
-//! [`metrics`]; [`demo`] the simulated park (feature `demo`).
+//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`forward`]
+//! to databases of others; [`promql`] queries; [`api`] HTTP; [`metrics`], [`own`] they become samples; [`demo`] the
+//! simulated park (feature `demo`).
 
 pub mod app;
 pub mod cli;
@@ -19,8 +19,10 @@ pub mod store;
 pub mod rollup;
 pub mod series;
 pub mod access;
+pub mod forward;
 pub mod promql;
 pub mod api;
 pub mod metrics;
+pub mod own;
 #[cfg(feature = "demo")]
 pub mod demo;

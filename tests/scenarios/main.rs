@@ -8,3 +8,4 @@ mod demo;
 mod disk_full;
 mod first_park;
 mod mqtt_kill;
+mod promql;
