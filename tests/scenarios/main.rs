@@ -9,3 +9,4 @@ mod disk_full;
 mod first_park;
 mod forward;
 mod mqtt_kill;
+mod promql;
