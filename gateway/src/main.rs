@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         Command::Schema => cli::schema(),
         Command::Rejects(arguments) => cli::rejects(&arguments),
         Command::Journal(arguments) => cli::journal(&arguments),
+        Command::Token(arguments) => cli::token(&arguments),
+        Command::Changes(arguments) => cli::changes(&arguments),
     };
     match outcome {
         Ok(code) => code,

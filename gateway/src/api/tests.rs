@@ -37,13 +37,13 @@ async fn served() -> Served {
     served
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
 }
 
-async fn send(served: &Served, request: &str) -> Answer {
+pub async fn send(served: &Served, request: &str) -> Answer {
     let exchange = async {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -671,7 +671,7 @@ async fn metrics_are_in_the_text_format() {
 }
 
 /// Reads from an open event stream until `text` was seen; gives all that was read.
-async fn read_until(stream: &mut TcpStream, text: &str) -> String {
+pub async fn read_until(stream: &mut TcpStream, text: &str) -> String {
     let mut all = String::new();
     let reading = async {
         while !all.contains(text) {
@@ -725,7 +725,7 @@ async fn streams_are_bounded() {
 async fn openapi_describes_every_route() {
     let document: Value = serde_json::from_str(&get(&served().await, "/api/v1/openapi.json").await.body).unwrap();
     let described: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    for (path, _) in super::routes() {
+    for (path, _, _) in super::routes() {
         let is_page = ["/", "/app.js", "/style.css", "/texts.json", "/favicon.svg"].contains(&path);
         assert_eq!(described.contains(&path), !is_page, "{path}");
     }

@@ -1,8 +1,11 @@
 //! The commands beside `run` and `demo`: they read files and print; none needs the gateway to run.
 //!
 //! `check` and `schema` do no I/O but reading the files named. `rejects list` and `journal` open the data directory
-//! read-only beside a running gateway. `rejects replay` asks the running gateway over its control socket, else takes the
+//! read-only beside a running gateway. [`token`] and [`changes`] are in files of their own. `rejects replay` asks the running gateway over its control socket, else takes the
 //! lock itself.
+
+mod changes;
+mod token;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -15,6 +18,9 @@ use parkgate_collector::catalogue::{self, Disk};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::journal::{Sequence, inspect};
 use parkgate_collector::rejects;
+
+pub use changes::{ChangesArguments, changes};
+pub use token::{TokenArguments, token};
 
 use crate::app;
 use crate::control::{self, Answer, ReplayReport, Request};
@@ -53,6 +59,10 @@ pub enum Command {
     Rejects(RejectsArguments),
     /// Verify or print the journal, also beside a running gateway.
     Journal(JournalArguments),
+    /// Make, list and revoke the tokens by which people and programs come in.
+    Token(TokenArguments),
+    /// List who changed tokens and configuration, and when.
+    Changes(ChangesArguments),
 }
 
 /// Arguments of `run`.
@@ -220,6 +230,7 @@ pub fn rejects(arguments: &RejectsArguments) -> Result<ExitCode> {
             let report = match control::ask(&data.directory()?, &request).context("the running gateway cannot be asked")? {
                 Some(Answer::Replayed(report)) => report,
                 Some(Answer::Error { error }) => bail!("{error}"),
+                Some(_) => bail!("the running gateway gave the answer to another question"),
                 None => replay_alone(data, device.clone())?,
             };
             say(&format!("{} replayed and durable, {} still rejected", report.replayed, report.still_rejected));
