@@ -16,6 +16,7 @@ use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::driver::{self, LinkDevices};
 use parkgate_collector::health::HealthBoard;
 use parkgate_collector::journal::Journal;
+use parkgate_collector::model::Origin;
 use parkgate_collector::rejects;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -32,9 +33,10 @@ use crate::cli::RunArguments;
 use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
 use crate::readiness::Readiness;
+use crate::rollup::Totals;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
-use crate::{cli, logging, metrics, replay, watch};
+use crate::{cli, logging, metrics, own, replay, watch};
 
 /// How long drivers may take to hand over what they have. MQTT takes up to 6 s: 3 s for its last answers, 3 s to part from
 /// the broker.
@@ -174,7 +176,8 @@ pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn 
     let park = draft.park().id.clone();
     belongs_to(&facts, &directory, "park", &park)?;
     let mut registry = facts.registry()?;
-    let catalogue = Arc::new(draft.build(&mut registry)?);
+    let origin = if demo { Origin::Simulated } else { Origin::Metered };
+    let catalogue = Arc::new(own::with_own(draft.build(&mut registry)?, origin, &mut registry)?);
     registry.commit().context("new points cannot be entered in facts.db")?;
     facts.catalogue_loaded(catalogue.version, clock.now().utc)?;
     // The demo's has ports of its own at every start, and nobody chose it.
@@ -182,6 +185,39 @@ pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn 
         facts.configuration_loaded(&lines, &park, clock.now().utc, &who::user())?;
     }
     Ok(Start { catalogue, settings, directory, facts, clock, base: base.to_owned(), demo })
+}
+
+#[allow(dead_code, reason = "for the commands that follow")]
+/// What a command that only reads works on.
+pub(crate) struct ReadOnly {
+    /// Points under the numbers that the record knows; those that the gateway has not seen yet have no samples.
+    pub(crate) catalogue: Arc<Catalogue>,
+    /// The record as it stood at the call.
+    pub(crate) record: crate::store::RecordSnapshot,
+    /// The data directory.
+    pub(crate) directory: DataDirectory,
+    /// The facts, for reading.
+    pub(crate) facts: Facts,
+}
+
+#[allow(dead_code, reason = "for the commands that follow")]
+/// Opens a park's record beside a running gateway or without one, changing nothing. `data`: the data directory, instead
+/// of the configured one.
+pub(crate) fn open_read_only(config: &Path, data: Option<&Path>) -> Result<ReadOnly> {
+    let Loaded { gateway: settings, draft, .. } = load(config, &Disk)?;
+    let path = data.map_or_else(|| base_of(config).join(&settings.data_directory), Path::to_path_buf);
+    let directory = DataDirectory::open_read_only(&path)?;
+    let facts = Facts::open_read_only(&directory.facts()).with_context(|| format!("{} cannot be read", directory.facts().display()))?;
+    if let Some(found) = facts.item("park")?
+        && found != draft.park().id.as_bytes()
+    {
+        let (found, wanted) = (String::from_utf8_lossy(&found).into_owned(), draft.park().id.clone());
+        bail!("data directory {} holds the record of park `{found}`, not of `{wanted}`: name another directory", path.display());
+    }
+    // Never committed: numbers of points that are new here are not the gateway's.
+    let catalogue = Arc::new(draft.build(&mut facts.registry()?)?);
+    let record = crate::store::record_read_only(&directory).context("history cannot be read")?;
+    Ok(ReadOnly { catalogue, record, directory, facts })
 }
 
 /// Opens the facts. A record without them is refused: points would get other numbers than the record has them under.
@@ -275,12 +311,14 @@ impl Gateway {
         };
         let (engine, directory) = engine?;
 
+        let totals = Arc::new(Totals::new(&catalogue, Arc::new(engine.history().clone()), settings.totals.grace_ms()));
         let http_cancel = CancellationToken::new();
         let state = api::State {
             catalogue: Arc::clone(&catalogue),
             health: health.clone(),
             record: Arc::new(engine.history().clone()),
-            registry,
+            totals,
+            registry: registry.clone(),
             metrics: gateway_metrics.clone(),
             clock: Arc::clone(&clock),
             readiness: readiness.clone(),
@@ -308,6 +346,14 @@ impl Gateway {
             (Arc::clone(&tokens), Arc::clone(&clock)),
         ));
         rest.spawn(keep_used(Arc::clone(&tokens)));
+        rest.spawn(own::run(
+            Arc::clone(&catalogue),
+            registry,
+            gateway_metrics.clone(),
+            Arc::clone(&clock),
+            engine.outlet(),
+            rest_cancel.clone(),
+        ));
         rest.spawn(watch::run(
             engine.journal().clone(),
             engine.history().clone(),

@@ -3,7 +3,7 @@
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
 //! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`rollup`]
 //! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`api`] HTTP;
-//! [`metrics`]; [`demo`] the simulated park (feature `demo`).
+//! [`metrics`], [`own`] they become samples; [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
 pub mod cli;
@@ -20,5 +20,6 @@ pub mod series;
 pub mod access;
 pub mod api;
 pub mod metrics;
+pub mod own;
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -33,6 +33,9 @@ pub struct GatewaySettings {
     /// History on disk.
     #[garde(dive)]
     pub history: HistorySettings,
+    /// Totals per hour, day, month and year.
+    #[garde(dive)]
+    pub totals: TotalsSettings,
     /// Input that could not be decoded.
     #[garde(dive)]
     pub rejects: RejectsSettings,
@@ -48,6 +51,7 @@ impl Default for GatewaySettings {
             http: HttpSettings::default(),
             journal: JournalTable::default(),
             history: HistorySettings::default(),
+            totals: TotalsSettings::default(),
             rejects: RejectsSettings::default(),
             log: LogSettings::default(),
         }
@@ -208,6 +212,28 @@ impl Default for HistorySettings {
             budget_megabytes: 0,
             compliance_retention_months: 60,
         }
+    }
+}
+
+/// `[gateway.totals]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TotalsSettings {
+    /// Minutes after its end that a period stays open for late readings; what changes later is a correction.
+    #[garde(range(max = 10_080))]
+    pub grace_minutes: u32,
+}
+
+impl TotalsSettings {
+    /// The grace in milliseconds.
+    pub fn grace_ms(&self) -> i64 {
+        i64::from(self.grace_minutes).saturating_mul(60_000)
+    }
+}
+
+impl Default for TotalsSettings {
+    fn default() -> Self {
+        Self { grace_minutes: 10 }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The journal for people: [`verify`] checks every segment, [`dump`] prints entries. Both only read, and work beside a
-//! running writer; what it has written and not yet synced may then show as a torn end.
+//! The journal for people: [`verify`] checks every segment, [`dump`] prints entries, [`read`] gives them to a program.
+//! All only read, and work beside a running writer; what it has written and not yet synced may then show as a torn end.
 
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -134,6 +134,24 @@ pub fn dump(directory: &Path, from: Sequence, limit: u64, mut line: impl FnMut(S
         };
         line(value.to_string());
         left > 0
+    })
+}
+
+/// Gives the entries from `from` on to `visit`, in order, without a writer being asked. What is lost or cannot be read is
+/// passed over.
+///
+/// # Errors
+/// As [`verify`].
+pub fn read(directory: &Path, from: Sequence, mut visit: impl FnMut(Sequence, &Record)) -> io::Result<()> {
+    let mut record = Record::Samples(SampleRecord::default());
+    walk(directory, from, |event| {
+        if let Event::Entry { sequence, body } = event
+            && sequence >= from.0
+            && codec::decode_into(body, &mut record).is_ok()
+        {
+            visit(Sequence(sequence), &record);
+        }
+        true
     })
 }
 

@@ -486,6 +486,7 @@ fn driver(settings: &DriverSettings) -> &'static str {
     match settings {
         DriverSettings::Mqtt(_) => "mqtt",
         DriverSettings::ModbusTcp(_) => "modbus_tcp",
+        DriverSettings::Own => "own",
     }
 }
 
@@ -493,6 +494,7 @@ fn address(device: &Device) -> String {
     let (host, port) = match &device.link.driver {
         DriverSettings::Mqtt(settings) => (&settings.host, settings.port),
         DriverSettings::ModbusTcp(settings) => (&settings.host, settings.port),
+        DriverSettings::Own => return "/metrics".into(),
     };
     match &device.address {
         DeviceAddress::Mqtt(address) => {
@@ -500,6 +502,7 @@ fn address(device: &Device) -> String {
             format!("{host}:{port} {}", filters.join(", "))
         }
         DeviceAddress::Modbus(address) => format!("{host}:{port} unit {}", address.unit_id),
+        DeviceAddress::Own => format!("{host}:{port}"),
     }
 }
 

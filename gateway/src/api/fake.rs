@@ -24,6 +24,7 @@ use super::{Build, State, serve};
 use crate::access::Tokens;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
+use crate::rollup::Totals;
 use crate::store::{Bucket, Facts, RecordView, StoreError};
 
 /// The time in tests: 2026-01-02T03:04:05.678Z.
@@ -190,6 +191,7 @@ pub fn device(id: &str, name: Names, enterprise: Option<&str>, link: &Arc<Link>,
             max_gap: 8,
             forbidden: Vec::new(),
         }),
+        DriverSettings::Own => DeviceAddress::Own,
     };
     Arc::new(Device {
         id: id.into(),
@@ -245,6 +247,11 @@ pub struct Served {
 
 /// Serves `catalogue` on `bind` with an empty record, at the time [`NOW`] unless given a clock.
 pub async fn start(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock>>, boot_id: &str) -> Served {
+    start_with(bind, catalogue, clock, boot_id, false).await
+}
+
+/// As [`start`], perhaps with a token demanded from the first request on.
+pub async fn start_with(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock>>, boot_id: &str, require_token: bool) -> Served {
     let listener = TcpListener::bind(bind).await.unwrap();
     let address = listener.local_addr().unwrap();
     let registry = Registry::new();
@@ -252,6 +259,7 @@ pub async fn start(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock
     let record_view: Arc<dyn RecordView> = Arc::clone(&record) as _;
     let tokens = Arc::new(Tokens::open(Arc::new(Facts::open(Path::new(":memory:")).unwrap())).unwrap());
     let state = State {
+        totals: Arc::new(Totals::new(&catalogue, Arc::clone(&record_view), 600_000)),
         catalogue: Arc::new(catalogue),
         health: health.clone(),
         record: record_view,
@@ -263,7 +271,7 @@ pub async fn start(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock
         boot_id: boot_id.into(),
         allowed_hosts: vec!["park.example".into()],
         tokens: Arc::clone(&tokens),
-        require_token: false,
+        require_token,
         tls: None,
         demo: false,
     };

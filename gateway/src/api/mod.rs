@@ -65,6 +65,7 @@ use visible::Visible;
 use crate::access::{Identity, Tokens};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
+use crate::rollup::TotalsView;
 use crate::store::{RecordView, StoreError};
 
 /// Reads of the record at one time; further ones wait, and give up with the request's time-out.
@@ -79,6 +80,8 @@ pub struct State {
     pub health: HealthBoard,
     /// The record.
     pub record: Arc<dyn RecordView>,
+    /// Totals per period.
+    pub totals: Arc<dyn TotalsView>,
     /// All metrics, the collector's included.
     pub registry: prometheus::Registry,
     /// The gateway's own.

@@ -1,6 +1,8 @@
 //! `/api/v1/park`: the park and the gateway that answers.
 
 use axum::Json;
+use parkgate_collector::catalogue::OWN_ID;
+use parkgate_collector::model::Medium;
 
 use super::dto::{EnterpriseDto, ParkDto};
 use super::params::{Nothing, Params};
@@ -19,8 +21,8 @@ pub async fn get(App(shared): App, asker: Asker, _: Params<Nothing>) -> Json<Par
             .enterprises()
             .map(|enterprise| EnterpriseDto { id: enterprise.id.clone(), name: (&enterprise.name).into() })
             .collect(),
-        devices: visible.devices().count(),
-        points: visible.points().count(),
+        devices: visible.devices().filter(|device| device.id != OWN_ID).count(),
+        points: visible.points().filter(|point| point.medium != Medium::Gateway).count(),
         demo: shared.demo,
         version: shared.build.version.to_owned(),
         boot_id: shared.boot_id.clone(),

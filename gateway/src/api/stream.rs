@@ -26,7 +26,7 @@ use utoipa::ToSchema;
 
 use super::dto::{HealthDto, LatestDto};
 use super::params::{Nothing, Params};
-use super::{App, Problem, Shared, Visible};
+use super::{App, Problem, Shared, Visible, points};
 use crate::access::Grant;
 
 /// Streams open at one time; further clients are refused with a problem.
@@ -286,8 +286,9 @@ fn snapshot(shared: &Shared) -> Vec<Message> {
 }
 
 fn latest(shared: &Shared, samples: &[Sample], now: UtcMillis) -> Message {
-    let points =
-        samples.iter().filter_map(|sample| Some(LatestDto::new(shared.catalogue.point(sample.point)?, Some(sample), now))).collect();
+    let points = samples.iter().filter_map(|sample| Some((shared.catalogue.point(sample.point)?, sample)));
+    let points = points.filter(|(point, _)| points::is_of(point, None, None));
+    let points = points.map(|(point, sample)| LatestDto::new(point, Some(sample), now)).collect();
     message("latest", LatestEventDto { time_ms: now.0, points }, Content::Latest)
 }
 

@@ -778,5 +778,6 @@ fn page_texts_are_complete_in_both_languages() {
     all_named("quality_", vec!["stale", "none"]);
     all_named("quality_", Quality::ALL.iter().map(|value| value.name()).collect());
     all_named("reason_", Reason::ALL.iter().map(|value| value.name()).collect());
+    all_named("role_", ["viewer", "operator", "reviewer", "regulator", "admin"].into());
     all_named("medium_", Medium::ALL.iter().map(|value| value.name()).collect());
 }

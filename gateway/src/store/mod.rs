@@ -13,6 +13,18 @@ pub mod reader;
 
 pub use directory::{DataDirectory, DirectoryError};
 pub use facts::{Facts, Registry};
-pub use history::{History, HistorySettings, HistoryStats};
+pub use history::{History, HistorySettings, HistoryStats, RecordSnapshot};
 pub use tokens::{Change, ChangeKind};
 pub use view::{Bucket, RecordView, StoreError};
+
+/// The record as it stands now, blocks and the journal's tail, for a command that reads beside a running gateway or
+/// without one. What is written later is not in it; nothing is changed. Blocks for as long as the tail takes to read.
+///
+/// Entries that the gateway has written and not yet synced may be in it.
+///
+/// # Errors
+/// When files cannot be read, are of another format, or the state of history is damaged. Damaged blocks are left out and
+/// counted.
+pub fn record_read_only(directory: &DataDirectory) -> Result<RecordSnapshot, StoreError> {
+    history::open_snapshot(&directory.history(), &directory.journal())
+}

@@ -19,6 +19,7 @@ mod head;
 mod maintain;
 mod month;
 mod query;
+mod read_only;
 mod run;
 mod state;
 #[cfg(test)]
@@ -40,6 +41,8 @@ use super::StoreError;
 use super::view::{Bucket, RecordView};
 
 pub use self::files::Correction;
+pub use self::read_only::RecordSnapshot;
+pub(super) use self::read_only::open as open_snapshot;
 
 /// Samples of a full block; a window closes when it has them.
 pub const WINDOW_SAMPLES: u32 = 360;
