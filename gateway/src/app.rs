@@ -1,8 +1,8 @@
 //! Composition root: read it to see the whole program.
 //!
 //! Start: configuration -> data directory (lock) -> facts (point registry) -> catalogue -> engine (normaliser, journal,
-//! history) -> HTTP -> control socket -> drivers. Stop is the other way round for what feeds, so that nothing taken over
-//! is lost: drivers, normaliser, journal, history, HTTP, each by name with a deadline.
+//! history) -> sinks -> HTTP -> control socket -> drivers. Stop is the other way round for what feeds, so that nothing taken over
+//! is lost: drivers, sinks, normaliser, journal, history, HTTP, each by name with a deadline.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ use crate::cli::DemoArguments;
 use crate::cli::RunArguments;
 use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
+use crate::forward::{self, Forwarders};
 use crate::readiness::Readiness;
 use crate::rollup::Totals;
 use crate::settings::GatewaySettings;
@@ -82,9 +83,9 @@ pub(crate) struct Start {
     pub(crate) directory: DataDirectory,
     pub(crate) facts: Facts,
     pub(crate) clock: Arc<dyn Clock>,
-    /// What paths in the settings are relative to.
-    pub(crate) base: PathBuf,
     pub(crate) demo: bool,
+    /// What files named in settings are relative to.
+    pub(crate) base: PathBuf,
 }
 
 /// `parkgate run`.
@@ -267,6 +268,7 @@ pub(crate) struct Gateway {
     drivers_cancel: CancellationToken,
     rest: JoinSet<()>,
     rest_cancel: CancellationToken,
+    forwarders: Forwarders,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     http_cancel: CancellationToken,
     address: SocketAddr,
@@ -279,7 +281,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts everything but the drivers.
     pub(crate) async fn start(start: Start) -> Result<Self> {
-        let Start { catalogue, settings, directory, facts, clock, base, demo } = start;
+        let Start { catalogue, settings, directory, facts, clock, demo, base } = start;
         let facts = Arc::new(facts);
         // The port before the engine: when it is taken, the journal need not have been read.
         let listener = TcpListener::bind(settings.http.listen)
@@ -304,7 +306,8 @@ impl Gateway {
         let runtime = tokio::runtime::Handle::current();
         let engine = {
             let (catalogue, clock, metrics) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone());
-            let engine_settings = settings.engine();
+            let mut engine_settings = settings.engine();
+            engine_settings.journal.resume_after = forward::furthest(directory.path());
             let start =
                 move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime).map(|engine| (engine, directory));
             tokio::task::spawn_blocking(start).await?
@@ -312,6 +315,26 @@ impl Gateway {
         let (engine, directory) = engine?;
 
         let totals = Arc::new(Totals::new(&catalogue, Arc::new(engine.history().clone()), settings.totals.grace_ms()));
+        let forwarders = {
+            let sources = forward::Sources {
+                catalogue: Arc::clone(&catalogue),
+                journal: engine.journal().clone(),
+                history: engine.history().clone(),
+                totals: None,
+                clock: Arc::clone(&clock),
+                metrics: gateway_metrics.clone(),
+                readiness: readiness.clone(),
+            };
+            Forwarders::start(&settings.sink, &base, directory.path(), &sources)
+        };
+        let forwarders = match forwarders {
+            Ok(forwarders) => forwarders,
+            Err(error) => {
+                tokio::task::spawn_blocking(move || engine.stop()).await?;
+                return Err(error);
+            }
+        };
+
         let http_cancel = CancellationToken::new();
         let state = api::State {
             catalogue: Arc::clone(&catalogue),
@@ -373,6 +396,7 @@ impl Gateway {
             drivers_cancel: CancellationToken::new(),
             rest,
             rest_cancel,
+            forwarders,
             http,
             http_cancel,
             address,
@@ -463,7 +487,11 @@ impl Gateway {
         let mut rest = self.rest;
         rest.shutdown().await;
         save_used(self.tokens).await;
-        match tokio::task::spawn_blocking(move || self.engine.stop()).await {
+        let (forwarders, engine) = (self.forwarders, self.engine);
+        if tokio::task::spawn_blocking(move || forwarders.stop()).await.is_err() {
+            late.push("forwarders");
+        }
+        match tokio::task::spawn_blocking(move || engine.stop()).await {
             Ok(parts) => late.extend(parts),
             Err(_) => late.push("engine"),
         }

@@ -2,8 +2,9 @@
 //!
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
 //! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`rollup`]
-//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`api`] HTTP;
-//! [`metrics`], [`own`] they become samples; [`demo`] the simulated park (feature `demo`).
+//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`forward`]
+//! to databases of others; [`api`] HTTP; [`metrics`], [`own`] they become samples; [`demo`] the simulated park (feature
+//! `demo`).
 
 pub mod app;
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod store;
 pub mod rollup;
 pub mod series;
 pub mod access;
+pub mod forward;
 pub mod api;
 pub mod metrics;
 pub mod own;

@@ -147,9 +147,16 @@ pub struct ModbusTcpSettings {
     pub connect_timeout_ms: u32,
 }
 
-/// A text that is never printed: `Debug` and `Display` show `****`.
-#[derive(Clone, PartialEq, Eq)]
+/// A text that is never printed: `Debug` and JSON show `****`.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
 pub struct Secret(String);
+
+impl serde::Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("****")
+    }
+}
 
 impl Secret {
     /// Wraps a secret text.
