@@ -20,6 +20,14 @@ parkgate_collector::metrics! {
     http_seconds: HistogramVec "parkgate_http_request_seconds" ["route"] REQUEST_SECONDS;
     /// Requests refused because of their Host header.
     http_misdirected: IntCounter "parkgate_http_misdirected_total" [];
+    /// Requests refused for want of a token in force or of a role: no_token, unknown, expired, role.
+    http_refused: IntCounterVec "parkgate_http_refused_total" ["reason"];
+    /// TLS handshakes that failed or took too long.
+    tls_handshakes_failed: IntCounter "parkgate_tls_handshakes_failed_total" [];
+    /// New certificate files: loaded, or failed (the old certificate stays).
+    tls_reloads: IntCounterVec "parkgate_tls_reloads_total" ["result"];
+    /// Days until the certificate in use expires; below 0 when it has.
+    tls_expiry_days: IntGaugeVec "parkgate_tls_certificate_expiry_days" ["file"];
     /// Open event streams.
     stream_clients: IntGauge "parkgate_http_stream_clients" [];
     /// Event streams ended because the client did not keep up.

@@ -12,6 +12,9 @@ use utoipa::OpenApi;
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
+        super::session::get,
+        super::session::post,
+        super::session::delete,
         super::park::get,
         super::devices::list,
         super::devices::get,

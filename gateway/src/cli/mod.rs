@@ -1,12 +1,14 @@
 //! The commands beside `run` and `demo`: they read files and print; none needs the gateway to run.
 //!
 //! `check` and `schema` do no I/O but reading the files named. `rejects list` and `journal` open the data directory
-//! read-only beside a running gateway. `rejects replay` asks the running gateway over its control socket, else takes the
+//! read-only beside a running gateway. [`token`] and [`changes`] are in files of their own. `rejects replay` asks the running gateway over its control socket, else takes the
 //! lock itself.
 
 pub mod reconcile;
 pub mod backup;
 pub mod grafana;
+mod changes;
+mod token;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -19,6 +21,9 @@ use parkgate_collector::catalogue::{self, Disk};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::journal::{Sequence, inspect};
 use parkgate_collector::rejects;
+
+pub use changes::{ChangesArguments, changes};
+pub use token::{TokenArguments, token};
 
 use crate::app;
 use crate::control::{self, Answer, ReplayReport, Request};
@@ -67,6 +72,10 @@ pub enum Command {
     Restore(backup::RestoreArguments),
     /// Write Grafana boards for the park.
     Grafana(grafana::GrafanaArguments),
+    /// Make, list and revoke the tokens by which people and programs come in.
+    Token(TokenArguments),
+    /// List who changed tokens and configuration, and when.
+    Changes(ChangesArguments),
 }
 
 /// Arguments of `run`.
