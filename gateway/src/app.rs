@@ -305,7 +305,7 @@ impl Gateway {
                 catalogue: Arc::clone(&catalogue),
                 journal: engine.journal().clone(),
                 history: engine.history().clone(),
-                totals: None,
+                totals: Some(Arc::clone(&totals) as Arc<dyn crate::rollup::TotalsView>),
                 clock: Arc::clone(&clock),
                 metrics: gateway_metrics.clone(),
                 readiness: readiness.clone(),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
@@ -17,6 +18,7 @@ use crate::forward::client::Client;
 use crate::forward::reconcile::{self, Difference, Subject};
 use crate::forward::state::State;
 use crate::forward::{SinkKind, SinkSettings, state_path};
+use crate::rollup::Totals;
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
@@ -87,10 +89,8 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
     let config = &arguments.data.config;
     // Whatever is wrong here, nothing was compared.
     let settings = app::load(config, &Disk).map_err(could_not_run)?.gateway;
-    let sinks: Vec<&SinkSettings> = chosen(&settings.sink, arguments.sink.as_deref())?
-        .into_iter()
-        .filter(|sink| arguments.kind.is_of(sink.kind))
-        .collect();
+    let sinks: Vec<&SinkSettings> =
+        chosen(&settings.sink, arguments.sink.as_deref())?.into_iter().filter(|sink| arguments.kind.is_of(sink.kind)).collect();
     if sinks.is_empty() {
         bail!("no sink of this kind is configured: add a [[gateway.sink]] to {}", config.display());
     }
@@ -105,6 +105,7 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
     for correction in park.record.corrections().context("corrections cannot be read")? {
         corrected.entry(correction.point).or_default().push(correction.key_time);
     }
+    let totals = Totals::new(&park.catalogue, Arc::new(park.record.clone()), settings.totals.grace_ms());
     let mut different = false;
     for sink in sinks {
         let client = Client::new(sink, &app::base_of(config)).with_context(|| format!("[[gateway.sink]] `{}`", sink.id))?;
@@ -122,7 +123,7 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
             client: &client,
             catalogue: &park.catalogue,
             record: &park.record,
-            totals: None,
+            totals: Some(&totals),
             state: state.as_ref(),
             corrected: &corrected,
         };
@@ -165,7 +166,8 @@ pub fn forward(arguments: &ForwardArguments) -> Result<ExitCode> {
         let Some(state) = open_state(&data.directory()?, sink)? else { continue };
         for letter in state.dead_letters()? {
             if *json {
-                let line = serde_json::json!({ "sink": sink.id, "time": letter.time.to_string(), "line": letter.line, "reason": letter.reason });
+                let line =
+                    serde_json::json!({ "sink": sink.id, "time": letter.time.to_string(), "line": letter.line, "reason": letter.reason });
                 writeln!(out, "{line}")?;
             } else {
                 writeln!(out, "{} {}: {}\n    {}", letter.time, sink.id, letter.reason, letter.line)?;
