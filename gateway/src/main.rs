@@ -22,6 +22,11 @@ fn main() -> ExitCode {
         Command::Journal(arguments) => cli::journal(&arguments),
         Command::Reconcile(arguments) => cli::reconcile::reconcile(&arguments),
         Command::Forward(arguments) => cli::reconcile::forward(&arguments),
+        Command::Backup(arguments) => cli::backup::backup(&arguments),
+        Command::Restore(arguments) => cli::backup::restore(&arguments),
+        Command::Grafana(arguments) => cli::grafana::run(&arguments),
+        Command::Token(arguments) => cli::token(&arguments),
+        Command::Changes(arguments) => cli::changes(&arguments),
     };
     match outcome {
         Ok(code) => code,

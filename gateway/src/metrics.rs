@@ -20,10 +20,24 @@ parkgate_collector::metrics! {
     http_seconds: HistogramVec "parkgate_http_request_seconds" ["route"] REQUEST_SECONDS;
     /// Requests refused because of their Host header.
     http_misdirected: IntCounter "parkgate_http_misdirected_total" [];
+    /// Requests refused for want of a token in force or of a role: no_token, unknown, expired, role.
+    http_refused: IntCounterVec "parkgate_http_refused_total" ["reason"];
+    /// TLS handshakes that failed or took too long.
+    tls_handshakes_failed: IntCounter "parkgate_tls_handshakes_failed_total" [];
+    /// New certificate files: loaded, or failed (the old certificate stays).
+    tls_reloads: IntCounterVec "parkgate_tls_reloads_total" ["result"];
+    /// Days until the certificate in use expires; below 0 when it has.
+    tls_expiry_days: IntGaugeVec "parkgate_tls_certificate_expiry_days" ["file"];
     /// Open event streams.
     stream_clients: IntGauge "parkgate_http_stream_clients" [];
     /// Event streams ended because the client did not keep up.
     stream_lagged: IntCounter "parkgate_http_stream_lagged_total" [];
+    /// Time that queries under `/prometheus` took, those refused included.
+    query_seconds: Histogram "parkgate_query_seconds" [] REQUEST_SECONDS;
+    /// Samples that queries have read.
+    query_samples: IntCounter "parkgate_query_samples_read_total" [];
+    /// Queries refused or given up, by the error type of their answer.
+    query_failed: IntCounterVec "parkgate_query_failed_total" ["reason"];
     /// Samples that history has taken over since start.
     history_applied: IntCounter "parkgate_history_samples_applied_total" [];
     /// Blocks written.
@@ -42,6 +56,16 @@ parkgate_collector::metrics! {
     journal_full_in_days: Gauge "parkgate_journal_full_in_days" [];
     /// Samples that came again under a time already stored, with another value.
     history_corrections: IntCounter "parkgate_history_corrections_total" [];
+    /// Journal entries that were gone before history read them.
+    history_gone: IntCounter "parkgate_history_journal_gone_entries_total" [];
+    /// Journal entries that were damaged, and so are lost to history.
+    history_unreadable: IntCounter "parkgate_history_journal_damaged_entries_total" [];
+    /// Attempts to read the journal that failed; each is made again.
+    history_read_errors: IntCounter "parkgate_history_journal_errors_total" [];
+    /// Month files deleted, by retention or for want of space.
+    history_files_deleted: IntCounter "parkgate_history_files_deleted_total" [];
+    /// Month files deleted before their time, because the disk ran short.
+    history_files_relieved: IntCounter "parkgate_history_files_relieved_total" [];
     /// Damaged blocks found.
     history_damaged: IntCounter "parkgate_history_damaged_blocks_total" [];
     /// Lines that a sink took.

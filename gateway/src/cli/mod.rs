@@ -1,10 +1,14 @@
 //! The commands beside `run` and `demo`: they read files and print; none needs the gateway to run.
 //!
 //! `check` and `schema` do no I/O but reading the files named. `rejects list` and `journal` open the data directory
-//! read-only beside a running gateway. `rejects replay` asks the running gateway over its control socket, else takes the
+//! read-only beside a running gateway. [`token`] and [`changes`] are in files of their own. `rejects replay` asks the running gateway over its control socket, else takes the
 //! lock itself.
 
 pub mod reconcile;
+pub mod backup;
+pub mod grafana;
+mod changes;
+mod token;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -17,6 +21,9 @@ use parkgate_collector::catalogue::{self, Disk};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::journal::{Sequence, inspect};
 use parkgate_collector::rejects;
+
+pub use changes::{ChangesArguments, changes};
+pub use token::{TokenArguments, token};
 
 use crate::app;
 use crate::control::{self, Answer, ReplayReport, Request};
@@ -59,6 +66,16 @@ pub enum Command {
     Reconcile(reconcile::ReconcileArguments),
     /// Show what sinks did not accept.
     Forward(reconcile::ForwardArguments),
+    /// Back up the data directory, also while the gateway runs, or check a backup.
+    Backup(backup::BackupArguments),
+    /// Make a data directory of a backup.
+    Restore(backup::RestoreArguments),
+    /// Write Grafana boards for the park.
+    Grafana(grafana::GrafanaArguments),
+    /// Make, list and revoke the tokens by which people and programs come in.
+    Token(TokenArguments),
+    /// List who changed tokens and configuration, and when.
+    Changes(ChangesArguments),
 }
 
 /// Arguments of `run`.
@@ -226,6 +243,7 @@ pub fn rejects(arguments: &RejectsArguments) -> Result<ExitCode> {
             let report = match control::ask(&data.directory()?, &request).context("the running gateway cannot be asked")? {
                 Some(Answer::Replayed(report)) => report,
                 Some(Answer::Error { error }) => bail!("{error}"),
+                Some(other) => bail!("the running gateway answered something else: {other:?}"),
                 None => replay_alone(data, device.clone())?,
             };
             say(&format!("{} replayed and durable, {} still rejected", report.replayed, report.still_rejected));
@@ -302,7 +320,7 @@ pub fn journal(arguments: &JournalArguments) -> Result<ExitCode> {
 
 impl DataArguments {
     /// The data directory: as given, else by the configuration.
-    fn directory(&self) -> Result<PathBuf> {
+    pub(crate) fn directory(&self) -> Result<PathBuf> {
         match &self.data {
             Some(directory) => Ok(directory.clone()),
             None => Ok(app::base_of(&self.config).join(&app::load(&self.config, &Disk)?.gateway.data_directory)),
@@ -320,7 +338,7 @@ pub fn complain(error: &anyhow::Error) {
     complain_text(&format!("{error:#}"));
 }
 
-fn complain_text(text: &str) {
+pub(crate) fn complain_text(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "parkgate: {}", text.trim_end());
 }
 
