@@ -471,8 +471,29 @@ url = "http://a?x=y"
             };
             problems.list().iter().map(|problem| format!("{problem}\n")).collect::<String>()
         };
-        expect_test::expect![[""]].assert_eq(&of(text));
-        expect_test::expect![[""]].assert_eq(&of(&text.replace("influxdb3", "victoriametrics")));
+        expect_test::expect![[r#"
+            main.toml:3:1: `org`: a sink of kind influxdb2 needs it
+            main.toml:9:6: `id`: must be of 1 to 64 small letters, digits, `-` and `_`: it names a file
+            main.toml:11:7: `url`: must be like `http://influx.example.com:8086`, with a path where there is one
+            main.toml:12:6: `db`: is for sinks of kind influxdb1 only
+            main.toml:16:7: `url`: must have no query and no user: parameters and secrets have keys of their own
+            main.toml:19:14: `token_file`: excludes `token`: keep one
+            main.toml:20:12: `username`: excludes a token: keep one of the two
+            main.toml:21:15: `batch_lines`: must not be lower than 1
+            main.toml:24:8: `influxdb3` is not known here; did you mean `influxdb1`?
+        "#]].assert_eq(&of(text));
+        expect_test::expect![[r#"
+            main.toml:3:1: `org`: a sink of kind influxdb2 needs it
+            main.toml:3:1: `sink`: sink `three` is there twice: each keeps its place under its own id
+            main.toml:9:6: `id`: must be of 1 to 64 small letters, digits, `-` and `_`: it names a file
+            main.toml:11:7: `url`: must be like `http://influx.example.com:8086`, with a path where there is one
+            main.toml:12:6: `db`: is for sinks of kind influxdb1 only
+            main.toml:16:7: `url`: must have no query and no user: parameters and secrets have keys of their own
+            main.toml:19:14: `token_file`: excludes `token`: keep one
+            main.toml:20:12: `username`: excludes a token: keep one of the two
+            main.toml:21:15: `batch_lines`: must not be lower than 1
+            main.toml:25:7: `url`: must have no query and no user: parameters and secrets have keys of their own
+        "#]].assert_eq(&of(&text.replace("influxdb3", "victoriametrics")));
     }
 
     #[test]
