@@ -3,8 +3,8 @@
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
 //! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`rollup`]
 //! totals per period; [`series`] names and labels of what boards and sinks see; [`titles`] what people call them;
-//! [`boards`] Grafana boards; [`access`] who may see what; [`forward`] to databases of others; [`api`] HTTP; [`metrics`],
-//! [`own`] they become samples; [`demo`] the simulated park (feature `demo`).
+//! [`boards`] Grafana boards; [`access`] who may see what; [`promql`] queries; [`forward`] to databases of others; [`api`] HTTP;
+//! [`metrics`], [`own`] they become samples; [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
 pub mod cli;
@@ -21,6 +21,7 @@ pub mod series;
 pub mod titles;
 pub mod boards;
 pub mod access;
+pub mod promql;
 pub mod forward;
 pub mod api;
 pub mod metrics;

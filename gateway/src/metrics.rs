@@ -24,6 +24,12 @@ parkgate_collector::metrics! {
     stream_clients: IntGauge "parkgate_http_stream_clients" [];
     /// Event streams ended because the client did not keep up.
     stream_lagged: IntCounter "parkgate_http_stream_lagged_total" [];
+    /// Time that queries under `/prometheus` took, those refused included.
+    query_seconds: Histogram "parkgate_query_seconds" [] REQUEST_SECONDS;
+    /// Samples that queries have read.
+    query_samples: IntCounter "parkgate_query_samples_read_total" [];
+    /// Queries refused or given up, by the error type of their answer.
+    query_failed: IntCounterVec "parkgate_query_failed_total" ["reason"];
     /// Samples that history has taken over since start.
     history_applied: IntCounter "parkgate_history_samples_applied_total" [];
     /// Blocks written.
