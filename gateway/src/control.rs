@@ -17,6 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::access::Token;
+use crate::access::tokens::NewToken;
+
 /// Longest request line accepted, in bytes; a longer one ends the connection.
 const REQUEST_BYTES: u64 = 64 * 1024;
 /// How long a command waits for its answer.
@@ -31,6 +34,25 @@ pub enum Request {
         /// Only those of this device.
         device: Option<String>,
     },
+    /// Tell the last durable journal entry.
+    Position {
+        /// After a checkpoint of history.
+        checkpoint: bool,
+    },
+    /// Create a token.
+    CreateToken {
+        /// What it is to be.
+        token: NewToken,
+        /// User of the operating system that asks; the socket is for the gateway's own user and root alone.
+        who: String,
+    },
+    /// Revoke a token.
+    RevokeToken {
+        /// Its name or number.
+        which: String,
+        /// User of the operating system that asks.
+        who: String,
+    },
 }
 
 /// What it answers.
@@ -39,6 +61,23 @@ pub enum Request {
 pub enum Answer {
     /// See [`Request::ReplayRejects`].
     Replayed(ReplayReport),
+    /// See [`Request::Position`].
+    Position {
+        /// The last durable journal entry.
+        durable: u64,
+    },
+    /// See [`Request::CreateToken`].
+    Created {
+        /// The token.
+        token: Token,
+        /// Its text, shown this once.
+        secret: String,
+    },
+    /// See [`Request::RevokeToken`].
+    Revoked {
+        /// The token.
+        token: Token,
+    },
     /// It could not be done.
     Error {
         /// Why, for a person.

@@ -20,6 +20,13 @@ fn main() -> ExitCode {
         Command::Schema => cli::schema(),
         Command::Rejects(arguments) => cli::rejects(&arguments),
         Command::Journal(arguments) => cli::journal(&arguments),
+        Command::Reconcile(arguments) => cli::reconcile::reconcile(&arguments),
+        Command::Forward(arguments) => cli::reconcile::forward(&arguments),
+        Command::Backup(arguments) => cli::backup::backup(&arguments),
+        Command::Restore(arguments) => cli::backup::restore(&arguments),
+        Command::Grafana(arguments) => cli::grafana::run(&arguments),
+        Command::Token(arguments) => cli::token(&arguments),
+        Command::Changes(arguments) => cli::changes(&arguments),
         Command::Totals(arguments) => cli::totals(&arguments),
         Command::Rebuild(arguments) => cli::rebuild(&arguments),
     };

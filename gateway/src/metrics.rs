@@ -20,10 +20,24 @@ parkgate_collector::metrics! {
     http_seconds: HistogramVec "parkgate_http_request_seconds" ["route"] REQUEST_SECONDS;
     /// Requests refused because of their Host header.
     http_misdirected: IntCounter "parkgate_http_misdirected_total" [];
+    /// Requests refused for want of a token in force or of a role: no_token, unknown, expired, role.
+    http_refused: IntCounterVec "parkgate_http_refused_total" ["reason"];
+    /// TLS handshakes that failed or took too long.
+    tls_handshakes_failed: IntCounter "parkgate_tls_handshakes_failed_total" [];
+    /// New certificate files: loaded, or failed (the old certificate stays).
+    tls_reloads: IntCounterVec "parkgate_tls_reloads_total" ["result"];
+    /// Days until the certificate in use expires; below 0 when it has.
+    tls_expiry_days: IntGaugeVec "parkgate_tls_certificate_expiry_days" ["file"];
     /// Open event streams.
     stream_clients: IntGauge "parkgate_http_stream_clients" [];
     /// Event streams ended because the client did not keep up.
     stream_lagged: IntCounter "parkgate_http_stream_lagged_total" [];
+    /// Time that queries under `/prometheus` took, those refused included.
+    query_seconds: Histogram "parkgate_query_seconds" [] REQUEST_SECONDS;
+    /// Samples that queries have read.
+    query_samples: IntCounter "parkgate_query_samples_read_total" [];
+    /// Queries refused or given up, by the error type of their answer.
+    query_failed: IntCounterVec "parkgate_query_failed_total" ["reason"];
     /// Samples that history has taken over since start.
     history_applied: IntCounter "parkgate_history_samples_applied_total" [];
     /// Blocks written.
@@ -42,8 +56,34 @@ parkgate_collector::metrics! {
     journal_full_in_days: Gauge "parkgate_journal_full_in_days" [];
     /// Samples that came again under a time already stored, with another value.
     history_corrections: IntCounter "parkgate_history_corrections_total" [];
+    /// Journal entries that were gone before history read them.
+    history_gone: IntCounter "parkgate_history_journal_gone_entries_total" [];
+    /// Journal entries that were damaged, and so are lost to history.
+    history_unreadable: IntCounter "parkgate_history_journal_damaged_entries_total" [];
+    /// Attempts to read the journal that failed; each is made again.
+    history_read_errors: IntCounter "parkgate_history_journal_errors_total" [];
+    /// Month files deleted, by retention or for want of space.
+    history_files_deleted: IntCounter "parkgate_history_files_deleted_total" [];
+    /// Month files deleted before their time, because the disk ran short.
+    history_files_relieved: IntCounter "parkgate_history_files_relieved_total" [];
     /// Damaged blocks found.
     history_damaged: IntCounter "parkgate_history_damaged_blocks_total" [];
+    /// Lines that a sink took.
+    forward_sent: IntCounterVec "parkgate_forward_lines_sent_total" ["sink"];
+    /// Requests to a sink that have to be sent again.
+    forward_retried: IntCounterVec "parkgate_forward_retries_total" ["sink"];
+    /// Lines that a sink does not accept; they are kept as dead letters.
+    forward_dead: IntCounterVec "parkgate_forward_dead_letters_total" ["sink"];
+    /// Samples not sent to a sink because they have no number or are bad.
+    forward_skipped: IntCounterVec "parkgate_forward_samples_skipped_total" ["sink"];
+    /// Damaged journal entries that a sink can get from history only.
+    forward_damaged: IntCounterVec "parkgate_forward_entries_damaged_total" ["sink"];
+    /// Durable journal entries that a sink has not got yet.
+    forward_lag_entries: IntGaugeVec "parkgate_forward_lag_entries" ["sink"];
+    /// Age of the earliest sample that is on its way to a sink.
+    forward_lag_seconds: IntGaugeVec "parkgate_forward_lag_seconds" ["sink"];
+    /// How a sink does: 0 takes values, 1 away or busy, 2 refuses us, 3 its state file cannot be used.
+    forward_state: IntGaugeVec "parkgate_forward_state" ["sink"];
     /// Journal entries that totals have not read yet.
     totals_lag: IntGauge "parkgate_totals_lag_entries" [];
     /// Points whose totals are being counted.

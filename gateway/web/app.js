@@ -9,6 +9,8 @@ const SHOW_UNHEARD_AFTER_MS = 1500;
 const STALE_UNKNOWN_INTERVAL_MS = 15 * 60 * 1000;
 const STALE_INTERVALS = 3;
 const STALE_SLACK_MS = 10000;
+const TODAY_EVERY_MS = 30000;
+const PPM_PER_PERCENT = 10000;
 const SPARK_EVERY_MS = 60000;
 const SPARK_REQUESTS_MAX = 3;
 const SPARK_SPAN_MIN = 0.02;
@@ -19,8 +21,10 @@ const state = {
   language: "zh",
   texts: { zh: {}, en: {} },
   park: null,
+  who: null,
   hello: null,
   stats: null,
+  today: [],
   devices: new Map(),
   points: new Map(),
   links: new Map(),
@@ -52,6 +56,7 @@ const gatewayNow = () => Date.now() + state.clockOffsetMs;
 
 async function load(path) {
   const answer = await fetch(path, { headers: { accept: "application/json" } });
+  if (answer.status === 401) await logIn();
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 }
@@ -266,6 +271,7 @@ function relabel() {
   put(byId("park-name"), named(state.park.name));
   document.title = `${named(state.park.name)} \u00b7 parkgate`;
   put(byId("zone"), state.park.time_zone);
+  if (state.who) showSession(state.who);
   const media = [...new Set([...state.points.values()].map((row) => row.point.medium))];
   const select = byId("medium");
   const chosen = select.value;
@@ -376,6 +382,52 @@ function showHeadline(isSilent) {
   else tile("tile-gateway", "bad", text("gateway_not_ready"), stats.problems.join("; "));
 }
 
+// ---- today's totals at the park's boundary
+
+async function refreshToday() {
+  const { time, items } = await load("/api/v1/totals/today");
+  const heardMs = (item) => (item.age_ms === null ? null : Date.parse(time) - item.age_ms);
+  const known = state.today.map(({ item }) => `${item.quantity} ${item.unit}`).join();
+  const isSame = known === items.map((item) => `${item.quantity} ${item.unit}`).join();
+  const root = byId("today");
+  if (!isSame) root.textContent = "";
+  state.today = items.map((item, index) => {
+    const node = isSame ? state.today[index].node : root.appendChild(buildToday());
+    return { item, node, heardMs: heardMs(item) };
+  });
+  root.hidden = items.length === 0;
+  showToday(gatewayNow());
+}
+
+function buildToday() {
+  const node = element("div");
+  const figure = element("dd", "figure");
+  figure.append(element("span", "number"), element("span", "unit"));
+  node.append(element("dt"), figure, element("dd", "note"));
+  return node;
+}
+
+function showToday(now) {
+  for (const { item, node, heardMs } of state.today) {
+    const hasValue = item.value !== null;
+    const isStale = heardMs === null || now - heardMs > STALE_UNKNOWN_INTERVAL_MS;
+    const isPart = item.counted < item.gates;
+    const notes = [];
+    if (isPart) notes.push(text("today_gates", { counted: item.counted, gates: item.gates }));
+    if (item.quality !== null && item.quality !== "good") notes.push(text(`quality_${item.quality}`));
+    if (item.doubtful) notes.push(text("today_doubtful"));
+    if (item.completeness_ppm !== null) {
+      notes.push(text("today_complete", { percent: Math.floor(item.completeness_ppm / PPM_PER_PERCENT) }));
+    }
+    if (heardMs !== null) notes.push(text("today_heard", { age: age(now - heardMs) }));
+    node.dataset.level = !hasValue ? "bad" : isPart || isStale || item.doubtful || item.quality !== "good" ? "warn" : "";
+    put(node.querySelector("dt"), text("today_total", { name: named(item.name) }));
+    put(node.querySelector(".number"), hasValue ? shownValue(item, item.value) : text("quality_none"));
+    put(node.querySelector(".unit"), hasValue ? shownUnit(item) : "");
+    put(node.querySelector(".note"), notes.join(" \u00b7 "));
+  }
+}
+
 function showFilter() {
   const words = byId("search").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
   const medium = byId("medium").value;
@@ -427,6 +479,7 @@ function showAll() {
   for (const row of state.points.values()) showPoint(row, now);
   for (const card of state.devices.values()) showDevice(card, now);
   showHeadline(isSilent);
+  showToday(now);
   showFilter();
 }
 
@@ -564,9 +617,58 @@ function listen() {
     showAll();
   });
   stream.addEventListener("error", () => {
-    // The browser comes back by itself after a cut; not after a refusal.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+    // The browser comes back by itself after a cut; not after a refusal: then the token may have ended.
+    if (stream.readyState === EventSource.CLOSED) again(session).then(() => setTimeout(listen, 2000));
   });
+}
+
+// ---- who looks
+
+// The token is kept in a cookie that scripts cannot read; here it is only passed on.
+let loggingIn = null;
+
+// Asks for a token until one is taken. Whatever else finds itself refused meanwhile waits for the same.
+function logIn() {
+  loggingIn ??= new Promise((resolve) => {
+    const form = byId("log-in");
+    const field = byId("token");
+    const error = byId("log-in-error");
+    form.hidden = false;
+    byId("main").hidden = true;
+    field.focus();
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      const headers = { authorization: `Bearer ${field.value.trim()}` };
+      const answer = await fetch("/api/v1/session", { method: "POST", headers }).catch(() => null);
+      field.value = "";
+      error.hidden = answer?.ok === true;
+      put(error, text(answer === null ? "gateway_no_contact" : answer.status === 429 ? "token_limited" : "token_wrong"));
+      if (answer?.ok !== true) return;
+      // Another token may see another park.
+      if (state.park) location.reload();
+      form.hidden = true;
+      byId("main").hidden = false;
+      loggingIn = null;
+      showSession(await answer.json());
+      resolve();
+    };
+  });
+  return loggingIn;
+}
+
+function showSession(who) {
+  state.who = who;
+  byId("who").hidden = who.name === "local";
+  put(byId("who-name"), text("logged_in_as", { name: who.name, role: text(`role_${who.role}`) }));
+}
+
+async function session() {
+  showSession(await load("/api/v1/session"));
+}
+
+async function logOut() {
+  await fetch("/api/v1/session", { method: "DELETE" });
+  location.reload();
 }
 
 // Does `action`, every two seconds until it works.
@@ -604,18 +706,22 @@ async function start() {
   const asked = new URLSearchParams(location.search).get("lang") ?? remembered("language") ?? navigator.language;
   state.language = asked.toLowerCase().startsWith("zh") ? "zh" : "en";
   for (const button of document.querySelectorAll("[data-language]")) button.addEventListener("click", () => speak(button.dataset.language));
+  byId("log-out").addEventListener("click", () => again(logOut));
   for (const id of ["search", "medium", "only-problems"]) byId(id).addEventListener("input", showAll);
-  document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+  document.querySelector("form.filter").addEventListener("submit", (event) => event.preventDefault());
   byId("clear").addEventListener("click", () => {
-    document.querySelector("form").reset();
+    document.querySelector("form.filter").reset();
     showAll();
   });
   await again(async () => {
     state.texts = await load("/texts.json");
   });
   relabel();
+  await again(session);
   await again(refresh);
   listen();
+  refreshToday().catch(() => {});
+  setInterval(() => refreshToday().catch(() => {}), TODAY_EVERY_MS);
   // Each round of the stream shows all; without it, ages run on.
   setInterval(() => {
     if (performance.now() - state.heardMs > SHOW_UNHEARD_AFTER_MS) showAll();

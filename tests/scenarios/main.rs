@@ -2,9 +2,12 @@
 
 #![expect(clippy::print_stdout, reason = "libtest shows it with a failure")]
 
+mod access;
 mod commands;
 mod damage;
 mod demo;
 mod disk_full;
 mod first_park;
+mod forward;
 mod mqtt_kill;
+mod promql;

@@ -1,17 +1,17 @@
-//! The journal for people: [`verify`] checks every segment, [`dump`] prints entries. Both only read, and work beside a
-//! running writer; what it has written and not yet synced may then show as a torn end.
+//! The journal for people: [`verify`] checks every segment, [`dump`] prints entries, [`read`] gives them to a program.
+//! All only read, and work beside a running writer; what it has written and not yet synced may then show as a torn end.
 
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::file::{Disk, FileHandle, FileLayer as _};
-use super::frame::{HEADER_BYTES, Header, MAGIC, VERSION};
+use super::frame::{HEADER_BYTES, Header, MAGIC, VERSION, padded};
 use super::scan::{Found, Scan};
 use super::segment::{segment_firsts, segment_path};
 use super::{Record, SampleRecord, Sequence, codec};
@@ -135,6 +135,47 @@ pub fn dump(directory: &Path, from: Sequence, limit: u64, mut line: impl FnMut(S
         line(value.to_string());
         left > 0
     })
+}
+
+/// Gives the entries from `from` on to `visit`, in order, without a writer being asked. What is lost or cannot be read is
+/// passed over.
+///
+/// # Errors
+/// As [`verify`].
+pub fn read(directory: &Path, from: Sequence, mut visit: impl FnMut(Sequence, &Record)) -> io::Result<()> {
+    let mut record = Record::Samples(SampleRecord::default());
+    walk(directory, from, |event| {
+        if let Event::Entry { sequence, body } = event
+            && sequence >= from.0
+            && codec::decode_into(body, &mut record).is_ok()
+        {
+            visit(Sequence(sequence), &record);
+        }
+        true
+    })
+}
+
+/// The segments of the journal in `directory`, oldest first: first entry and file.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn segments(directory: &Path) -> io::Result<Vec<(Sequence, PathBuf)>> {
+    let firsts = segment_firsts(&Disk.list(directory)?);
+    Ok(firsts.into_iter().map(|first| (Sequence(first), segment_path(directory, first))).collect())
+}
+
+/// Length of the part of a segment that holds its entries up to `upto`. Once they are durable it does not change any
+/// more, while the rest is being written.
+pub fn bytes_upto(file: Arc<dyn FileHandle>, first: Sequence, upto: Sequence) -> u64 {
+    let limit = file.length().unwrap_or(0);
+    let mut scan = Scan::new(file, first.0, limit);
+    let mut end = limit.min(HEADER_BYTES as u64);
+    while let Found::Entry { frame, offset, .. } = scan.next(first.0)
+        && frame.sequence <= upto.0
+    {
+        end = offset.saturating_add(padded(frame.bytes()) as u64);
+    }
+    end.min(limit)
 }
 
 /// Gives every readable entry from `from` on to `visit`, until it says no; what is lost or damaged is passed over.

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::dto::Page;
 use super::error::Problem;
 use super::params::{Params, time};
-use super::{App, Asker, points};
+use super::{App, Asker, Visible};
 use crate::rollup::row::{COLUMNS, MORE_COLUMNS, TotalRow};
 use crate::rollup::{Level, ParkZone};
 
@@ -48,16 +48,8 @@ pub enum Format {
     responses((status = 200, content((Page<TotalRow> = "application/json"), (String = "text/csv"))),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn list(
-    App(shared): App,
-    Asker(asker): Asker,
-    headers: HeaderMap,
-    Params(query): Params<TotalQuery>,
-) -> Result<Response, Problem> {
-    let point = points::find(&shared.catalogue, &query.point)?;
-    if !shared.catalogue.device(&point.device).is_some_and(|device| asker.sees(device, point)) {
-        return Err(Problem::not_found("point", &query.point, None));
-    }
+pub async fn list(App(shared): App, asker: Asker, headers: HeaderMap, Params(query): Params<TotalQuery>) -> Result<Response, Problem> {
+    let point = Visible::new(&shared.catalogue, &asker).point(&query.point)?;
     let zone = ParkZone::new(&shared.catalogue.park.time_zone);
     let level = query.level.unwrap_or(Level::Day);
     let now = shared.clock.now().utc;

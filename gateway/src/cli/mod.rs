@@ -1,9 +1,14 @@
 //! The commands beside `run` and `demo`: they read files and print; none needs the gateway to run.
 //!
 //! `check` and `schema` do no I/O but reading the files named. `rejects list` and `journal` open the data directory
-//! read-only beside a running gateway, and so do `totals` and `rebuild --check`. `rejects replay` asks the running gateway over its control socket, else takes the
-//! lock itself.
+//! read-only beside a running gateway, and so do `totals` and `rebuild --check`. `rejects replay` asks the running gateway
+//! over its control socket, else takes the lock itself. Each further command has a file of its own.
 
+pub mod reconcile;
+pub mod backup;
+pub mod grafana;
+mod changes;
+mod token;
 mod totals;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -17,6 +22,9 @@ use parkgate_collector::catalogue::{self, Disk};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::journal::{Sequence, inspect};
 use parkgate_collector::rejects;
+
+pub use changes::{ChangesArguments, changes};
+pub use token::{TokenArguments, token};
 
 use crate::app;
 use crate::control::{self, Answer, ReplayReport, Request};
@@ -57,6 +65,20 @@ pub enum Command {
     Rejects(RejectsArguments),
     /// Verify or print the journal, also beside a running gateway.
     Journal(JournalArguments),
+    /// Compare the record with what a sink answers, by point and day; exit 0 no difference, 1 differences, 2 could not run.
+    Reconcile(reconcile::ReconcileArguments),
+    /// Show what sinks did not accept.
+    Forward(reconcile::ForwardArguments),
+    /// Back up the data directory, also while the gateway runs, or check a backup.
+    Backup(backup::BackupArguments),
+    /// Make a data directory of a backup.
+    Restore(backup::RestoreArguments),
+    /// Write Grafana boards for the park.
+    Grafana(grafana::GrafanaArguments),
+    /// Make, list and revoke the tokens by which people and programs come in.
+    Token(TokenArguments),
+    /// List who changed tokens and configuration, and when.
+    Changes(ChangesArguments),
     /// Print totals of points per hour, day, month or year, also beside a running gateway.
     Totals(TotalsArguments),
     /// Count all totals again from the record, or check that they are what it says.
@@ -228,6 +250,7 @@ pub fn rejects(arguments: &RejectsArguments) -> Result<ExitCode> {
             let report = match control::ask(&data.directory()?, &request).context("the running gateway cannot be asked")? {
                 Some(Answer::Replayed(report)) => report,
                 Some(Answer::Error { error }) => bail!("{error}"),
+                Some(other) => bail!("the running gateway answered something else: {other:?}"),
                 None => replay_alone(data, device.clone())?,
             };
             say(&format!("{} replayed and durable, {} still rejected", report.replayed, report.still_rejected));
@@ -304,7 +327,7 @@ pub fn journal(arguments: &JournalArguments) -> Result<ExitCode> {
 
 impl DataArguments {
     /// The data directory: as given, else by the configuration.
-    fn directory(&self) -> Result<PathBuf> {
+    pub(crate) fn directory(&self) -> Result<PathBuf> {
         match &self.data {
             Some(directory) => Ok(directory.clone()),
             None => Ok(app::base_of(&self.config).join(&app::load(&self.config, &Disk)?.gateway.data_directory)),
@@ -322,7 +345,7 @@ pub fn complain(error: &anyhow::Error) {
     complain_text(&format!("{error:#}"));
 }
 
-fn complain_text(text: &str) {
+pub(crate) fn complain_text(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "parkgate: {}", text.trim_end());
 }
 

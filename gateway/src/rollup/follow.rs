@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::journal::{Journal, Next, Record, Sequence};
-use parkgate_collector::model::{PointId, PointIdentity, Sample, UtcMillis};
+use parkgate_collector::model::{Medium, PointId, PointIdentity, Sample, UtcMillis};
 use tokio_util::sync::CancellationToken;
 
 use super::recount::{Change, Recount, Recounted};
@@ -91,7 +91,12 @@ impl Follower {
         let latest = |of: fn(&Followed) -> UtcMillis| points.values().map(|point| of(&point.now)).max().unwrap_or(UtcMillis(i64::MIN));
         let (reaches, received) = (latest(|point| point.latest), latest(|point| point.received));
         Ok(Self {
-            rules: catalogue.points.iter().map(|point| (point.id, (PointRule::new(point), point.identity.clone()))).collect(),
+            rules: catalogue
+                .points
+                .iter()
+                .filter(|point| point.medium != Medium::Gateway)
+                .map(|point| (point.id, (PointRule::new(point), point.identity.clone())))
+                .collect(),
             zone: ParkZone::new(&catalogue.park.time_zone),
             grace_ms,
             record,

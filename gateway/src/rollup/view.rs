@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use parkgate_collector::catalogue::Catalogue;
-use parkgate_collector::model::{PointId, UtcMillis};
+use parkgate_collector::model::{Medium, PointId, UtcMillis};
 
 use super::partial::Partial;
 use super::rule::PointRule;
@@ -30,7 +30,12 @@ impl Totals {
     pub fn new(catalogue: &Catalogue, record: Arc<dyn RecordView>, store: Option<TotalsStore>) -> Self {
         Self {
             zone: ParkZone::new(&catalogue.park.time_zone),
-            rules: catalogue.points.iter().map(|point| (point.id, PointRule::new(point))).collect(),
+            rules: catalogue
+                .points
+                .iter()
+                .filter(|point| point.medium != Medium::Gateway)
+                .map(|point| (point.id, PointRule::new(point)))
+                .collect(),
             record,
             store: store.map(Mutex::new),
             reaches: Mutex::new((0, UtcMillis(i64::MIN))),

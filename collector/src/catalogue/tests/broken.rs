@@ -203,9 +203,10 @@ fn problems_of_tables() {
         (
             format!("include = [\"no.toml\", \"x/*.toml\"]\nprofiles = [\"no\"]\n{PARK}"),
             expect![[r#"
-            main.toml:1:12: there is no such file; paths are relative to this file ["no.toml"]
-            main.toml:2:13: there are no profiles in this folder; paths are relative to this file ["no"]
-        "#]],
+                main.toml:1:12: there is no such file; paths are relative to this file ["no.toml"]
+                main.toml:1:23: no file matches this pattern; paths are relative to this file ["x/*.toml"]
+                main.toml:2:13: there are no profiles in this folder; paths are relative to this file ["no"]
+            "#]],
         ),
     ] {
         check_lines(&text, expected);
@@ -372,6 +373,18 @@ fn problems_of_points() {
             point("quantity = \"my_power_day\"\nmedium = \"power\"\nkind = \"gauge\"\nunit = \"kW\""),
             expect![[r#"
             main.toml:20:12: a quantity must not end in `_day`; series names of closed totals end so ["my_power_day"]
+        "#]],
+        ),
+        (
+            point("quantity = \"power_of_mine\"\nmedium = \"gateway\"\nkind = \"gauge\"\nunit = \"kW\""),
+            expect![[r#"
+            main.toml:18:6: medium `gateway` is kept for the gateway's own metrics; name what the meter measures ["energy_import"]
+        "#]],
+        ),
+        (
+            point("").replace("id = \"m\"", "id = \"parkgate_x\""),
+            expect![[r#"
+            main.toml:14:6: `parkgate_x` is kept for the gateway itself; its own metrics are points of a device `parkgate`; give the meter another id ["parkgate_x"]
         "#]],
         ),
         (

@@ -6,6 +6,7 @@
 //! that `state.db` knows is undone on the next start. `PRAGMA user_version` is the format. When SQLite finds a file damaged while writing, the file is left
 //! for reading and a next one is begun, `2026-11-other.1.db`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,7 +24,7 @@ const READERS_MAX: usize = 16;
 /// Blocks of fewer samples are merged at night.
 pub(super) const SMALL_SAMPLES: u64 = 180;
 /// The format of all files of history.
-const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 1;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS block (
@@ -127,46 +128,49 @@ pub struct Correction {
 pub(super) struct Files {
     folder: PathBuf,
     readers: Mutex<Vec<(FileKey, Connection)>>,
+    /// Connections of a snapshot, each in a read transaction that lasts.
+    pinned: HashMap<FileKey, Mutex<Connection>>,
 }
 
 impl Files {
     pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), readers: Mutex::default() }
+        Self::pinned(folder, HashMap::new())
+    }
+
+    /// Files that are read through these connections alone.
+    pub(super) fn pinned(folder: &Path, pinned: HashMap<FileKey, Mutex<Connection>>) -> Self {
+        Self { folder: folder.to_owned(), readers: Mutex::default(), pinned }
     }
 
     pub(super) fn path(&self, key: FileKey) -> PathBuf {
         self.folder.join(key.name())
     }
 
-    /// The month files that are there, oldest first; changes nothing.
-    pub(super) fn names(&self) -> Result<Vec<FileKey>, StoreError> {
-        let io = |error| StoreError::Io { path: self.folder.clone(), error };
-        let mut keys = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(io)? {
-            keys.extend(entry.map_err(io)?.file_name().to_str().and_then(FileKey::parse));
-        }
-        keys.sort_unstable();
-        Ok(keys)
-    }
-
     /// The month files that are there, oldest first; leftovers of interrupted deletions are removed.
     pub(super) fn list(&self) -> Result<Vec<FileKey>, StoreError> {
-        let io = |error| StoreError::Io { path: self.folder.clone(), error };
-        let mut keys = Vec::new();
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(io)? {
-            names.extend(entry.map_err(io)?.file_name().into_string().ok());
-        }
+        let names = self.names()?;
         for name in &names {
             let stem = name.strip_suffix(".gone").or_else(|| name.strip_suffix("-wal")).or_else(|| name.strip_suffix("-shm"));
             if name.ends_with(".gone") || stem.is_some_and(|stem| FileKey::parse(stem).is_some() && !names.iter().any(|one| one == stem)) {
                 let path = self.folder.join(name);
                 std::fs::remove_file(&path).map_err(|error| StoreError::Io { path, error })?;
             }
-            keys.extend(FileKey::parse(name));
         }
-        keys.sort_unstable();
-        Ok(keys)
+        Ok(keys_of(&names))
+    }
+
+    /// As [`Self::list`], changing nothing.
+    pub(super) fn keys(&self) -> Result<Vec<FileKey>, StoreError> {
+        Ok(keys_of(&self.names()?))
+    }
+
+    fn names(&self) -> Result<Vec<String>, StoreError> {
+        let io = |error| StoreError::Io { path: self.folder.clone(), error };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(io)? {
+            names.extend(entry.map_err(io)?.file_name().into_string().ok());
+        }
+        Ok(names)
     }
 
     /// Bytes that a file takes, its log included.
@@ -177,6 +181,9 @@ impl Files {
 
     /// Runs `read` on a connection for reading.
     pub(super) fn read<T>(&self, key: FileKey, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Some(pinned) = self.pinned.get(&key) {
+            return read(&pinned.lock().unwrap_or_else(PoisonError::into_inner));
+        }
         let idle = {
             let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
             readers.iter().rposition(|(one, _)| *one == key).map(|index| readers.remove(index).1)
@@ -214,6 +221,12 @@ impl Files {
         }
         std::fs::remove_file(&gone).map_err(failed(&gone))
     }
+}
+
+fn keys_of(names: &[String]) -> Vec<FileKey> {
+    let mut keys: Vec<FileKey> = names.iter().filter_map(|name| FileKey::parse(name)).collect();
+    keys.sort_unstable();
+    keys
 }
 
 /// A connection that other processes' writing does not fail.
@@ -447,6 +460,17 @@ fn collect_rows(
             Some(stats) => rows.push(BlockRow { file, id, stats, skewed: row.get(2)? }),
             None => damaged(format!("stats of block {id} of point {point} in {}", file.name())),
         }
+    }
+    Ok(())
+}
+
+/// The description of every block, without its data; `None` for one that is damaged.
+pub(super) fn each_stats(connection: &Connection, mut visit: impl FnMut(PointId, Option<Stats>)) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached("SELECT point, stats FROM block")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let point = PointId(row.get(0)?);
+        visit(point, Stats::decode(point, row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod damage;
 mod format;
 mod load;
 mod model;
+mod read_only;
 
 use super::testing::{NOVEMBER, crash, odd, sample};
 use super::*;
