@@ -222,14 +222,6 @@ pub(crate) fn open_read_only(config: &Path, data: Option<&Path>) -> Result<ReadO
     Ok(ReadOnly { catalogue, record, directory, facts })
 }
 
-/// The points of a data directory that is only read: by the configuration, with the numbers that the registry has.
-/// Points that have no number yet have no record either.
-pub(crate) fn catalogue_of(config: &Path, directory: &DataDirectory) -> Result<Arc<Catalogue>> {
-    let facts = Facts::open_read_only(&directory.facts()).with_context(|| format!("{} cannot be read", directory.facts().display()))?;
-    let mut registry = facts.registry()?;
-    Ok(Arc::new(load(config, &Disk)?.draft.build(&mut registry)?))
-}
-
 /// Opens the facts. A record without them is refused: points would get other numbers than the record has them under.
 pub(crate) fn open_facts(directory: &DataDirectory) -> Result<Facts> {
     let path = directory.facts();

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use parkgate_tests::gateway::Gateway;
+use parkgate_tests::gateway::{Gateway, parkgate};
 use parkgate_tests::{Stopwatch, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -17,6 +17,8 @@ const FILL_LIMIT: Duration = Duration::from_secs(180);
 const LIVE_LIMIT: Duration = Duration::from_secs(40);
 /// Points without a good value: what is broken on purpose, and what loses its value now and then.
 const BROKEN: [&str; 3] = ["dyeing/reclaimed-water/water_pressure", "demo-park/rain-gauge/rainfall", "food/boiler-heat/return_temperature"];
+/// Longest until totals have been counted from what was filled in.
+const CLOSED_LIMIT: Duration = Duration::from_secs(60);
 /// Where a point has a value each quarter of an hour, the days that history goes back.
 const DAYS: i64 = 400;
 const POINT: &str = "demo-park/gate-power/energy_import";
@@ -48,6 +50,7 @@ fn the_demo_fills_history_goes_live_and_goes_on_after_a_restart() -> Result<()> 
     ensure!(i64::try_from(full)? >= DAYS - 1, "only {full} full days in {days:?}");
     page(&demo)?;
     metrics(&demo)?;
+    totals(&demo)?;
     let (boot, mut stream) = hello(&demo)?;
     stream.await_event("latest")?;
 
@@ -67,6 +70,7 @@ fn the_demo_fills_history_goes_live_and_goes_on_after_a_restart() -> Result<()> 
     let times: Vec<i64> =
         samples["items"].as_array().context("no items")?.iter().filter_map(|sample| sample["record_time_ms"].as_i64()).collect();
     ensure!(times.len() > 500 && times.is_sorted_by(|a, b| a < b), "a time comes twice in {times:?}");
+    totals_by_command(&demo)?;
     ensure!(demo.stop()?.success(), "did not stop cleanly");
     Ok(())
 }
@@ -115,6 +119,65 @@ fn live(demo: &mut Gateway) -> Result<()> {
     let broken = demo.latest(BROKEN[0])?;
     ensure!(broken["quality"] == "bad" && broken["value"].is_null(), "{broken}");
     Ok(())
+}
+
+/// Last month is closed for every counter, and equals its days and its hours to the last digit.
+fn totals(demo: &Gateway) -> Result<()> {
+    let points = demo.get("/api/v1/points")?;
+    let counters: Vec<&str> = points["items"]
+        .as_array()
+        .context("no points")?
+        .iter()
+        .filter(|point| point["kind"] == "counter" && !BROKEN.contains(&point["id"].as_str().unwrap_or_default()))
+        .filter_map(|point| point["id"].as_str())
+        .collect();
+    ensure!(counters.len() > 10, "{} counters", counters.len());
+    for point in counters {
+        let month = wait_for("a closed month", CLOSED_LIMIT, || {
+            let months = demo.get(&format!("/api/v1/totals?point={point}&level=month&from=-70d"))?;
+            let months = months["items"].as_array().context("no months")?.clone();
+            // The last one is open.
+            let last = months.len().checked_sub(2).and_then(|index| months.get(index)).cloned();
+            Ok(last.filter(|month| month["closed"] == true))
+        })
+        .with_context(|| point.to_owned())?;
+        let (start, end) = (month["start"].as_str().context("no start")?, month["end"].as_str().context("no end")?);
+        let whole = scaled(&month["amount"])?;
+        for level in ["day", "hour"] {
+            let (from, to) = (start.replace('+', "%2B"), end.replace('+', "%2B"));
+            let parts = demo.get(&format!("/api/v1/totals?point={point}&level={level}&from={from}&to={to}"))?;
+            let parts = parts["items"].as_array().context("no parts")?;
+            let sum = parts.iter().map(|part| scaled(&part["amount"])).sum::<Result<i128>>()?;
+            ensure!(parts.len() >= 28 && sum == whole, "{point}: {} times {level} make {sum}, the month is {whole}", parts.len());
+        }
+    }
+    let csv = demo.text(&format!("/api/v1/totals?point={POINT}&level=day&format=csv"))?;
+    ensure!(csv.starts_with("point,level,start,end,closed,unit,amount,") && csv.lines().count() > 28, "{csv}");
+    Ok(())
+}
+
+/// What the commands say beside the running gateway is what it answers, and the totals are what the record says.
+fn totals_by_command(demo: &Gateway) -> Result<()> {
+    let config = format!("{}/../config/demo/parkgate.toml", env!("CARGO_MANIFEST_DIR"));
+    let data = demo.data_directory().display().to_string();
+    let at = ["--config", &config, "--data", &data];
+    let command = ["totals", "--point", POINT, "--level", "month", "--json"];
+    let printed = parkgate(&[&command[..], &at].concat())?;
+    ensure!(printed.code == 0, "{}", printed.stderr);
+    let answered = demo.get(&format!("/api/v1/totals?point={POINT}&level=month&from=-500d"))?;
+    let closed = |rows: &[Value]| rows.iter().filter(|row| row["closed"] == true).cloned().collect::<Vec<_>>();
+    let (printed, answered) = (closed(&printed.json_lines()?), closed(answered["items"].as_array().context("no months")?));
+    ensure!(printed.len() >= 12 && printed == answered, "{printed:#?}\n{answered:#?}");
+    let checked = parkgate(&[&["rebuild", "--check"][..], &at].concat())?;
+    ensure!(checked.code == 0, "{}\n{}", checked.stdout, checked.stderr);
+    Ok(())
+}
+
+/// A decimal text as a whole number of 10^-18.
+fn scaled(text: &Value) -> Result<i128> {
+    let text = text.as_str().with_context(|| format!("no decimal: {text}"))?;
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    Ok(format!("{whole}{part:0<18}").parse()?)
 }
 
 /// Readings that the fill of the start `number` wrote, by the log.

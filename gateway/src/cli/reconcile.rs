@@ -105,7 +105,7 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
     for correction in park.record.corrections().context("corrections cannot be read")? {
         corrected.entry(correction.point).or_default().push(correction.key_time);
     }
-    let totals = Totals::new(&park.catalogue, Arc::new(park.record.clone()), settings.totals.grace_ms());
+    let totals = Totals::read_only(&park.catalogue, Arc::new(park.record.clone()), &park.directory).context("totals.db cannot be read")?;
     let mut different = false;
     for sink in sinks {
         let client = Client::new(sink, &app::base_of(config)).with_context(|| format!("[[gateway.sink]] `{}`", sink.id))?;

@@ -14,13 +14,13 @@ use parkgate_collector::model::{PointIdentity, UtcMillis};
 use sha2::{Digest as _, Sha256};
 
 use super::DataArguments;
-use crate::app;
+use crate::app::{self, ReadOnly};
 use crate::rollup::recount::Recount;
 use crate::rollup::row::TotalRow;
 use crate::rollup::rule::PointRule;
 use crate::rollup::store::{Changes, TotalsStore};
 use crate::rollup::{Level, ParkZone, Total, Totals, TotalsView as _};
-use crate::store::{DataDirectory, Facts, History, RecordView, StoreError, TotalCorrection, snapshot};
+use crate::store::{DataDirectory, Facts, RecordView, StoreError, TotalCorrection, record_read_only};
 
 /// Differences that `rebuild --check` lists; all are counted.
 const DIFFERENCES_SHOWN: usize = 100;
@@ -62,11 +62,8 @@ pub struct RebuildArguments {
 
 /// `parkgate totals`.
 pub fn totals(arguments: &TotalsArguments) -> Result<ExitCode> {
-    let (directory, catalogue) = open(&arguments.data)?;
-    let record = Arc::new(snapshot::open(&directory).context("the record cannot be read")?);
-    let path = directory.totals();
-    let store = if path.exists() { Some(TotalsStore::open_read_only(&path)?) } else { None };
-    let totals = Totals::new(&catalogue, record, store);
+    let ReadOnly { catalogue, record, directory, .. } = app::open_read_only(&arguments.data.config, arguments.data.data.as_deref())?;
+    let totals = Totals::read_only(&catalogue, Arc::new(record), &directory)?;
     let time = |text: &Option<String>, default| match text {
         None => Ok(UtcMillis(default)),
         Some(text) => {
@@ -132,8 +129,7 @@ pub(crate) fn table(rows: &[TotalRow]) -> String {
 /// `parkgate rebuild`.
 pub fn rebuild(arguments: &RebuildArguments) -> Result<ExitCode> {
     if arguments.check {
-        let (directory, catalogue) = open(&arguments.data)?;
-        let record = snapshot::open(&directory).context("the record cannot be read")?;
+        let ReadOnly { catalogue, record, directory, .. } = app::open_read_only(&arguments.data.config, arguments.data.data.as_deref())?;
         // Counted into a copy that is thrown away, so that what is compared is just what a rebuild would store.
         let copy = std::env::temp_dir().join(format!("parkgate-rebuild-{}.db", std::process::id()));
         let checked = check(&directory, &catalogue, &record, &copy);
@@ -150,14 +146,14 @@ pub fn rebuild(arguments: &RebuildArguments) -> Result<ExitCode> {
     loaded.gateway.data_directory = directory_path;
     let clock = Arc::new(parkgate_collector::clock::SystemClock::new());
     let start = app::open(loaded, std::path::Path::new(""), clock, false).context("stop the gateway first, or use --check")?;
-    let record = snapshot::open(&start.directory).context("the record cannot be read")?;
+    let record = record_read_only(&start.directory).context("the record cannot be read")?;
     let mut store = TotalsStore::open(&start.directory.totals())?;
     let found = recount_all(&mut store, &start.catalogue, &record, Some(&start.facts))?;
     super::say(&format!("{} hours counted, {} totals changed", found.hours, found.differences.len()));
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(directory: &DataDirectory, catalogue: &Catalogue, record: &History, copy: &std::path::Path) -> Result<ExitCode> {
+fn check(directory: &DataDirectory, catalogue: &Catalogue, record: &dyn RecordView, copy: &std::path::Path) -> Result<ExitCode> {
     TotalsStore::open_read_only(&directory.totals()).context("there are no totals yet")?.copy_to(copy)?;
     let mut store = TotalsStore::open(copy)?;
     let before = hash(&store, catalogue)?;
@@ -238,11 +234,4 @@ fn hash(store: &TotalsStore, catalogue: &Catalogue) -> Result<String, StoreError
 
 fn row_text(total: &Total, identity: &PointIdentity, zone: &ParkZone) -> String {
     serde_json::to_string(&TotalRow::new(total, identity, zone)).unwrap_or_default()
-}
-
-/// The data directory and the points it holds, by configuration and registry; writes nothing.
-fn open(data: &DataArguments) -> Result<(DataDirectory, Arc<Catalogue>)> {
-    let directory = DataDirectory::open_read_only(&data.directory()?)?;
-    let catalogue = app::catalogue_of(&data.config, &directory)?;
-    Ok((directory, catalogue))
 }

@@ -13,17 +13,18 @@ use std::time::Duration;
 
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::journal::{Journal, Next, Record, Sequence};
-use parkgate_collector::model::{Medium, PointId, PointIdentity, Sample, UtcMillis};
+use parkgate_collector::model::{PointId, PointIdentity, Sample, UtcMillis};
 use tokio_util::sync::CancellationToken;
 
 use super::recount::{Change, Recount, Recounted};
 use super::row::TotalRow;
-use super::rule::{PointRule, counts};
+use super::rule::{self, PointRule, counts};
 use super::scan;
 use super::store::{Changes, Followed, TotalsStore};
 use super::total::Level;
 use super::zone::ParkZone;
 use crate::metrics::Metrics;
+use crate::store::history::Stretch;
 use crate::store::{Facts, History, RecordView, StoreError, TotalCorrection};
 
 /// Journal entries read before what they brought is counted: about a second's work of the reader.
@@ -91,12 +92,7 @@ impl Follower {
         let latest = |of: fn(&Followed) -> UtcMillis| points.values().map(|point| of(&point.now)).max().unwrap_or(UtcMillis(i64::MIN));
         let (reaches, received) = (latest(|point| point.latest), latest(|point| point.received));
         Ok(Self {
-            rules: catalogue
-                .points
-                .iter()
-                .filter(|point| point.medium != Medium::Gateway)
-                .map(|point| (point.id, (PointRule::new(point), point.identity.clone())))
-                .collect(),
+            rules: rule::has_totals(catalogue).map(|point| (point.id, (PointRule::new(point), point.identity.clone()))).collect(),
             zone: ParkZone::new(&catalogue.park.time_zone),
             grace_ms,
             record,
@@ -124,14 +120,22 @@ impl Follower {
             let taken_in = history.position();
             let mut read = 0;
             while read < ENTRIES_PER_ROUND && reader.position() <= taken_in {
+                let next = reader.position();
                 match reader.next() {
                     Ok(Next::Entry(_, Record::Samples(record))) => record.samples.iter().for_each(|sample| self.note(sample)),
                     Ok(Next::Entry(..)) => {}
                     Ok(Next::End) => break,
                     Ok(Next::Gone { oldest }) => {
                         tracing::info!(oldest = oldest.0, "journal entries are gone before totals read them; going on from the blocks");
-                        reader = journal.reader(oldest);
-                        self.rejoin();
+                        match history.written(next, oldest).and_then(|stretches| self.rejoin(&stretches)) {
+                            Ok(()) => reader = journal.reader(oldest),
+                            Err(error) => {
+                                tracing::error!(error = %error, "record cannot be read for totals; it is tried again");
+                                reader = journal.reader(next);
+                                wait(RETRY, cancel);
+                                break;
+                            }
+                        }
                     }
                     // What cannot be read has not come into the record either.
                     Ok(Next::Damaged { .. }) => {}
@@ -186,29 +190,30 @@ impl Follower {
         }
     }
 
-    /// Part of the journal went unread: whatever came meanwhile is in the record, and any hour may have changed.
-    pub fn rejoin(&mut self) {
-        let rules: Vec<PointRule> = self.rules.values().map(|(rule, _)| *rule).collect();
-        for rule in rules {
-            let first = match scan::neighbour_after(&*self.record, rule.point, UtcMillis(i64::MIN)) {
-                Ok(Some(first)) => first,
-                Ok(None) => continue,
-                Err(error) => {
-                    tracing::error!(error = %error, point = rule.point.0, "record cannot be read; run `parkgate rebuild` later");
-                    continue;
-                }
-            };
-            self.note(&first);
-            if let Some(latest) = self.record.latest(rule.point) {
-                self.note(&latest);
+    /// Part of the journal went unread; its samples lie in `stretches` of the record, among others.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn rejoin(&mut self, stretches: &[Stretch]) -> Result<(), StoreError> {
+        for &Stretch { point, from, to } in stretches {
+            if !self.rules.contains_key(&point) {
+                continue;
             }
-            if let Some(tracked) = self.points.get_mut(&rule.point) {
-                tracked.late.clear();
-                if first.record_time < tracked.now.until {
-                    tracked.late.push((first.record_time, tracked.now.until));
+            // The first number makes the point known, the last one tells how far it has come.
+            if let Some(first) = scan::neighbour_after(&*self.record, point, from)? {
+                self.note(&first);
+            }
+            for last in [scan::neighbour_before(&*self.record, point, to)?, self.record.latest(point)].into_iter().flatten() {
+                self.note(&last);
+            }
+            if let Some(tracked) = self.points.get_mut(&point) {
+                let end = to.min(tracked.now.until.max(tracked.now.horizon.plus(1)));
+                if from < end {
+                    tracked.late_range(from, end.plus(-1));
                 }
             }
         }
+        Ok(())
     }
 
     /// Up to where a point's hours can be closed.
@@ -345,20 +350,32 @@ fn corrections(
 }
 
 impl Tracked {
-    /// Notes a record time within closed hours; times near each other become one range.
+    /// Notes a record time within closed hours.
     fn late(&mut self, time: UtcMillis) {
-        let index = self.late.partition_point(|(_, last)| *last < time);
-        match self.late.get(index) {
-            Some((first, _)) if *first <= time => return,
-            _ => self.late.insert(index, (time, time)),
-        }
+        self.late_range(time, time);
+    }
+
+    /// Notes record times from `first` to `last`; ranges that touch become one.
+    fn late_range(&mut self, mut first: UtcMillis, mut last: UtcMillis) {
+        self.late.retain(|&(from, to)| {
+            let apart = to < first || last < from;
+            if !apart {
+                (first, last) = (first.min(from), last.max(to));
+            }
+            apart
+        });
+        let index = self.late.partition_point(|(from, _)| *from < first);
+        self.late.insert(index, (first, last));
         if self.late.len() <= LATE_MAX {
             return;
         }
-        let gaps = self.late.windows(2).enumerate().map(|(index, pair)| (pair[1].0.since(pair[0].1), index));
-        if let Some((_, index)) = gaps.min() {
-            let (_, last) = self.late.remove(index + 1);
-            self.late[index].1 = last;
+        let gaps = self.late.iter().zip(self.late.iter().skip(1)).enumerate();
+        let nearest = gaps.map(|(index, (one, next))| (next.0.since(one.1), index)).min().map(|(_, index)| index);
+        if let Some(index) = nearest {
+            let (_, last) = self.late.remove(index.saturating_add(1));
+            if let Some(range) = self.late.get_mut(index) {
+                range.1 = last;
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What the catalogue says about a point, as far as totals need it.
 
-use parkgate_collector::catalogue::Point;
-use parkgate_collector::model::{Kind, PointId, Quality, Sample};
+use std::sync::Arc;
+
+use parkgate_collector::catalogue::{Catalogue, Point};
+use parkgate_collector::model::{Kind, Medium, PointId, Quality, Sample};
 use parkgate_collector::normalise::CounterRule;
 
 use super::total::{CounterTotal, Figures, GaugeTotal, StateTotal};
@@ -51,6 +53,11 @@ impl PointRule {
             Kind::State => Figures::State(StateTotal::default()),
         }
     }
+}
+
+/// The points that have totals: all but the gateway's own metrics, which are for looking at.
+pub fn has_totals(catalogue: &Catalogue) -> impl Iterator<Item = &Arc<Point>> {
+    catalogue.points.iter().filter(|point| point.medium != Medium::Gateway)
 }
 
 /// The number of a sample that counts: one that is there and not bad.

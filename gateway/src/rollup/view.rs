@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use parkgate_collector::catalogue::Catalogue;
-use parkgate_collector::model::{Medium, PointId, UtcMillis};
+use parkgate_collector::model::{PointId, UtcMillis};
 
 use super::partial::Partial;
-use super::rule::PointRule;
+use super::rule::{self, PointRule};
 use super::scan;
 use super::store::TotalsStore;
 use super::total::{Level, Period, Total, TotalsView};
 use super::zone::ParkZone;
-use crate::store::{RecordView, StoreError};
+use crate::store::{DataDirectory, RecordView, StoreError};
 
 /// Totals over a record. Cheap to share behind an `Arc`.
 pub struct Totals {
@@ -30,16 +30,21 @@ impl Totals {
     pub fn new(catalogue: &Catalogue, record: Arc<dyn RecordView>, store: Option<TotalsStore>) -> Self {
         Self {
             zone: ParkZone::new(&catalogue.park.time_zone),
-            rules: catalogue
-                .points
-                .iter()
-                .filter(|point| point.medium != Medium::Gateway)
-                .map(|point| (point.id, PointRule::new(point)))
-                .collect(),
+            rules: rule::has_totals(catalogue).map(|point| (point.id, PointRule::new(point))).collect(),
             record,
             store: store.map(Mutex::new),
             reaches: Mutex::new((0, UtcMillis(i64::MIN))),
         }
+    }
+
+    /// Totals of a data directory, for a command that only reads.
+    ///
+    /// # Errors
+    /// When `totals.db` is there and cannot be read.
+    pub fn read_only(catalogue: &Catalogue, record: Arc<dyn RecordView>, directory: &DataDirectory) -> Result<Self, StoreError> {
+        let path = directory.totals();
+        let store = if path.exists() { Some(TotalsStore::open_read_only(&path)?) } else { None };
+        Ok(Self::new(catalogue, record, store))
     }
 
     /// The park's calendar.

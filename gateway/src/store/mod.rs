@@ -11,7 +11,6 @@ pub mod tokens;
 pub mod view;
 pub mod history;
 pub mod reader;
-pub mod snapshot;
 
 pub use directory::{DataDirectory, DirectoryError};
 pub use facts::{Facts, Registry, TotalCorrection};
