@@ -233,7 +233,11 @@ mod contract {
                 match delivery.answered(&lines, verdict) {
                     Then::Next => {}
                     Then::Later { after, .. } => {
-                        waited.push(format!("later {}", after.map_or(String::new(), |after: Duration| after.as_millis().to_string())).trim().to_owned());
+                        waited.push(
+                            format!("later {}", after.map_or(String::new(), |after: Duration| after.as_millis().to_string()))
+                                .trim()
+                                .to_owned(),
+                        );
                     }
                     Then::Refused { .. } => waited.push("refused".to_owned()),
                 }

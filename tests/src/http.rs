@@ -142,7 +142,8 @@ fn read_request(stream: &mut TcpStream) -> Result<Request> {
     let mut lines = head.lines();
     let mut first = lines.next().context("no request line")?.split(' ').map(str::to_owned);
     let (method, path) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
-    let headers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect();
+    let headers =
+        lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect();
     let mut request = Request { method, path, headers, body };
     let length: usize = request.header("content-length").map_or(Ok(0), str::parse)?;
     while request.body.len() < length {

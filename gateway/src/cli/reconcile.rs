@@ -87,10 +87,8 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
     let config = &arguments.data.config;
     // Whatever is wrong here, nothing was compared.
     let settings = app::load(config, &Disk).map_err(could_not_run)?.gateway;
-    let sinks: Vec<&SinkSettings> = chosen(&settings.sink, arguments.sink.as_deref())?
-        .into_iter()
-        .filter(|sink| arguments.kind.is_of(sink.kind))
-        .collect();
+    let sinks: Vec<&SinkSettings> =
+        chosen(&settings.sink, arguments.sink.as_deref())?.into_iter().filter(|sink| arguments.kind.is_of(sink.kind)).collect();
     if sinks.is_empty() {
         bail!("no sink of this kind is configured: add a [[gateway.sink]] to {}", config.display());
     }
@@ -165,7 +163,8 @@ pub fn forward(arguments: &ForwardArguments) -> Result<ExitCode> {
         let Some(state) = open_state(&data.directory()?, sink)? else { continue };
         for letter in state.dead_letters()? {
             if *json {
-                let line = serde_json::json!({ "sink": sink.id, "time": letter.time.to_string(), "line": letter.line, "reason": letter.reason });
+                let line =
+                    serde_json::json!({ "sink": sink.id, "time": letter.time.to_string(), "line": letter.line, "reason": letter.reason });
                 writeln!(out, "{line}")?;
             } else {
                 writeln!(out, "{} {}: {}\n    {}", letter.time, sink.id, letter.reason, letter.line)?;

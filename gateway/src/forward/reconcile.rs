@@ -117,7 +117,8 @@ pub fn run(subject: &Subject<'_>, days: &[Day], mut found: impl FnMut(&Differenc
     let mut summary = Summary::default();
     for (series, points) in series_of(subject) {
         for day in days {
-            let mut theirs = ask(subject, &series, day).with_context(|| format!("{}_{} on {}", series.measurement, series.field, day.date))?;
+            let mut theirs =
+                ask(subject, &series, day).with_context(|| format!("{}_{} on {}", series.measurement, series.field, day.date))?;
             let mut keys: BTreeMap<Key, Side> = BTreeMap::new();
             for point in &points {
                 for (state, side) in ours(subject, &series, point, day)? {

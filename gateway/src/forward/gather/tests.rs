@@ -97,7 +97,8 @@ fn what_the_journal_let_go_of_comes_from_history() {
     write(1_000, 1_100);
     assert!(journal.oldest() > Sequence(500), "{:?}", journal.oldest());
 
-    let sink = SinkSettings { media: vec![parkgate_collector::model::Medium::Power], ..SinkSettings::new("a", SinkKind::Influxdb1, "http://a") };
+    let sink =
+        SinkSettings { media: vec![parkgate_collector::model::Medium::Power], ..SinkSettings::new("a", SinkKind::Influxdb1, "http://a") };
     let mut state = State::open(&folder.path().join("a.db")).unwrap();
     let mut found = BTreeSet::new();
     let mut turns = 0;
@@ -149,12 +150,9 @@ fn bad_values_are_not_sent_but_counted() {
         let status = Status::new(quality, Reason::None, Origin::Metered, Step::None);
         Sample { status: if number { status } else { status.without_number() }, ..sample(point, 1, 1) }
     };
-    for (quality, number, sent) in [
-        (Quality::Good, true, true),
-        (Quality::Uncertain, true, true),
-        (Quality::Bad, true, false),
-        (Quality::Good, false, false),
-    ] {
+    for (quality, number, sent) in
+        [(Quality::Good, true, true), (Quality::Uncertain, true, true), (Quality::Bad, true, false), (Quality::Good, false, false)]
+    {
         assert_eq!(table.sample(&with(quality, number), &mut lines), sent);
     }
     assert_eq!(lines.len(), 2);
