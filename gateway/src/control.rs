@@ -17,6 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::access::Token;
+use crate::access::tokens::NewToken;
+
 /// Longest request line accepted, in bytes; a longer one ends the connection.
 const REQUEST_BYTES: u64 = 64 * 1024;
 /// How long a command waits for its answer.
@@ -36,6 +39,20 @@ pub enum Request {
         /// After a checkpoint of history.
         checkpoint: bool,
     },
+    /// Create a token.
+    CreateToken {
+        /// What it is to be.
+        token: NewToken,
+        /// User of the operating system that asks; the socket is for the gateway's own user and root alone.
+        who: String,
+    },
+    /// Revoke a token.
+    RevokeToken {
+        /// Its name or number.
+        which: String,
+        /// User of the operating system that asks.
+        who: String,
+    },
 }
 
 /// What it answers.
@@ -48,6 +65,18 @@ pub enum Answer {
     Position {
         /// The last durable journal entry.
         durable: u64,
+    },
+    /// See [`Request::CreateToken`].
+    Created {
+        /// The token.
+        token: Token,
+        /// Its text, shown this once.
+        secret: String,
+    },
+    /// See [`Request::RevokeToken`].
+    Revoked {
+        /// The token.
+        token: Token,
     },
     /// It could not be done.
     Error {

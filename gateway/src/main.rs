@@ -25,6 +25,10 @@ fn main() -> ExitCode {
         Command::Backup(arguments) => cli::backup::backup(&arguments),
         Command::Restore(arguments) => cli::backup::restore(&arguments),
         Command::Grafana(arguments) => cli::grafana::run(&arguments),
+        Command::Token(arguments) => cli::token(&arguments),
+        Command::Changes(arguments) => cli::changes(&arguments),
+        Command::Totals(arguments) => cli::totals(&arguments),
+        Command::Rebuild(arguments) => cli::rebuild(&arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "libtest shows it with a failure")]
 
+mod access;
 mod commands;
 mod damage;
 mod demo;

@@ -38,13 +38,13 @@ async fn served() -> Served {
     served
 }
 
-pub(super) struct Answer {
+pub struct Answer {
     pub status: u16,
     pub head: String,
     pub body: String,
 }
 
-pub(super) async fn send_bytes(served: &Served, request: &str) -> Vec<u8> {
+pub async fn send_bytes(served: &Served, request: &str) -> Vec<u8> {
     let exchange = async {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -55,14 +55,14 @@ pub(super) async fn send_bytes(served: &Served, request: &str) -> Vec<u8> {
     tokio::time::timeout(PATIENCE, exchange).await.unwrap()
 }
 
-pub(super) async fn send(served: &Served, request: &str) -> Answer {
+pub async fn send(served: &Served, request: &str) -> Answer {
     let text = String::from_utf8(send_bytes(served, request).await).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
-pub(super) async fn get(served: &Served, path: &str) -> Answer {
+pub async fn get(served: &Served, path: &str) -> Answer {
     send(served, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
 }
 
@@ -679,7 +679,7 @@ async fn metrics_are_in_the_text_format() {
 }
 
 /// Reads from an open event stream until `text` was seen; gives all that was read.
-async fn read_until(stream: &mut TcpStream, text: &str) -> String {
+pub async fn read_until(stream: &mut TcpStream, text: &str) -> String {
     let mut all = String::new();
     let reading = async {
         while !all.contains(text) {
@@ -733,7 +733,7 @@ async fn streams_are_bounded() {
 async fn openapi_describes_every_route() {
     let document: Value = serde_json::from_str(&get(&served().await, "/api/v1/openapi.json").await.body).unwrap();
     let described: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    for (path, _) in super::routes() {
+    for (path, _, _) in super::routes() {
         let is_page = ["/", "/app.js", "/style.css", "/texts.json", "/favicon.svg"].contains(&path);
         // Those under `/prometheus` are described by Prometheus.
         assert_eq!(described.contains(&path), !is_page && !path.starts_with("/prometheus/"), "{path}");
@@ -787,6 +787,7 @@ fn page_texts_are_complete_in_both_languages() {
     all_named("quality_", vec!["stale", "none"]);
     all_named("quality_", Quality::ALL.iter().map(|value| value.name()).collect());
     all_named("reason_", Reason::ALL.iter().map(|value| value.name()).collect());
+    all_named("role_", ["viewer", "operator", "reviewer", "regulator", "admin"].into());
     all_named("medium_", Medium::ALL.iter().map(|value| value.name()).collect());
 }
 
@@ -806,18 +807,45 @@ async fn todays_totals_are_over_gates_only() {
     let served = start("127.0.0.1:0", park_of(Vec::new(), vec![line.clone()], devices), None, "boot-1").await;
     let midnight = UtcMillis(1_767_283_200_000);
     for (point, time, register) in [
-        (1, midnight, 100_00),
-        (1, NOW.plus(-2_000), 112_50),
-        (2, midnight, 10_00),
-        (2, NOW.plus(-5_000), 11_25),
+        (1, midnight, 10_000),
+        (1, NOW.plus(-2_000), 11_250),
+        (2, midnight, 1_000),
+        (2, NOW.plus(-5_000), 1_125),
         (3, midnight, 0),
-        (3, NOW.plus(-1_000), 5_00),
+        (3, NOW.plus(-1_000), 500),
     ] {
         served.record.push(sample(point, time, register));
     }
     let answer = get(&served, "/api/v1/totals/today").await;
     let body: Value = serde_json::from_str(&answer.body).unwrap();
-    expect![[""]].assert_eq(&serde_json::to_string_pretty(&body).unwrap());
+    expect![[r#"
+        {
+          "items": [
+            {
+              "age_ms": 5000,
+              "completeness_ppm": 0,
+              "counted": 2,
+              "display": {
+                "shift": 3,
+                "unit": "MWh"
+              },
+              "doubtful": false,
+              "gates": 2,
+              "medium": "power",
+              "name": {
+                "en": "Electricity",
+                "zh": "用电"
+              },
+              "quality": "good",
+              "quantity": "energy_import",
+              "unit": "kWh",
+              "value": "13.75"
+            }
+          ],
+          "start": "2026-01-01T16:00:00.000Z",
+          "time": "2026-01-02T03:04:05.678Z"
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&body).unwrap());
     let nothing = get(&self::served().await, "/api/v1/totals/today").await;
     assert!(nothing.body.contains(r#""items":[]"#), "{}", nothing.body);
 }
