@@ -8,12 +8,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use parkgate_gateway::promql::source::{is_absent, too_many_samples};
 use parkgate_gateway::promql::{self, Answer, Error, Grid, Labels, Limits, STACK_BYTES, Samples, Selection, Series, Source};
-use parkgate_tests::Stopwatch;
+use parkgate_tests::gateway::Gateway;
+use parkgate_tests::mosquitto::{Mosquitto, Options};
 use parkgate_tests::server::Server;
+use parkgate_tests::{Stopwatch, now_ms, wait_for};
 use serde_json::Value;
 
 /// 2026-03-01T00:00:00Z.
@@ -443,5 +446,145 @@ fn board_queries_agree_with_victoria_metrics() -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// Meters of the real program's park: enterprise, device.
+const METERS: [(&str, &str); 4] = [("acme", "main"), ("acme", "sub"), ("bolt", "main"), ("bolt", "sub")];
+/// What the real program is asked beside Prometheus.
+const HTTP_QUERIES: &[&str] = &[
+    "sum(park_active_power_kw)",
+    "sum by (enterprise) (park_active_power_kw)",
+    "park_active_power_kw{device=~\"acme/.*\"} > 50",
+    "topk(2, park_active_power_kw)",
+    "avg_over_time(park_active_power_kw[15m])",
+    "avg_over_time(park_active_power_kw[5m])",
+    "max by (enterprise) (max_over_time(park_active_power_kw[30m]))",
+    "sum by (enterprise) (count_over_time(park_active_power_kw[10m]))",
+    "rate(park_energy_import_kwh[10m])",
+    "sum(increase(park_energy_import_kwh[20m]))",
+    "last_over_time(park_energy_import_kwh[20m]) - last_over_time(park_energy_import_kwh[20m] offset 20m)",
+    "park_energy_import_kwh - park_energy_import_kwh offset 10m",
+    "sum by (enterprise) (park_active_power_kw) / on() group_left sum(park_active_power_kw)",
+    "absent(park_active_power_kw{enterprise=\"core\"})",
+];
+
+#[test]
+fn the_program_answers_as_prometheus_does() -> Result<()> {
+    let _stopwatch = Stopwatch::start("the_program_answers_as_prometheus_does");
+    let broker = Mosquitto::start(&Options::default())?;
+    let mut config = format!(
+        "[park]\nid = \"park\"\nname = \"Park\"\n[[enterprise]]\nid = \"acme\"\nname = \"Acme\"\n[[enterprise]]\nid = \"bolt\"\nname = \"Bolt\"\n\
+         [[link]]\nid = \"broker\"\ndriver = \"mqtt\"\nhost = \"127.0.0.1\"\nport = {}\n",
+        broker.port()
+    );
+    for (enterprise, device) in METERS {
+        write!(
+            config,
+            "[[device]]\nid = \"{device}\"\nlink = \"broker\"\nenterprise = \"{enterprise}\"\n[[device.topic]]\n\
+             filter = \"{enterprise}/{device}\"\ntime = \"ts\"\n[[device.point]]\nid = \"active_power\"\npath = \"p\"\n\
+             [[device.point]]\nid = \"energy_import\"\npath = \"e\"\n"
+        )?;
+    }
+    let mut gateway = Gateway::start(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let _guard = runtime.enter();
+    let mut publisher = broker.publisher("meters");
+    // The last hour, a message every 30 s, 1 ms off the minute.
+    let end = now_ms().div_euclid(MINUTE) * MINUTE;
+    let count = 120;
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut register = [1000.0, 2000.0, 3000.0, 4000.0];
+    for index in 0..=count {
+        let time = end - (count - index) * MINUTE / 2 + 1;
+        for ((enterprise, device), register) in METERS.into_iter().zip(&mut register) {
+            *register += random.f64();
+            let text = format!("{{\"ts\":{time},\"p\":{:.3},\"e\":{register:.3}}}", random.f64() * 100.0);
+            let first = format!("{enterprise}/{device}");
+            if index == 0 {
+                // Until the session is open nothing is kept.
+                wait_for("open session", std::time::Duration::from_secs(30), || {
+                    runtime.block_on(publisher.publish(&first, text.clone()))?;
+                    Ok((!gateway.samples(&format!("{first}/active_power"))?.is_empty()).then_some(()))
+                })?;
+            } else {
+                runtime.block_on(publisher.publish(&first, text))?;
+            }
+        }
+    }
+    let points = METERS
+        .iter()
+        .flat_map(|(enterprise, device)| [(enterprise, device, "active_power", "kw"), (enterprise, device, "energy_import", "kwh")]);
+    let mut text = String::new();
+    for (enterprise, device, quantity, unit) in points {
+        let point = format!("{enterprise}/{device}/{quantity}");
+        let samples = wait_for("all samples", std::time::Duration::from_secs(30), || {
+            let samples = gateway.samples(&point)?;
+            Ok((i64::try_from(samples.len())? == count + 1).then_some(samples))
+        })?;
+        for sample in samples {
+            let (time, value) = (sample["record_time_ms"].as_i64().context("no time")?, sample["value"].as_str().context("no value")?);
+            writeln!(
+                text,
+                "park_{quantity}_{unit}{{device=\"{enterprise}/{device}\",enterprise=\"{enterprise}\",medium=\"power\",point=\"{point}\",\
+                 quantity=\"{quantity}\"}} {value} {}.{:03}",
+                time / 1000,
+                time % 1000
+            )?;
+        }
+    }
+    text.push_str("# EOF\n");
+    let server = Server::prometheus(&[], |data| create_blocks(&text, data))?;
+    let ours = gateway.url("/prometheus");
+    let mut wrong = Vec::new();
+    for query in HTTP_QUERIES {
+        for grid in
+            [Grid { start: end - 35 * MINUTE, step: MINUTE, steps: 36 }, Grid::instant(end + 1_000), Grid::instant(end - 20 * MINUTE)]
+        {
+            let (ours, theirs) = (ask(&ours, query, grid)?, ask(&server.url(), query, grid)?);
+            ensure!(!ours.is_empty(), "{query} gives nothing");
+            if let Err(difference) = same(&ours, &theirs) {
+                wrong.push(format!("{query} by {}: {difference}", grid.step));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    bombs(&gateway)?;
+    ensure!(gateway.stop()?.success(), "did not stop cleanly");
+    Ok(())
+}
+
+/// What would take for ever, or a stack or a memory without end, is refused or given up within ten seconds.
+fn bombs(gateway: &Gateway) -> Result<()> {
+    let resident = || -> Result<i64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid()?))?;
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(kilobytes.trim().trim_end_matches(" kB").parse()?)
+    };
+    let before = resident()?;
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let now = now_ms() / 1000;
+    for bomb in [
+        format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+        format!("{}1{}", "(".repeat(8_000), ")".repeat(8_000)),
+        format!("1{}", "+1".repeat(10_000)),
+        "park_active_power_kw{device=~\"(a{1000}){1000}\"}".to_owned(),
+        format!("park_active_power_kw{{{}}}", "device=~\"(\\\\pL{100}){20}\",".repeat(400)),
+        "max_over_time(park_active_power_kw[10y:1s])".to_owned(),
+        "sum_over_time(sum_over_time(park_active_power_kw[1d:1s])[1d:1s])".to_owned(),
+        format!("quantile_over_time(0.5, {{point=~\".+\"}}[1h]){}", " + quantile_over_time(0.5, {point=~\".+\"}[1h])".repeat(200)),
+    ] {
+        let begun = Instant::now();
+        let form = [("query", bomb.clone()), ("start", (now - 11_000).to_string()), ("end", now.to_string()), ("step", "1".to_owned())];
+        let status = agent.post(gateway.url("/prometheus/api/v1/query_range")).send_form(form)?.status().as_u16();
+        ensure!(matches!(status, 400 | 413 | 422 | 503), "{status}: {}", bomb.get(..60).unwrap_or(&bomb));
+        ensure!(begun.elapsed().as_secs_f64() < 11.0, "{:?}: {}", begun.elapsed(), bomb.get(..60).unwrap_or(&bomb));
+    }
+    let ten_years = format!("/prometheus/api/v1/query_range?query=park_active_power_kw&start={}&end={now}&step=1", now - 315_360_000);
+    ensure!(gateway.get_text(&ten_years)?.0 == 400, "ten years by the second are not refused");
+    let grown = resident()? - before;
+    println!("bombs: {grown} kB more memory");
+    ensure!(grown < 64 << 10, "memory grew by {grown} kB");
+    ensure!(gateway.get("/prometheus/api/v1/query?query=1")?["status"] == "success", "it does not answer any more");
     Ok(())
 }

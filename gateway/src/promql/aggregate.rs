@@ -247,9 +247,9 @@ pub fn quantile(phi: f64, values: &mut [f64]) -> f64 {
 }
 
 /// Population variance (Welford).
-pub fn variance(values: &mut [f64]) -> f64 {
+pub fn variance(values: &[f64]) -> f64 {
     let (mut count, mut mean, mut squares) = (0.0, Sum::default(), Sum::default());
-    for &value in values.iter() {
+    for &value in values {
         count += 1.0;
         let delta = value - mean.value();
         mean.add(delta / count);

@@ -25,6 +25,7 @@ use crate::access::Identity;
 use crate::rollup::{Amount, Figures, Level, Total, TotalsView};
 use crate::series::{self, Stat, What};
 use crate::store::{Bucket, RecordView, StoreError};
+use crate::titles::{self, Title};
 
 /// Shortest time that a sample is shown; Prometheus' own.
 const LOOKBACK_MIN_MS: i64 = 300_000;
@@ -424,7 +425,11 @@ fn meaning(point: &Point, what: What) -> Meaning {
     };
     let is_counter = what == What::Samples && point.identity.kind == Kind::Counter;
     let unit = if matches!(what, What::State(_)) { "s".to_owned() } else { point.identity.unit.to_string() };
-    Meaning { kind: if is_counter { "counter" } else { "gauge" }, help: format!("{} {zh} / {} {en}", point.name.zh, point.name.en), unit }
+    let title = match point.medium {
+        Medium::Gateway => Title::new(&point.name.zh, &point.name.en),
+        _ => titles::quantity(&point.quantity),
+    };
+    Meaning { kind: if is_counter { "counter" } else { "gauge" }, help: format!("{} {zh} / {} {en}", title.zh, title.en), unit }
 }
 
 fn level_zh(level: Level) -> &'static str {

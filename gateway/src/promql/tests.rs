@@ -300,6 +300,9 @@ fn what_is_not_supported_is_named() {
         ("sum(x) + info(y)", "`info`"),
         (r#"x{a="1" or b="2"}"#, "`or`"),
         ("x +", "invalid query"),
+        // The parser itself panics on these.
+        ("x[1e30]", "invalid query"),
+        ("x offset NaN", "invalid query"),
     ] {
         match parse(query) {
             Err(Error::BadData(text)) => assert!(text.contains(part), "{query}: {text}"),

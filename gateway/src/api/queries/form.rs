@@ -10,8 +10,8 @@ use super::failure;
 use crate::promql::eval::span_ms;
 use crate::promql::{Error, TIME_MAX_MS};
 
-/// Largest body, in bytes: a query of full length in which every byte is escaped, and then some.
-const BODY_MAX: usize = 128 << 10;
+/// Largest body, in bytes: far more than a query may have, so that one which is too long is told so.
+const BODY_MAX: usize = 1 << 20;
 
 /// All parameters in the order they came.
 #[derive(Debug, Default)]
