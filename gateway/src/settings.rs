@@ -481,7 +481,8 @@ url = "http://a?x=y"
             main.toml:20:12: `username`: excludes a token: keep one of the two
             main.toml:21:15: `batch_lines`: must not be lower than 1
             main.toml:24:8: `influxdb3` is not known here; did you mean `influxdb1`?
-        "#]].assert_eq(&of(text));
+        "#]]
+        .assert_eq(&of(text));
         expect_test::expect![[r#"
             main.toml:3:1: `org`: a sink of kind influxdb2 needs it
             main.toml:3:1: `sink`: sink `three` is there twice: each keeps its place under its own id
@@ -493,7 +494,8 @@ url = "http://a?x=y"
             main.toml:20:12: `username`: excludes a token: keep one of the two
             main.toml:21:15: `batch_lines`: must not be lower than 1
             main.toml:25:7: `url`: must have no query and no user: parameters and secrets have keys of their own
-        "#]].assert_eq(&of(&text.replace("influxdb3", "victoriametrics")));
+        "#]]
+        .assert_eq(&of(&text.replace("influxdb3", "victoriametrics")));
     }
 
     #[test]

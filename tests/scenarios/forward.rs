@@ -222,6 +222,10 @@ mod contract {
         TakesThree,
     }
 
+    /// What it is, the server's nature and first answers, waits expected (later with milliseconds asked for, or refused),
+    /// dead lines.
+    type Case<'a> = (&'a str, Nature, Vec<Reply>, &'a [&'a str], &'a [usize]);
+
     #[derive(Default)]
     struct Seen {
         taken: BTreeSet<usize>,
@@ -267,8 +271,7 @@ mod contract {
         };
         let page = Reply::Answer { status: 200, headers: vec![("Content-Type", "text/html".into())], body: b"<html>log in".to_vec() };
         let moved = Reply::Answer { status: 308, headers: vec![("Location", "http://127.0.0.1:1/".into())], body: Vec::new() };
-        // What it is, first answers, waits expected (later with milliseconds asked for, or refused), dead lines.
-        let cases: [(&str, Nature, Vec<Reply>, &[&str], &[usize]); 13] = [
+        let cases: [Case; 13] = [
             ("204", Nature::Plain, vec![], &[], &[]),
             ("400 for a line", Nature::HasBadLine, vec![], &[], &[UNPARSABLE]),
             ("422 for a line beyond retention", Nature::HasOldLine, vec![], &[], &[TOO_OLD]),
