@@ -34,7 +34,7 @@ use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
 use crate::forward::{self, Forwarders};
 use crate::readiness::Readiness;
-use crate::rollup::Totals;
+use crate::rollup;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
 use crate::{cli, logging, metrics, own, replay, watch};
@@ -222,6 +222,14 @@ pub(crate) fn open_read_only(config: &Path, data: Option<&Path>) -> Result<ReadO
     Ok(ReadOnly { catalogue, record, directory, facts })
 }
 
+/// The points of a data directory that is only read: by the configuration, with the numbers that the registry has.
+/// Points that have no number yet have no record either.
+pub(crate) fn catalogue_of(config: &Path, directory: &DataDirectory) -> Result<Arc<Catalogue>> {
+    let facts = Facts::open_read_only(&directory.facts()).with_context(|| format!("{} cannot be read", directory.facts().display()))?;
+    let mut registry = facts.registry()?;
+    Ok(Arc::new(load(config, &Disk)?.draft.build(&mut registry)?))
+}
+
 /// Opens the facts. A record without them is refused: points would get other numbers than the record has them under.
 pub(crate) fn open_facts(directory: &DataDirectory) -> Result<Facts> {
     let path = directory.facts();
@@ -262,6 +270,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 pub(crate) struct Gateway {
     catalogue: Arc<Catalogue>,
     engine: Engine,
+    rollup: rollup::Thread,
     health: HealthBoard,
     clock: Arc<dyn Clock>,
     metrics: parkgate_collector::metrics::Metrics,
@@ -315,13 +324,21 @@ impl Gateway {
         };
         let (engine, directory) = engine?;
 
-        let totals = Arc::new(Totals::new(&catalogue, Arc::new(engine.history().clone()), settings.totals.grace_ms()));
+        let totals = rollup::start(&catalogue, &engine, &directory, &facts, &gateway_metrics, settings.totals.grace_ms())
+            .context("totals.db cannot be used; it may be deleted: it is made again from the record");
+        let (totals, rollup) = match totals {
+            Ok(started) => started,
+            Err(error) => {
+                tokio::task::spawn_blocking(move || engine.stop()).await?;
+                return Err(error);
+            }
+        };
         let forwarders = {
             let sources = forward::Sources {
                 catalogue: Arc::clone(&catalogue),
                 journal: engine.journal().clone(),
                 history: engine.history().clone(),
-                totals: Some(Arc::clone(&totals) as Arc<dyn crate::rollup::TotalsView>),
+                totals: Some(Arc::clone(&totals) as Arc<dyn rollup::TotalsView>),
                 clock: Arc::clone(&clock),
                 metrics: gateway_metrics.clone(),
                 readiness: readiness.clone(),
@@ -391,6 +408,7 @@ impl Gateway {
         Ok(Self {
             catalogue,
             engine,
+            rollup,
             health,
             clock,
             metrics,
@@ -470,6 +488,7 @@ impl Gateway {
         match drivers.try_join_next() {
             Some(_) => Some("driver"),
             None if self.http.is_finished() => Some("http"),
+            None if self.rollup.failed() => Some("rollup"),
             None => self.engine.failed(),
         }
     }
@@ -489,11 +508,17 @@ impl Gateway {
         let mut rest = self.rest;
         rest.shutdown().await;
         save_used(self.tokens).await;
-        let (forwarders, engine) = (self.forwarders, self.engine);
+        let (forwarders, rollup, engine) = (self.forwarders, self.rollup, self.engine);
         if tokio::task::spawn_blocking(move || forwarders.stop()).await.is_err() {
             late.push("forwarders");
         }
-        match tokio::task::spawn_blocking(move || engine.stop()).await {
+        // Totals before history: they go on from their place in the journal at the next start.
+        let engine = move || {
+            let mut late: Vec<&'static str> = if rollup.stop() { Vec::new() } else { vec!["rollup"] };
+            late.extend(engine.stop());
+            late
+        };
+        match tokio::task::spawn_blocking(engine).await {
             Ok(parts) => late.extend(parts),
             Err(_) => late.push("engine"),
         }

@@ -84,6 +84,14 @@ parkgate_collector::metrics! {
     forward_lag_seconds: IntGaugeVec "parkgate_forward_lag_seconds" ["sink"];
     /// How a sink does: 0 takes values, 1 away or busy, 2 refuses us, 3 its state file cannot be used.
     forward_state: IntGaugeVec "parkgate_forward_state" ["sink"];
+    /// Journal entries that totals have not read yet.
+    totals_lag: IntGauge "parkgate_totals_lag_entries" [];
+    /// Points whose totals are being counted.
+    totals_dirty: IntGauge "parkgate_totals_dirty_points" [];
+    /// Hours counted from the record, again included.
+    totals_hours: IntCounter "parkgate_totals_hours_counted_total" [];
+    /// Totals that changed after their period was closed.
+    totals_corrections: IntCounter "parkgate_totals_corrections_total" [];
     /// Start of this process, in seconds since 1970.
     process_start: Gauge "parkgate_process_start_time_seconds" [];
     /// Resident memory.

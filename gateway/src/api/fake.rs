@@ -259,7 +259,7 @@ pub async fn start_with(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn 
     let record_view: Arc<dyn RecordView> = Arc::clone(&record) as _;
     let tokens = Arc::new(Tokens::open(Arc::new(Facts::open(Path::new(":memory:")).unwrap())).unwrap());
     let state = State {
-        totals: Arc::new(Totals::new(&catalogue, Arc::clone(&record_view), 600_000)),
+        totals: Arc::new(Totals::new(&catalogue, Arc::clone(&record_view), None)),
         catalogue: Arc::new(catalogue),
         health: health.clone(),
         record: record_view,

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use parkgate_collector::catalogue::{Catalogue, Enterprise};
 use parkgate_collector::health::State as HealthState;
 use parkgate_collector::model::{Kind, Medium, Origin};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::fake::{NOW, Served, device, modbus_link, names, park, sample, start};
 use super::tests::{Answer, read_until, send};
@@ -90,7 +92,7 @@ fn marks(catalogue: &Catalogue, point: u32) -> Marks {
     Marks {
         id: found.local_id.clone(),
         name: found.name.en.clone(),
-        values: (1..=2).map(|sample| value(point, sample).to_string()).collect(),
+        values: (1..=3).map(|sample| value(point, sample).to_string()).collect(),
     }
 }
 
@@ -119,6 +121,46 @@ fn scopes() -> Vec<Scope> {
 }
 
 const ROLES: [Role; 5] = [Role::Viewer, Role::Operator, Role::Reviewer, Role::Regulator, Role::Admin];
+
+/// Just before and just after the samples, for queries.
+const FROM: &str = "2026-01-02T03:03:30Z";
+/// See [`FROM`].
+const AT: &str = "2026-01-02T03:04:06Z";
+
+/// Selectors by which somebody may try to reach more than the scope.
+const SELECTORS: &[&str] = &[
+    r#"{__name__=~".+"}"#,
+    r#"{__name__!=""}"#,
+    r#"{point!=""}"#,
+    r#"{point!~"acme/.*"}"#,
+    r#"{point=~"acme/.*|bloom/.*|own/.*"}"#,
+    r#"{enterprise!="acme",__name__=~"park_.*"}"#,
+    r#"{enterprise="",__name__=~"park_.*"}"#,
+    r#"{enterprise=~"|acme|bloom",__name__=~".+"}"#,
+    r#"{medium=~"power|gas|water|emission|gateway",__name__=~".*_.*"}"#,
+];
+
+/// Queries that may: each selector plain and in everything that changes labels, joins, counts or looks elsewhere in time.
+fn queries() -> impl Iterator<Item = String> {
+    let wrapped = |one: &&str| {
+        [
+            (*one).to_owned(),
+            format!("last_over_time({one}[1h])"),
+            format!("count by (point, device, enterprise) ({one})"),
+            format!("{one} or on () {{enterprise=\"nobody\"}} or {one}"),
+            format!("{one} unless on (point) {{enterprise=\"acme\",__name__=~\".+\"}}"),
+            format!(r#"label_replace({one}, "enterprise", "$1", "point", "(.*)")"#),
+            format!("topk(100, {one} offset 1s)"),
+            format!(r#"absent({one}) or label_replace(vector(1), "point", "x", "", "")"#),
+        ]
+    };
+    SELECTORS.iter().flat_map(wrapped).map(|query| encoded(&query))
+}
+
+/// Percent-encoded for a query string.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
 
 /// What is asked of a route: requests as `METHOD path`. An empty list is a route nobody has thought about.
 fn questions(route: &str, catalogue: &Catalogue) -> Vec<String> {
@@ -158,115 +200,176 @@ fn questions(route: &str, catalogue: &Catalogue) -> Vec<String> {
             get(&mut ids().chain(near).map(|id| format!("{route}?point={id}&from=-1d")))
         }
         "/api/v1/samples/buckets" => get(&mut ids().map(|id| format!("{route}?point={id}&from=-2h"))),
-        "/api/v1/stream" => one(route),
+        "/api/v1/totals" => get(&mut ids()
+            .flat_map(|id| ["hour", "year"].map(|level| format!("{route}?point={id}&level={level}&from=2026-01-01&to=2026-01-03")))),
+        "/api/v1/totals/today" | "/api/v1/stream" => one(route),
+        "/prometheus/api/v1/query" => queries().map(|query| format!("GET {route}?query={query}&time={AT}")).collect(),
+        "/prometheus/api/v1/query_range" => {
+            queries().map(|query| format!("GET {route}?query={query}&start={FROM}&end={AT}&step=10")).collect()
+        }
+        "/prometheus/api/v1/labels" | "/prometheus/api/v1/series" => {
+            let mut questions = one(&format!("{route}?start={FROM}&end={AT}"));
+            questions.extend(SELECTORS.iter().map(|one| format!("GET {route}?match[]={}&start={FROM}&end={AT}", encoded(one))));
+            questions
+        }
+        "/prometheus/api/v1/label/{name}/values" => {
+            let labels = ["__name__", "U____name__", "point", "device", "enterprise", "medium", "quantity", "role", "nothing"];
+            let all = labels.iter().map(|label| route.replace("{name}", label));
+            let matched = all.clone().map(|path| format!("{path}?match[]={}&start={FROM}&end={AT}", encoded(SELECTORS[0])));
+            get(&mut all.chain(matched))
+        }
+        "/prometheus/api/v1/metadata" => vec![format!("GET {route}"), format!("GET {route}?limit=40000")],
+        "/prometheus/api/v1/query_exemplars" => one(&format!("{route}?query=test&start=1767323000000&end=1767323100000")),
+        "/prometheus/api/v1/status/buildinfo" | "/prometheus/api/v1/rules" | "/prometheus/api/v1/alerts" => one(route),
         _ => Vec::new(),
     }
 }
 
 /// Asks as the bearer of a token.
 async fn ask(served: &Served, question: &str, token: &str) -> Answer {
-    let head = format!("{question} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n");
-    if question.ends_with("/api/v1/stream") {
-        let mut stream = tokio::net::TcpStream::connect(served.address).await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, format!("{head}\r\n").as_bytes()).await.unwrap();
-        let mut text = read_until(&mut stream, "event: stats").await;
-        // And one round of changes: all points, all devices.
-        for place in 0..DEVICES.len() {
-            for index in 0..2 {
-                served.record.push(sample(number(place, index), NOW, value(number(place, index), 3)));
-            }
-            let words = format!("mark{}id again", number(place, 0));
-            served.health.device(DEVICES[place].0, |health| health.error(NOW.plus(1), HealthState::Down, &words));
-        }
-        text += &read_until(&mut stream, "event: stats").await;
-        text += &read_until(&mut stream, "event: stats").await;
-        return Answer { status: 200, head: String::new(), body: text };
-    }
-    send(served, &format!("{head}Connection: close\r\n\r\n")).await
+    send(served, &format!("{question} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n")).await
 }
 
 /// The answer with what the question itself said taken out: to repeat that tells nothing.
 fn told(question: &str, answer: &Answer) -> String {
     let mut text = format!("{}\n{}", answer.head, answer.body);
-    let path = question.split_once(' ').unwrap().1.replace("%2F", "/");
+    let path = question.split_once(' ').unwrap().1.replace("%2F", "/").replace("/api/v1/devices/", "=");
     for part in path.split(['?', '&', '=', ',']).filter(|part| part.len() > 5) {
         text = text.replace(&format!("`{part}`"), "`asked`");
     }
     text
 }
 
+/// Who asks, and what of the park is visible to them.
+struct Asking {
+    identity: Identity,
+    secret: String,
+    visible: Vec<u32>,
+    hidden: Vec<u32>,
+}
+
+impl Asking {
+    fn new(served: &Served, catalogue: &Catalogue, name: &str, role: Role, scope: &Scope) -> Self {
+        let new = NewToken { name: name.into(), role, scope: scope.clone(), expires_at: None };
+        let (token, secret) = served.tokens.create(new, NOW, "test").unwrap();
+        let identity = Identity { name: token.name, role, scope: token.scope };
+        let sees = |point: u32| {
+            let point = catalogue.points.iter().find(|one| one.id.0 == point).unwrap();
+            identity.sees(catalogue.device(&point.device).unwrap(), point)
+        };
+        let all = 1..=u32::try_from(DEVICES.len() * 2).unwrap();
+        let (visible, hidden) = all.partition(|&point| sees(point));
+        Self { identity, secret: secret.reveal().to_owned(), visible, hidden }
+    }
+
+    /// Nothing of what is hidden is in `text`, which answers `question`.
+    fn check(&self, catalogue: &Catalogue, question: &str, text: &str) {
+        let Self { identity: Identity { role, scope, .. }, visible, hidden, .. } = self;
+        let never = |mark: &str| assert!(!text.contains(mark), "{role:?} {scope:?} sees {mark} in {question}:\n{text}");
+        for &point in hidden {
+            let Marks { id, name, values } = marks(catalogue, point);
+            [id, name].iter().chain(&values).for_each(|mark| never(mark));
+        }
+        if scope.is_everything() {
+            return;
+        }
+        never("mark-problem");
+        never("no answer for");
+        // Devices and enterprises of which nothing is visible.
+        let is_seen = |place: usize| (0..2).any(|index| visible.contains(&number(place, index)));
+        for (place, (id, enterprise, _)) in DEVICES.iter().enumerate().filter(|(place, _)| !is_seen(*place)) {
+            never(&format!("mark-device-{place}-"));
+            if !(scope.outlets.contains(*id) && question.ends_with("/session")) {
+                never(&format!("\"{id}\""));
+            }
+            let Some(enterprise) = enterprise else { continue };
+            let any = (0..DEVICES.len()).any(|place| DEVICES[place].1 == Some(enterprise) && is_seen(place));
+            if !any && !scope.enterprises.contains(*enterprise) {
+                never(&format!("mark-{enterprise}-"));
+            }
+        }
+    }
+
+    /// How many visible points of meters are in `text`, of how many.
+    fn found(&self, catalogue: &Catalogue, text: &str) -> (usize, usize) {
+        let is_meter = |point: &&u32| catalogue.points.iter().any(|one| one.id.0 == **point && one.medium != Medium::Gateway);
+        let meters: Vec<u32> = self.visible.iter().filter(is_meter).copied().collect();
+        (meters.iter().filter(|&&point| text.contains(&marks(catalogue, point).id)).count(), meters.len())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_sees_what_is_outside_the_scope() {
-    let catalogue = Arc::new(marked_park());
+    let catalogue = marked_park();
     let (mut asked, mut seen) = (0, BTreeMap::new());
     for scope in scopes() {
         let served = served().await;
         for role in ROLES {
-            let new = NewToken { name: role.name().into(), role, scope: scope.clone(), expires_at: None };
-            let (token, secret) = served.tokens.create(new, NOW, "test").unwrap();
-            let identity = Identity { name: token.name, role, scope: token.scope };
-            let sees = |point: u32| {
-                let point = catalogue.points.iter().find(|one| one.id.0 == point).unwrap();
-                identity.sees(catalogue.device(&point.device).unwrap(), point)
-            };
-            let all = 1..=u32::try_from(DEVICES.len() * 2).unwrap();
-            let (visible, hidden): (Vec<u32>, Vec<u32>) = all.partition(|&point| sees(point));
+            let asking = Asking::new(&served, &catalogue, role.name(), role, &scope);
             for (route, _, _) in super::routes() {
-                // The stream takes two seconds, and is the same for all roles.
-                if route == "/api/v1/stream" && role != Role::Regulator {
-                    continue;
-                }
                 let questions = questions(route, &catalogue);
                 assert!(!questions.is_empty(), "{route} is in the routes table, but the leak test does not ask it");
-                for question in questions {
-                    let answer = ask(&served, &question, secret.reveal()).await;
-                    let text = told(&question, &answer);
+                for question in questions.iter().filter(|question| !question.ends_with("/stream")) {
+                    let text = told(question, &ask(&served, question, &asking.secret).await);
                     asked += 1;
-                    for &point in &hidden {
-                        let Marks { id, name, values } = marks(&catalogue, point);
-                        for mark in [id, name].iter().chain(&values) {
-                            assert!(!text.contains(mark.as_str()), "{role:?} {scope:?} sees {mark} in {question}:\n{text}");
-                        }
-                    }
-                    // Devices and enterprises of which nothing is visible.
-                    for (place, (id, enterprise, _)) in DEVICES.iter().enumerate() {
-                        if !visible.contains(&number(place, 0)) && !visible.contains(&number(place, 1)) && !scope.is_everything() {
-                            for mark in [format!("mark-device-{place}-"), format!("\"{id}\"")] {
-                                let own = scope.outlets.contains(*id) && question.ends_with("session");
-                                assert!(own || !text.contains(&mark), "{role:?} {scope:?} sees {mark} in {question}:\n{text}");
-                            }
-                        }
-                        let Some(enterprise) = enterprise else { continue };
-                        let is_member = |place: usize| DEVICES[place].1 == Some(enterprise);
-                        let any =
-                            (0..DEVICES.len()).any(|place| is_member(place) && (0..2).any(|index| visible.contains(&number(place, index))));
-                        if !any && !scope.is_everything() && !scope.enterprises.contains(*enterprise) {
-                            assert!(
-                                !text.contains(&format!("mark-{enterprise}-")),
-                                "{role:?} {scope:?} sees {enterprise} in {question}:\n{text}"
-                            );
-                        }
-                    }
-                    if !scope.is_everything() {
-                        assert!(
-                            !text.contains("mark-problem") && !text.contains("no answer for"),
-                            "{role:?} {scope:?} {question}:\n{text}"
-                        );
-                    }
-                    let found = visible.iter().filter(|&&point| text.contains(&marks(&catalogue, point).id)).count();
-                    let most: &mut usize = seen.entry((route, visible.len())).or_default();
+                    asking.check(&catalogue, question, &text);
+                    let (found, all) = asking.found(&catalogue, &text);
+                    let most: &mut usize = seen.entry((route, all)).or_default();
                     *most = found.max(*most);
                 }
             }
         }
     }
-    assert!(asked > 3_000, "only {asked} questions asked");
-    // The test would find nothing where nothing is shown: every route about points shows all that is visible.
-    for route in ["/api/v1/points", "/api/v1/latest", "/api/v1/stream"] {
-        for ((_, visible), most) in seen.iter().filter(|((one, _), _)| *one == route) {
-            assert_eq!(most, visible, "{route} does not show all that is visible");
+    assert!(asked > 5_000, "only {asked} questions asked");
+    // The test would find nothing where nothing is shown: lists of points show all that is visible.
+    for ((route, all), most) in &seen {
+        if ["/api/v1/points", "/api/v1/latest"].contains(route) {
+            assert_eq!(most, all, "{route} does not show all that is visible");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stream_tells_what_is_outside_the_scope() {
+    let served = Arc::new(served().await);
+    let catalogue = Arc::new(marked_park());
+    let mut streams = tokio::task::JoinSet::new();
+    for (number, scope) in scopes().into_iter().enumerate() {
+        for role in [Role::Operator, Role::Regulator] {
+            let (served, catalogue) = (Arc::clone(&served), Arc::clone(&catalogue));
+            let asking = Asking::new(&served, &catalogue, &format!("{}-{number}", role.name()), role, &scope);
+            streams.spawn(async move {
+                let mut stream = TcpStream::connect(served.address).await.unwrap();
+                let head = format!("GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", asking.secret);
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let first = read_until(&mut stream, "event: stats").await;
+                // What changes is told to all streams; each changes it once more, so that none misses it.
+                change(&served);
+                let second = read_until(&mut stream, "event: stats").await + &read_until(&mut stream, "event: stats").await;
+                for text in [&first, &second] {
+                    asking.check(&catalogue, "GET /api/v1/stream", text);
+                    let (found, all) = asking.found(&catalogue, text);
+                    assert_eq!(found, all, "{:?} is not told all that is visible:\n{text}", asking.identity);
+                }
+            });
+        }
+    }
+    while let Some(outcome) = streams.join_next().await {
+        outcome.unwrap();
+    }
+}
+
+/// A new value of each point, another error of each device and of the link.
+fn change(served: &Served) {
+    for (place, (id, _, _)) in DEVICES.iter().enumerate() {
+        for index in 0..2 {
+            let point = number(place, index);
+            served.record.push(sample(point, NOW, value(point, 3)));
+        }
+        let words = format!("register of mark{}id refused again", number(place, 0));
+        served.health.device(id, |health| health.error(NOW.plus(i64::try_from(health.failed).unwrap()), HealthState::Down, &words));
+    }
+    served.health.link("line-1", |health| health.error(NOW.plus(1), HealthState::Down, "no answer for mark2id"));
 }
 
 #[tokio::test]

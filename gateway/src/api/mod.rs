@@ -3,7 +3,7 @@
 //!
 //! Reads views only: the catalogue, the record, totals, the health board. It changes nothing but sessions.
 //!
-//! [`park`], [`devices`], [`points`], [`samples`], [`latest`], [`today`], [`stream`]: one file per resource; [`openapi`] their
+//! [`park`], [`devices`], [`points`], [`samples`], [`totals`], [`latest`], [`today`], [`stream`]: one file per resource; [`openapi`] their
 //! description; [`queries`] the query API; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`]
 //! the forms of all answers; [`error`] problem details; [`params`] query parameters; [`session`] who asks; [`listener`],
 //! [`tls`], [`guard`] and [`auth`] what every connection and request passes; [`visible`] what of the catalogue the asker sees.
@@ -29,6 +29,7 @@ mod session;
 mod stream;
 mod tls;
 mod today;
+mod totals;
 mod visible;
 #[cfg(test)]
 mod fake;
@@ -235,6 +236,7 @@ fn routes() -> Vec<(&'static str, Need, MethodRouter<Arc<Shared>>)> {
         ("/api/v1/samples", Anybody, get(samples::list)),
         ("/api/v1/samples/buckets", Anybody, get(samples::buckets)),
         ("/api/v1/stream", Anybody, get(stream::get)),
+        ("/api/v1/totals", Anybody, get(totals::list)),
         ("/api/v1/totals/today", Anybody, get(today::get)),
         ("/prometheus/api/v1/query", Anybody, get(queries::query).post(queries::query)),
         ("/prometheus/api/v1/query_range", Anybody, get(queries::query_range).post(queries::query_range)),

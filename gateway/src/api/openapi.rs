@@ -23,6 +23,7 @@ use utoipa::OpenApi;
         super::samples::list,
         super::samples::buckets,
         super::today::get,
+        super::totals::list,
         super::stream::get,
         get,
         super::probes::livez,

@@ -214,7 +214,7 @@ impl Park {
         let catalogue = Arc::new(two_enterprises());
         let record = Arc::new(FakeRecord::default());
         let view: Arc<dyn RecordView> = Arc::clone(&record) as _;
-        Self { index: Index::new(Arc::clone(&catalogue)), totals: Totals::new(&catalogue, view, 600_000), record }
+        Self { index: Index::new(Arc::clone(&catalogue)), totals: Totals::new(&catalogue, view, None), record }
     }
 
     /// A value of a point every ten minutes for `hours` from new year on.

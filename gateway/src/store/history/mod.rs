@@ -26,7 +26,7 @@ mod state;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod varint;
+pub(crate) mod varint;
 mod written;
 
 use std::path::{Path, PathBuf};
@@ -193,6 +193,45 @@ impl History {
     /// file is put aside, and both are counted.
     pub fn open(folder: &Path, settings: HistorySettings, compliance: ComplianceOf) -> Result<Self, StoreError> {
         Self::open_with(folder, settings, compliance, None)
+    }
+
+    /// Opens the history in `folder` for reading, beside a process that writes: what its last checkpoint committed.
+    /// Apply the journal from [`Self::position`] on for the rest. Never call what writes on it.
+    ///
+    /// # Errors
+    /// When files cannot be read or are of a newer format.
+    pub fn open_read_only(folder: &Path) -> Result<Self, StoreError> {
+        let state_path = folder.join("state.db");
+        let mut head = Head::default();
+        let state = files::open_for_reading(&state_path)?;
+        // One look at all tables.
+        state.execute_batch("BEGIN")?;
+        let damaged = state::load(&state, &mut head, &|_| false)?;
+        drop(state);
+        let files = Files::new(folder);
+        let mut layout = Vec::new();
+        for key in files.keys()? {
+            match files.read(key, files::has_skewed) {
+                Ok(skewed) => layout.push(MonthFile { key, skewed }),
+                Err(error) if files::is_damage(&error) => layout.push(MonthFile { key, skewed: true }),
+                Err(error) => return Err(error),
+            }
+        }
+        let counters = Counters::default();
+        counters.damaged.fetch_add(damaged, Ordering::Relaxed);
+        let writer = Writer { state_path, state: None, months: Writers::default(), unfinished: None, night: maintain::Night::default() };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                settings: HistorySettings::default(),
+                compliance: Arc::new(|_| false),
+                head: Mutex::new(head),
+                files,
+                layout: RwLock::new(layout),
+                writer: Mutex::new(writer),
+                counters,
+                step: None,
+            }),
+        })
     }
 
     pub(crate) fn open_with(
