@@ -19,7 +19,7 @@ verdict() { \
 };
 endef
 
-.PHONY: help demo test check boards lint-boards bench soak clean tools
+.PHONY: help demo test check boards lint-boards bench soak influxdb clean tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -66,6 +66,10 @@ bench: tools ## performance figures as a table, in release build
 soak: tools ## the kill test with 1,000 rounds instead of 50: hours
 	cargo build --workspace --all-targets
 	PARKGATE_ROUNDS=1000 cargo test --workspace --test scenarios mqtt_kill -- --nocapture
+
+influxdb: ## reads back from the InfluxDB 2 that PARKGATE_TEST_INFLUXDB2_URL, _ORG, _BUCKET and _TOKEN name
+	cargo build --workspace --bins
+	cargo test --workspace --features parkgate-tests/influxdb2 --test scenarios influxdb2 -- --nocapture
 
 clean: ## remove what was built
 	cargo clean

@@ -25,6 +25,21 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 /// Small, so that kills also fall into checkpoints; short, so that a sink that hangs is given up soon.
 const SMALL: &str = "[gateway.journal]\nsegment_megabytes = 1\n[gateway.history]\ncheckpoint_seconds = 1\n";
 
+/// A meter whose readings are of hours that are over, so that totals close.
+const ENERGY: &str = r#"
+[[device]]
+id = "energy"
+link = "broker"
+enterprise = "acme"
+[[device.topic]]
+filter = "meters/energy"
+time = "ts"
+[[device.point]]
+id = "energy_import"
+path = "n"
+"#;
+const HOUR_MS: i64 = 3_600_000;
+
 #[test]
 fn sinks_have_the_record_after_every_trouble() -> Result<()> {
     let _stopwatch = Stopwatch::start("forward");
@@ -33,7 +48,7 @@ fn sinks_have_the_record_after_every_trouble() -> Result<()> {
     let mut victoria = Server::victoria_metrics(&["-dedup.minScrapeInterval=1ms"])?;
     ureq::post(format!("{}/query", influx.url())).query("q", "CREATE DATABASE park").send_empty()?;
     let (influx_proxy, victoria_proxy) = (Proxy::start(influx.url())?, Proxy::start(victoria.url())?);
-    let mut config = format!("{}\n{SMALL}", numbered::config(broker.port()));
+    let mut config = format!("{}\n{ENERGY}{SMALL}", numbered::config(broker.port()));
     for (id, kind, url, more) in
         [("influx", "influxdb1", influx_proxy.url(), "db = \"park\""), ("victoria", "victoriametrics", victoria_proxy.url(), "")]
     {
@@ -44,6 +59,13 @@ fn sinks_have_the_record_after_every_trouble() -> Result<()> {
     let _guard = runtime.enter();
     let mut meters = Meters::open(&runtime, &broker, &gateway)?;
     runtime.block_on(meters.publish(MESSAGES))?;
+    // Registers at the boundaries of three whole hours that ended two hours ago: 10, 20 and 30 kWh.
+    let (mut energy, start) = (broker.publisher("energy"), (now_ms() / HOUR_MS - 5) * HOUR_MS);
+    for (hour, register) in [(0, 100), (1, 110), (2, 130), (3, 160)] {
+        let payload = format!("{{\"n\":{register},\"ts\":{}}}", start + hour * HOUR_MS);
+        runtime.block_on(energy.publish("meters/energy", payload))?;
+    }
+    runtime.block_on(energy.flush())?;
 
     let busy = Reply::Answer { status: 429, headers: vec![("Retry-After", "1".into())], body: Vec::new() };
     let troubles =
@@ -85,7 +107,13 @@ fn sinks_have_the_record_after_every_trouble() -> Result<()> {
             .all(|sink| zero("parkgate_forward_lag_entries", sink) && zero("parkgate_forward_state", sink))
             .then_some(()))
     })?;
-    ureq::get(format!("{}/internal/force_flush", victoria.url())).call()?;
+    wait_for("closed totals", DRAIN_LIMIT, || {
+        ureq::get(format!("{}/internal/force_flush", victoria.url())).call()?;
+        let query = r#"sum_over_time(park_energy_import_hour_kwh{point="acme/energy/energy_import"}[1d])"#;
+        let mut answer = ureq::get(format!("{}/api/v1/query", victoria.url())).query("query", query).query("nocache", "1").call()?;
+        let answer: serde_json::Value = answer.body_mut().read_json()?;
+        Ok((answer["data"]["result"][0]["value"][1] == "60").then_some(()))
+    })?;
     ensure!(gateway.text("/readyz?verbose")?.ends_with("ready\n"));
 
     for (kind, sink) in [("influxdb", "influx"), ("victoriametrics", "victoria")] {
@@ -222,6 +250,10 @@ mod contract {
         TakesThree,
     }
 
+    /// What it is, the server's nature and first answers, waits expected (later with milliseconds asked for, or refused),
+    /// dead lines.
+    type Case<'a> = (&'a str, Nature, Vec<Reply>, &'a [&'a str], &'a [usize]);
+
     #[derive(Default)]
     struct Seen {
         taken: BTreeSet<usize>,
@@ -267,8 +299,6 @@ mod contract {
         };
         let page = Reply::Answer { status: 200, headers: vec![("Content-Type", "text/html".into())], body: b"<html>log in".to_vec() };
         let moved = Reply::Answer { status: 308, headers: vec![("Location", "http://127.0.0.1:1/".into())], body: Vec::new() };
-        /// What it is, first answers, waits expected (later with milliseconds asked for, or refused), dead lines.
-        type Case = (&'static str, Nature, Vec<Reply>, &'static [&'static str], &'static [usize]);
         let cases: [Case; 13] = [
             ("204", Nature::Plain, vec![], &[], &[]),
             ("400 for a line", Nature::HasBadLine, vec![], &[], &[UNPARSABLE]),

@@ -18,7 +18,7 @@ use crate::forward::client::Client;
 use crate::forward::reconcile::{self, Difference, Subject};
 use crate::forward::state::State;
 use crate::forward::{SinkKind, SinkSettings, state_path};
-use crate::rollup::Totals;
+use crate::rollup::{Totals, TotalsView as _};
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
@@ -116,6 +116,9 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
             let gaps = state.gaps()?.len();
             if waiting > 0 || gaps > 0 {
                 complain_text(&format!("sink {}: {waiting} journal entries and {gaps} gaps are not sent yet", sink.id));
+            }
+            if sink.totals && !totals.closed_since(state.totals()?, 1)?.1.is_empty() {
+                complain_text(&format!("sink {}: totals that closed are not sent yet", sink.id));
             }
         }
         let subject = Subject {
