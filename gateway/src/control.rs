@@ -17,8 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::transfer::import::{Imported, Values};
+
 /// Longest request line accepted, in bytes; a longer one ends the connection.
-const REQUEST_BYTES: u64 = 64 * 1024;
+const REQUEST_BYTES: u64 = 4 * 1024 * 1024;
 /// How long a command waits for its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -36,6 +38,8 @@ pub enum Request {
         /// After a checkpoint of history.
         checkpoint: bool,
     },
+    /// Make values durable.
+    Import(Values),
 }
 
 /// What it answers.
@@ -49,6 +53,8 @@ pub enum Answer {
         /// The last durable journal entry.
         durable: u64,
     },
+    /// See [`Request::Import`].
+    Imported(Imported),
     /// It could not be done.
     Error {
         /// Why, for a person.

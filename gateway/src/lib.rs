@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
 //! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`rollup`]
-//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`backup`] copies of the data directory; [`api`] HTTP;
+//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`backup`] copies of the data directory; [`transfer`] values out to files and in from files; [`api`] HTTP;
 //! [`metrics`]; [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
@@ -19,6 +19,7 @@ pub mod rollup;
 pub mod series;
 pub mod access;
 pub mod backup;
+pub mod transfer;
 pub mod api;
 pub mod metrics;
 #[cfg(feature = "demo")]

@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         Command::Journal(arguments) => cli::journal(&arguments),
         Command::Backup(arguments) => cli::backup::backup(&arguments),
         Command::Restore(arguments) => cli::backup::restore(&arguments),
+        Command::Export(arguments) => cli::transfer::export(&arguments),
+        Command::Import(arguments) => cli::transfer::import(&arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -23,6 +23,7 @@ mod points;
 mod probes;
 mod samples;
 mod stream;
+mod table;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
