@@ -19,11 +19,11 @@ verdict() { \
 };
 endef
 
-.PHONY: help demo test check bench soak clean tools
+.PHONY: help demo test check boards lint-boards bench soak clean tools
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: ## build and run the simulated park; prints the address of its page
 	cargo build --workspace --bin parkgate
@@ -45,6 +45,18 @@ check: ## format, lints, docs, tidy: what must be clean before a commit
 	suite clippy cargo clippy --workspace --all-targets -- -D warnings; \
 	suite docs env RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items; \
 	suite tidy cargo test --workspace --test tidy; \
+	verdict
+
+boards: ## write dashboards/ anew, from the demo's configuration
+	cargo build --workspace --bin parkgate
+	$(TARGET)/debug/parkgate grafana export --config config/demo/parkgate.toml --out $(TARGET)/grafana
+	cp $(TARGET)/grafana/dashboards/*.json dashboards/
+
+# A Go program, which Debian does not have; what applies of its rules is tested without it too.
+lint-boards: ## Grafana's own linter over dashboards/; needs Go 1.26 and the network
+	GOBIN=$(abspath $(TARGET))/tools go install github.com/grafana/dashboard-linter@v0.1.1
+	@$(RUNNER) \
+	for board in dashboards/*.json; do suite $$board $(TARGET)/tools/dashboard-linter lint --strict $$board; done; \
 	verdict
 
 bench: tools ## performance figures as a table, in release build

@@ -1,8 +1,8 @@
 //! Composition root: read it to see the whole program.
 //!
 //! Start: configuration -> data directory (lock) -> facts (point registry) -> catalogue -> engine (normaliser, journal,
-//! history) -> HTTP -> control socket -> drivers. Stop is the other way round for what feeds, so that nothing taken over
-//! is lost: drivers, normaliser, journal, history, HTTP, each by name with a deadline.
+//! history) -> sinks -> HTTP -> control socket -> drivers. Stop is the other way round for what feeds, so that nothing taken over
+//! is lost: drivers, sinks, normaliser, journal, history, HTTP, each by name with a deadline.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::driver::{self, LinkDevices};
 use parkgate_collector::health::HealthBoard;
 use parkgate_collector::journal::Journal;
+use parkgate_collector::model::Origin;
 use parkgate_collector::rejects;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -30,11 +31,13 @@ use crate::cli::DemoArguments;
 use crate::cli::RunArguments;
 use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
+use crate::forward::{self, Forwarders};
 use crate::readiness::Readiness;
+use crate::rollup::Totals;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
 use crate::transfer::import;
-use crate::{cli, logging, metrics, replay, watch};
+use crate::{cli, logging, metrics, own, replay, watch};
 
 /// How long drivers may take to hand over what they have. MQTT takes up to 6 s: 3 s for its last answers, 3 s to part from
 /// the broker.
@@ -79,6 +82,8 @@ pub(crate) struct Start {
     pub(crate) facts: Facts,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) demo: bool,
+    /// What files named in settings are relative to.
+    pub(crate) base: PathBuf,
 }
 
 /// `parkgate run`.
@@ -169,10 +174,11 @@ pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn 
     let park = draft.park().id.clone();
     belongs_to(&facts, &directory, "park", &park)?;
     let mut registry = facts.registry()?;
-    let catalogue = Arc::new(draft.build(&mut registry)?);
+    let origin = if demo { Origin::Simulated } else { Origin::Metered };
+    let catalogue = Arc::new(own::with_own(draft.build(&mut registry)?, origin, &mut registry)?);
     registry.commit().context("new points cannot be entered in facts.db")?;
     facts.catalogue_loaded(catalogue.version, clock.now().utc)?;
-    Ok(Start { catalogue, settings, directory, facts, clock, demo })
+    Ok(Start { catalogue, settings, directory, facts, clock, demo, base: base.to_owned() })
 }
 
 /// What a command that only reads works on.
@@ -253,6 +259,7 @@ pub(crate) struct Gateway {
     drivers_cancel: CancellationToken,
     rest: JoinSet<()>,
     rest_cancel: CancellationToken,
+    forwarders: Forwarders,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     http_cancel: CancellationToken,
     address: SocketAddr,
@@ -264,7 +271,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts everything but the drivers.
     pub(crate) async fn start(start: Start) -> Result<Self> {
-        let Start { catalogue, settings, directory, facts, clock, demo } = start;
+        let Start { catalogue, settings, directory, facts, clock, demo, base } = start;
         // The port before the engine: when it is taken, the journal need not have been read.
         let listener = TcpListener::bind(settings.http.listen)
             .await
@@ -283,19 +290,42 @@ impl Gateway {
         let runtime = tokio::runtime::Handle::current();
         let engine = {
             let (catalogue, clock, metrics) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone());
-            let engine_settings = settings.engine();
+            let mut engine_settings = settings.engine();
+            engine_settings.journal.resume_after = forward::furthest(directory.path());
             let start =
                 move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime).map(|engine| (engine, directory));
             tokio::task::spawn_blocking(start).await?
         };
         let (engine, directory) = engine?;
 
+        let totals = Arc::new(Totals::new(&catalogue, Arc::new(engine.history().clone()), settings.totals.grace_ms()));
+        let forwarders = {
+            let sources = forward::Sources {
+                catalogue: Arc::clone(&catalogue),
+                journal: engine.journal().clone(),
+                history: engine.history().clone(),
+                totals: None,
+                clock: Arc::clone(&clock),
+                metrics: gateway_metrics.clone(),
+                readiness: readiness.clone(),
+            };
+            Forwarders::start(&settings.sink, &base, directory.path(), &sources)
+        };
+        let forwarders = match forwarders {
+            Ok(forwarders) => forwarders,
+            Err(error) => {
+                tokio::task::spawn_blocking(move || engine.stop()).await?;
+                return Err(error);
+            }
+        };
+
         let http_cancel = CancellationToken::new();
         let state = api::State {
             catalogue: Arc::clone(&catalogue),
             health: health.clone(),
             record: Arc::new(engine.history().clone()),
-            registry,
+            totals,
+            registry: registry.clone(),
             metrics: gateway_metrics.clone(),
             clock: Arc::clone(&clock),
             readiness: readiness.clone(),
@@ -319,6 +349,14 @@ impl Gateway {
             (engine.journal().clone(), engine.history().clone()),
             Arc::clone(&clock),
         ));
+        rest.spawn(own::run(
+            Arc::clone(&catalogue),
+            registry,
+            gateway_metrics.clone(),
+            Arc::clone(&clock),
+            engine.outlet(),
+            rest_cancel.clone(),
+        ));
         rest.spawn(watch::run(
             engine.journal().clone(),
             engine.history().clone(),
@@ -338,6 +376,7 @@ impl Gateway {
             drivers_cancel: CancellationToken::new(),
             rest,
             rest_cancel,
+            forwarders,
             http,
             http_cancel,
             address,
@@ -426,7 +465,11 @@ impl Gateway {
         self.rest_cancel.cancel();
         let mut rest = self.rest;
         rest.shutdown().await;
-        match tokio::task::spawn_blocking(move || self.engine.stop()).await {
+        let (forwarders, engine) = (self.forwarders, self.engine);
+        if tokio::task::spawn_blocking(move || forwarders.stop()).await.is_err() {
+            late.push("forwarders");
+        }
+        match tokio::task::spawn_blocking(move || engine.stop()).await {
             Ok(parts) => late.extend(parts),
             Err(_) => late.push("engine"),
         }

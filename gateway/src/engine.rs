@@ -69,7 +69,8 @@ impl Engine {
         let points = Arc::clone(catalogue);
         let compliance = move |id: PointId| points.point(id).is_some_and(|point| point.compliance);
         let history = History::open(&directory.history(), settings.history, Arc::new(compliance)).context("history cannot be opened")?;
-        let journal_settings = JournalSettings { resume_after: position.max(history.position()), ..settings.journal };
+        let journal_settings =
+            JournalSettings { resume_after: position.max(history.position()).max(settings.journal.resume_after), ..settings.journal };
         let journal = Journal::open(&directory.journal(), journal_settings, Arc::clone(&clock), metrics.clone())
             .context("the journal cannot be opened")?;
         let found = journal.stats();

@@ -1,9 +1,11 @@
 //! parkgate-gateway: from the journal to people and systems.
 //!
-//! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the control socket;
-//! [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history, views, facts; [`rollup`]
-//! totals per period; [`series`] names and labels of what boards and sinks see; [`access`] who may see what; [`backup`] copies of the data directory; [`transfer`] values out to files and in from files; [`api`] HTTP;
-//! [`metrics`]; [`demo`] the simulated park (feature `demo`).
+//! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the
+//! control socket; [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history,
+//! views, facts; [`rollup`] totals per period; [`series`] names and labels of what boards and sinks see; [`titles`] what
+//! people call them; [`promql`] queries; [`boards`] for Grafana; [`access`] who may see what; [`forward`] to databases of
+//! others; [`backup`] copies of the data directory; [`transfer`] values out to files and in; [`api`] HTTP; [`metrics`], and [`own`] how they become samples;
+//! [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
 pub mod cli;
@@ -17,10 +19,15 @@ pub mod settings;
 pub mod store;
 pub mod rollup;
 pub mod series;
+pub mod titles;
+pub mod boards;
 pub mod access;
+pub mod forward;
 pub mod backup;
 pub mod transfer;
+pub mod promql;
 pub mod api;
 pub mod metrics;
+pub mod own;
 #[cfg(feature = "demo")]
 pub mod demo;

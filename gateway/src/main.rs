@@ -20,10 +20,13 @@ fn main() -> ExitCode {
         Command::Schema => cli::schema(),
         Command::Rejects(arguments) => cli::rejects(&arguments),
         Command::Journal(arguments) => cli::journal(&arguments),
+        Command::Reconcile(arguments) => cli::reconcile::reconcile(&arguments),
+        Command::Forward(arguments) => cli::reconcile::forward(&arguments),
         Command::Backup(arguments) => cli::backup::backup(&arguments),
         Command::Restore(arguments) => cli::backup::restore(&arguments),
         Command::Export(arguments) => cli::transfer::export(&arguments),
         Command::Import(arguments) => cli::transfer::import(&arguments),
+        Command::Grafana(arguments) => cli::grafana::run(&arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -24,6 +24,12 @@ parkgate_collector::metrics! {
     stream_clients: IntGauge "parkgate_http_stream_clients" [];
     /// Event streams ended because the client did not keep up.
     stream_lagged: IntCounter "parkgate_http_stream_lagged_total" [];
+    /// Time that queries under `/prometheus` took, those refused included.
+    query_seconds: Histogram "parkgate_query_seconds" [] REQUEST_SECONDS;
+    /// Samples that queries have read.
+    query_samples: IntCounter "parkgate_query_samples_read_total" [];
+    /// Queries refused or given up, by the error type of their answer.
+    query_failed: IntCounterVec "parkgate_query_failed_total" ["reason"];
     /// Samples that history has taken over since start.
     history_applied: IntCounter "parkgate_history_samples_applied_total" [];
     /// Blocks written.
@@ -44,6 +50,22 @@ parkgate_collector::metrics! {
     history_corrections: IntCounter "parkgate_history_corrections_total" [];
     /// Damaged blocks found.
     history_damaged: IntCounter "parkgate_history_damaged_blocks_total" [];
+    /// Lines that a sink took.
+    forward_sent: IntCounterVec "parkgate_forward_lines_sent_total" ["sink"];
+    /// Requests to a sink that have to be sent again.
+    forward_retried: IntCounterVec "parkgate_forward_retries_total" ["sink"];
+    /// Lines that a sink does not accept; they are kept as dead letters.
+    forward_dead: IntCounterVec "parkgate_forward_dead_letters_total" ["sink"];
+    /// Samples not sent to a sink because they have no number or are bad.
+    forward_skipped: IntCounterVec "parkgate_forward_samples_skipped_total" ["sink"];
+    /// Damaged journal entries that a sink can get from history only.
+    forward_damaged: IntCounterVec "parkgate_forward_entries_damaged_total" ["sink"];
+    /// Durable journal entries that a sink has not got yet.
+    forward_lag_entries: IntGaugeVec "parkgate_forward_lag_entries" ["sink"];
+    /// Age of the earliest sample that is on its way to a sink.
+    forward_lag_seconds: IntGaugeVec "parkgate_forward_lag_seconds" ["sink"];
+    /// How a sink does: 0 takes values, 1 away or busy, 2 refuses us, 3 its state file cannot be used.
+    forward_state: IntGaugeVec "parkgate_forward_state" ["sink"];
     /// Start of this process, in seconds since 1970.
     process_start: Gauge "parkgate_process_start_time_seconds" [];
     /// Resident memory.

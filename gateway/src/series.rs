@@ -100,15 +100,15 @@ impl What {
 
 /// The labels of a point's series, sorted by name; without `__name__`.
 pub fn labels(catalogue: &Catalogue, point: &Point) -> BTreeMap<String, String> {
+    if point.medium == Medium::Gateway {
+        return point.labels.clone();
+    }
     let mut labels: BTreeMap<String, String> = point
         .labels
         .iter()
         .filter(|(name, _)| !OWN_LABELS.contains(&name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    if point.medium == Medium::Gateway {
-        return labels;
-    }
     let mut set = |name: &str, value: &str| labels.insert(name.to_owned(), value.to_owned());
     set("point", &point.identity.stable_id);
     set("device", &point.device);

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::engine::EngineSettings;
+use crate::forward::settings::{SinkSettings, are_sinks};
 use crate::store;
 use garde::Validate;
 use parkgate_collector::journal::JournalSettings;
@@ -32,12 +33,18 @@ pub struct GatewaySettings {
     /// History on disk.
     #[garde(dive)]
     pub history: HistorySettings,
+    /// Totals per hour, day, month and year.
+    #[garde(dive)]
+    pub totals: TotalsSettings,
     /// Input that could not be decoded.
     #[garde(dive)]
     pub rejects: RejectsSettings,
     /// Log.
     #[garde(dive)]
     pub log: LogSettings,
+    /// Databases that get what the record gets.
+    #[garde(dive, custom(|sinks: &Vec<SinkSettings>, context: &()| are_sinks(sinks, context)))]
+    pub sink: Vec<SinkSettings>,
 }
 
 impl Default for GatewaySettings {
@@ -47,8 +54,10 @@ impl Default for GatewaySettings {
             http: HttpSettings::default(),
             journal: JournalTable::default(),
             history: HistorySettings::default(),
+            totals: TotalsSettings::default(),
             rejects: RejectsSettings::default(),
             log: LogSettings::default(),
+            sink: Vec::new(),
         }
     }
 }
@@ -176,6 +185,28 @@ impl Default for HistorySettings {
     }
 }
 
+/// `[gateway.totals]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TotalsSettings {
+    /// Minutes after its end that a period stays open for late readings; what changes later is a correction.
+    #[garde(range(max = 10_080))]
+    pub grace_minutes: u32,
+}
+
+impl TotalsSettings {
+    /// The grace in milliseconds.
+    pub fn grace_ms(&self) -> i64 {
+        i64::from(self.grace_minutes).saturating_mul(60_000)
+    }
+}
+
+impl Default for TotalsSettings {
+    fn default() -> Self {
+        Self { grace_minutes: 10 }
+    }
+}
+
 /// `[gateway.rejects]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -297,8 +328,10 @@ mod tests {
     fn the_shipped_main_file_tells_the_defaults() {
         let text = std::fs::read_to_string(config().join("parkgate.toml")).unwrap();
         let (_, own) = text.split_once("\n[gateway]\n").unwrap();
-        let is_key =
-            |line: &str| line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).is_some_and(|(key, _)| !key.contains(' '));
+        let is_key = |line: &str| {
+            line.starts_with("# [[")
+                || line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).is_some_and(|(key, _)| !key.contains(' '))
+        };
         let own: String = own.lines().map(|line| if is_key(line) { &line[2..] } else { line }).flat_map(|line| [line, "\n"]).collect();
         let mut files = catalogue::MemoryFiles::default();
         files.files.insert("main.toml".into(), format!("[park]\nid = \"p\"\n[gateway]\n{own}"));
@@ -306,6 +339,14 @@ mod tests {
             catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}")).gateway;
         assert!(!gateway.http.allowed_hosts.is_empty(), "nothing was uncommented");
         gateway.http.allowed_hosts.clear();
+        let shown = gateway.sink.pop().unwrap();
+        let needed = SinkSettings {
+            org: shown.org.clone(),
+            bucket: shown.bucket.clone(),
+            token: shown.token.clone(),
+            ..SinkSettings::new(&shown.id, shown.kind, &shown.url)
+        };
+        assert_eq!(shown, needed);
         assert_eq!(gateway, GatewaySettings::default());
     }
 
@@ -328,7 +369,8 @@ mod tests {
             line.match_indices(&format!("{key} = "))
                 .any(|(at, _)| line[..at].chars().last().is_none_or(|before| !before.is_alphanumeric() && before != '_'))
         };
-        text.lines().any(|line| assigned(line) || line.starts_with('[') && line.trim_matches(['[', ']']).rsplit('.').next() == Some(key))
+        let heads = |line: &str| line.starts_with('[') && line.trim_matches(['[', ']']).rsplit('.').next() == Some(key);
+        text.lines().any(|line| assigned(line) || heads(line.strip_prefix("# ").unwrap_or(line)))
     }
 
     #[test]
@@ -349,6 +391,48 @@ mod tests {
             main.toml:11:1: unknown key `levle`; did you mean `level`?
         "#]]
         .assert_eq(&lines.concat());
+    }
+
+    #[test]
+    fn mistakes_about_sinks_are_told() {
+        let mut files = catalogue::MemoryFiles::default();
+        let text = r#"[park]
+id = "p"
+[[gateway.sink]]
+id = "one"
+kind = "influxdb2"
+url = "http://a:8086"
+bucket = "b"
+[[gateway.sink]]
+id = "Two!"
+kind = "victoriametrics"
+url = "vm:8428"
+db = "park"
+[[gateway.sink]]
+id = "three"
+kind = "influxdb1"
+url = "http://u:p@a:8086"
+db = "d"
+token = "x"
+token_file = "y"
+username = "u"
+batch_lines = 0
+[[gateway.sink]]
+id = "three"
+kind = "influxdb3"
+url = "http://a?x=y"
+"#;
+        files.files.insert("main.toml".into(), text.into());
+        let of = |text: &str| {
+            let mut files = files.clone();
+            files.files.insert("main.toml".into(), text.into());
+            let Err(catalogue::LoadError::Invalid(problems)) = catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files) else {
+                panic!("taken as valid");
+            };
+            problems.list().iter().map(|problem| format!("{problem}\n")).collect::<String>()
+        };
+        expect_test::expect![[""]].assert_eq(&of(text));
+        expect_test::expect![[""]].assert_eq(&of(&text.replace("influxdb3", "victoriametrics")));
     }
 
     #[test]

@@ -9,6 +9,8 @@ const SHOW_UNHEARD_AFTER_MS = 1500;
 const STALE_UNKNOWN_INTERVAL_MS = 15 * 60 * 1000;
 const STALE_INTERVALS = 3;
 const STALE_SLACK_MS = 10000;
+const TODAY_EVERY_MS = 30000;
+const PPM_PER_PERCENT = 10000;
 const SPARK_EVERY_MS = 60000;
 const SPARK_REQUESTS_MAX = 3;
 const SPARK_SPAN_MIN = 0.02;
@@ -21,6 +23,7 @@ const state = {
   park: null,
   hello: null,
   stats: null,
+  today: [],
   devices: new Map(),
   points: new Map(),
   links: new Map(),
@@ -376,6 +379,52 @@ function showHeadline(isSilent) {
   else tile("tile-gateway", "bad", text("gateway_not_ready"), stats.problems.join("; "));
 }
 
+// ---- today's totals at the park's boundary
+
+async function refreshToday() {
+  const { time, items } = await load("/api/v1/totals/today");
+  const heardMs = (item) => (item.age_ms === null ? null : Date.parse(time) - item.age_ms);
+  const known = state.today.map(({ item }) => `${item.quantity} ${item.unit}`).join();
+  const isSame = known === items.map((item) => `${item.quantity} ${item.unit}`).join();
+  const root = byId("today");
+  if (!isSame) root.textContent = "";
+  state.today = items.map((item, index) => {
+    const node = isSame ? state.today[index].node : root.appendChild(buildToday());
+    return { item, node, heardMs: heardMs(item) };
+  });
+  root.hidden = items.length === 0;
+  showToday(gatewayNow());
+}
+
+function buildToday() {
+  const node = element("div");
+  const figure = element("dd", "figure");
+  figure.append(element("span", "number"), element("span", "unit"));
+  node.append(element("dt"), figure, element("dd", "note"));
+  return node;
+}
+
+function showToday(now) {
+  for (const { item, node, heardMs } of state.today) {
+    const hasValue = item.value !== null;
+    const isStale = heardMs === null || now - heardMs > STALE_UNKNOWN_INTERVAL_MS;
+    const isPart = item.counted < item.gates;
+    const notes = [];
+    if (isPart) notes.push(text("today_gates", { counted: item.counted, gates: item.gates }));
+    if (item.quality !== null && item.quality !== "good") notes.push(text(`quality_${item.quality}`));
+    if (item.doubtful) notes.push(text("today_doubtful"));
+    if (item.completeness_ppm !== null) {
+      notes.push(text("today_complete", { percent: Math.floor(item.completeness_ppm / PPM_PER_PERCENT) }));
+    }
+    if (heardMs !== null) notes.push(text("today_heard", { age: age(now - heardMs) }));
+    node.dataset.level = !hasValue ? "bad" : isPart || isStale || item.doubtful || item.quality !== "good" ? "warn" : "";
+    put(node.querySelector("dt"), text("today_total", { name: named(item.name) }));
+    put(node.querySelector(".number"), hasValue ? shownValue(item, item.value) : text("quality_none"));
+    put(node.querySelector(".unit"), hasValue ? shownUnit(item) : "");
+    put(node.querySelector(".note"), notes.join(" \u00b7 "));
+  }
+}
+
 function showFilter() {
   const words = byId("search").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
   const medium = byId("medium").value;
@@ -427,6 +476,7 @@ function showAll() {
   for (const row of state.points.values()) showPoint(row, now);
   for (const card of state.devices.values()) showDevice(card, now);
   showHeadline(isSilent);
+  showToday(now);
   showFilter();
 }
 
@@ -616,6 +666,8 @@ async function start() {
   relabel();
   await again(refresh);
   listen();
+  refreshToday().catch(() => {});
+  setInterval(() => refreshToday().catch(() => {}), TODAY_EVERY_MS);
   // Each round of the stream shows all; without it, ages run on.
   setInterval(() => {
     if (performance.now() - state.heardMs > SHOW_UNHEARD_AFTER_MS) showAll();

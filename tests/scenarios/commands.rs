@@ -62,6 +62,8 @@ fn schema_and_help_read_well() -> Result<()> {
         &["journal"],
         &["journal", "verify"],
         &["journal", "dump"],
+        &["grafana"],
+        &["grafana", "export"],
     ];
     for path in all {
         let help = command(&[*path, &["--help"]].concat(), 0)?;

@@ -56,6 +56,7 @@ fn the_demo_fills_history_goes_live_and_goes_on_after_a_restart() -> Result<()> 
     live(&mut demo)?;
     let (boot_again, _) = hello(&demo)?;
     ensure!(boot != boot_again, "the boot id is the same after a restart");
+    own_metrics(&demo)?;
     let gap = self::filled(&demo, 2)?;
     ensure!(gap < filled / 100, "the second start wrote {gap} readings");
     let again = daily(&demo)?;
@@ -160,6 +161,21 @@ fn metrics(demo: &Gateway) -> Result<()> {
     for counted in ["parkgate_driver_readings_received_total", "parkgate_pipeline_samples_durable_total", "parkgate_journal_bytes"] {
         ensure!(names.get(counted).is_some_and(|value| *value > 0.0), "{counted} is {:?}", names.get(counted));
     }
+    Ok(())
+}
+
+/// The gateway's own metrics are in the record, and stay apart from the meters.
+fn own_metrics(demo: &Gateway) -> Result<()> {
+    let own = "parkgate/parkgate_journal_appended_bytes_total";
+    let samples = demo.get(&format!("/api/v1/samples?point={own}&from=-1h"))?;
+    // One at least of each of two starts.
+    let is_fine = |item: &Value| item["quality"] != "bad";
+    ensure!(samples["items"].as_array().is_some_and(|items| items.len() > 1 && items.iter().all(is_fine)), "{samples}");
+    let listed = demo.get("/api/v1/latest?medium=gateway")?;
+    let items = listed["items"].as_array().context("no items")?;
+    ensure!(items.len() > 50 && items.iter().all(|item| item["point"].as_str().is_some_and(|id| id.starts_with("parkgate/"))), "{listed}");
+    ensure!(items.iter().all(|item| item["sample"].is_null() || item["sample"]["origin"] == "simulated"), "{listed}");
+    ensure!(demo.get("/api/v1/devices")?["items"].as_array().is_some_and(|items| items.iter().all(|item| item["id"] != "parkgate")));
     Ok(())
 }
 

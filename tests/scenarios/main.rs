@@ -7,4 +7,5 @@ mod damage;
 mod demo;
 mod disk_full;
 mod first_park;
+mod forward;
 mod mqtt_kill;

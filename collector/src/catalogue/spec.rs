@@ -111,6 +111,8 @@ pub enum DriverSettings {
     Mqtt(MqttSettings),
     /// Modbus TCP client.
     ModbusTcp(ModbusTcpSettings),
+    /// The gateway itself, which needs no driver: not among [`Catalogue::links`].
+    Own,
 }
 
 /// Settings of one broker session.
@@ -145,9 +147,16 @@ pub struct ModbusTcpSettings {
     pub connect_timeout_ms: u32,
 }
 
-/// A text that is never printed: `Debug` and `Display` show `****`.
-#[derive(Clone, PartialEq, Eq)]
+/// A text that is never printed: `Debug` and JSON show `****`.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
 pub struct Secret(String);
+
+impl serde::Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("****")
+    }
+}
 
 impl Secret {
     /// Wraps a secret text.
@@ -195,7 +204,13 @@ pub enum DeviceAddress {
     Mqtt(MqttAddress),
     /// Behind a Modbus connection.
     Modbus(ModbusAddress),
+    /// The gateway itself.
+    Own,
 }
+
+/// Id of the device that the gateway itself is, and of the link it would be reached by. No device of a config has it, nor
+/// one that begins with it and `_`: so stable ids of own points are never those of a meter.
+pub const OWN_ID: &str = "parkgate";
 
 /// Topics and payload of an MQTT device.
 #[derive(Clone, Debug)]
@@ -286,4 +301,6 @@ pub enum PointSource {
     Mqtt,
     /// From registers or bits.
     Modbus(RegisterSource),
+    /// From the gateway's metrics.
+    Own,
 }

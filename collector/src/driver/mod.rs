@@ -98,5 +98,6 @@ pub async fn run(
     match &devices.link.driver {
         DriverSettings::Mqtt(_) => mqtt::run(devices, outlet, health, metrics, clock, cancel).await,
         DriverSettings::ModbusTcp(_) => modbus::run(devices, outlet, health, metrics, clock, cancel).await,
+        DriverSettings::Own => cancel.cancelled().await,
     }
 }

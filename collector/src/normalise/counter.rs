@@ -20,16 +20,18 @@ const MS_PER_HOUR: i128 = 3_600_000;
 
 /// What the config says about a counter, as mantissas.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CounterRule {
+pub struct CounterRule {
     modulus: Option<i128>,
     rate_per_hour: Option<Ratio>,
 }
 
 /// One register and when it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Register {
-    pub(super) time: UtcMillis,
-    pub(super) value: i64,
+pub struct Register {
+    /// Record time.
+    pub time: UtcMillis,
+    /// Mantissa at the point's decimals.
+    pub value: i64,
 }
 
 /// What is remembered of a counter.
@@ -44,7 +46,8 @@ pub(super) struct CounterState {
 }
 
 impl CounterRule {
-    pub(super) fn new(point: &Point) -> Self {
+    /// The rule of a point.
+    pub fn new(point: &Point) -> Self {
         let decimals = point.identity.decimals;
         Self {
             modulus: point.modulus.and_then(|modulus| Ratio::of_decimal(modulus, decimals)).map(Ratio::floor),
@@ -52,8 +55,24 @@ impl CounterRule {
         }
     }
 
-    /// R-DELTA for a pair in order of time.
-    fn pair(&self, old: Register, new: Register) -> Step {
+    /// The value at which the register wraps to 0, a mantissa at the point's decimals.
+    pub fn modulus(&self) -> Option<i128> {
+        self.modulus
+    }
+
+    /// R-DELTA for a pair of neighbours in order of time: what was counted between them, in register steps; `None` when
+    /// the pair is suspect.
+    pub fn difference(&self, old: Register, new: Register) -> Option<i128> {
+        let difference = i128::from(new.value).checked_sub(i128::from(old.value))?;
+        match self.pair(old, new) {
+            Step::Delta => Some(difference),
+            Step::Rollover => self.modulus?.checked_add(difference),
+            _ => None,
+        }
+    }
+
+    /// How a register relates to its neighbour before it.
+    pub fn pair(&self, old: Register, new: Register) -> Step {
         if new.value >= old.value {
             return Step::Delta;
         }

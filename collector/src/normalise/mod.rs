@@ -26,7 +26,8 @@ pub use state::RestoreError;
 
 use crate::catalogue::{Catalogue, Point};
 use crate::model::{DeliveredRange, Delivery, Kind, LinkKey, Origin, PointId, Quality, Reading, Reason, Sample, Status, Step, UtcMillis};
-use counter::{CounterRule, CounterState, Register};
+use counter::CounterState;
+pub use counter::{CounterRule, Register};
 use dedup::{RecentDeliveries, RecentReadings, Seen};
 use quality::ValidRange;
 use time::{DeviceClock, Stamp, Unstamped};

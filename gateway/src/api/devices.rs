@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::Path;
+use parkgate_collector::catalogue::OWN_ID;
+use parkgate_collector::model::Medium;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -16,6 +18,9 @@ use super::params::{Nothing, Params};
 pub struct DeviceQuery {
     /// Only devices of this enterprise.
     enterprise: Option<String>,
+    /// Only devices with points of this medium, such as `power`. The gateway itself is listed under `gateway` only.
+    #[param(value_type = Option<String>)]
+    medium: Option<Medium>,
 }
 
 /// All devices with their health, in the order of the configuration.
@@ -28,6 +33,7 @@ pub async fn list(App(shared): App, Params(query): Params<DeviceQuery>) -> Resul
         .devices
         .iter()
         .filter(|device| query.enterprise.is_none() || device.enterprise == query.enterprise)
+        .filter(|device| query.medium.map_or(device.id != OWN_ID, |medium| device.points.iter().any(|point| point.medium == medium)))
         .map(|device| DeviceDto::new(device, devices.get(&device.id), links.get(&device.link.id)))
         .collect();
     Ok(Json(Page { items, next: None }))

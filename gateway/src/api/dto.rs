@@ -412,7 +412,7 @@ pub fn decimal(mantissa: i128, decimals: u8) -> String {
 }
 
 /// How to show `from` in `to`, when that only moves the decimal point.
-fn display(from: Unit, to: Unit) -> Option<DisplayDto> {
+pub(super) fn display(from: Unit, to: Unit) -> Option<DisplayDto> {
     let conversion = from.conversion_to(to).filter(|conversion| conversion.offset_numerator == 0 && from != to)?;
     let shift = (-18i8..=18).find(|&shift| {
         let power = 10i128.pow(u32::from(shift.unsigned_abs()));
@@ -426,6 +426,7 @@ fn driver(settings: &DriverSettings) -> &'static str {
     match settings {
         DriverSettings::Mqtt(_) => "mqtt",
         DriverSettings::ModbusTcp(_) => "modbus_tcp",
+        DriverSettings::Own => "own",
     }
 }
 
@@ -433,6 +434,7 @@ fn address(device: &Device) -> String {
     let (host, port) = match &device.link.driver {
         DriverSettings::Mqtt(settings) => (&settings.host, settings.port),
         DriverSettings::ModbusTcp(settings) => (&settings.host, settings.port),
+        DriverSettings::Own => return "/metrics".into(),
     };
     match &device.address {
         DeviceAddress::Mqtt(address) => {
@@ -440,6 +442,7 @@ fn address(device: &Device) -> String {
             format!("{host}:{port} {}", filters.join(", "))
         }
         DeviceAddress::Modbus(address) => format!("{host}:{port} unit {}", address.unit_id),
+        DeviceAddress::Own => format!("{host}:{port}"),
     }
 }
 

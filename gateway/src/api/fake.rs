@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Build, State, serve};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
+use crate::rollup::Totals;
 use crate::store::{Bucket, RecordView, StoreError};
 
 /// The time in tests: 2026-01-02T03:04:05.678Z.
@@ -188,6 +189,7 @@ pub fn device(id: &str, name: Names, enterprise: Option<&str>, link: &Arc<Link>,
             max_gap: 8,
             forbidden: Vec::new(),
         }),
+        DriverSettings::Own => DeviceAddress::Own,
     };
     Arc::new(Device {
         id: id.into(),
@@ -248,6 +250,7 @@ pub async fn start(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock
     let (record, health, readiness) = (Arc::new(FakeRecord::default()), HealthBoard::default(), Readiness::default());
     let record_view: Arc<dyn RecordView> = Arc::clone(&record) as _;
     let state = State {
+        totals: Arc::new(Totals::new(&catalogue, Arc::clone(&record_view), 600_000)),
         catalogue: Arc::new(catalogue),
         health: health.clone(),
         record: record_view,

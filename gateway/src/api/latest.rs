@@ -1,6 +1,7 @@
 //! `/api/v1/latest`: the last value of points.
 
 use axum::Json;
+use parkgate_collector::model::Medium;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -17,6 +18,9 @@ pub struct LatestQuery {
     point: Option<String>,
     /// Only points of this device.
     device: Option<String>,
+    /// Only points of this medium. The gateway's own metrics are listed under `gateway` only.
+    #[param(value_type = Option<String>)]
+    medium: Option<Medium>,
 }
 
 /// The last sample of each point, by record time, with its age.
@@ -27,11 +31,12 @@ pub async fn list(App(shared): App, Params(query): Params<LatestQuery>) -> Resul
     let catalogue = &shared.catalogue;
     let chosen = match &query.point {
         Some(ids) => ids.split(',').map(|id| points::find(catalogue, id)).collect::<Result<Vec<_>, _>>()?,
-        None => catalogue.points.iter().collect(),
+        None => catalogue.points.iter().filter(|point| points::is_of(point, query.medium, query.device.as_deref())).collect(),
     };
     let now = shared.clock.now().utc;
     let items = chosen
         .into_iter()
+        .filter(|point| query.medium.is_none_or(|medium| medium == point.medium))
         .filter(|point| query.device.as_ref().is_none_or(|device| *device == point.device))
         .map(|point| LatestDto::new(point, shared.record.latest(point.id).as_ref(), now))
         .collect();

@@ -1,9 +1,11 @@
-//! HTTP: the JSON API under `/api/v1`, its event stream, health probes, `/metrics`, and the page.
+//! HTTP: the JSON API under `/api/v1`, its event stream, the query API under `/prometheus`, health probes, `/metrics`, and
+//! the page.
 //!
-//! Reads views only: the catalogue, the record, the health board. It changes nothing, so every route is a GET.
+//! Reads views only: the catalogue, the record, the health board. It changes nothing; every route is a GET, but that
+//! queries may also come as a form by POST.
 //!
-//! [`park`], [`devices`], [`points`], [`samples`], [`latest`], [`stream`]: one file per resource; [`openapi`] their
-//! description; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`] the forms of all
+//! [`park`], [`devices`], [`points`], [`samples`], [`latest`], [`today`], [`stream`]: one file per resource; [`openapi`] their
+//! description; [`queries`] the query API; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`] the forms of all
 //! answers; [`error`] problem details; [`params`] query parameters; [`listener`] and [`guard`] what every connection and request
 //! passes.
 
@@ -21,9 +23,11 @@ mod params;
 mod park;
 mod points;
 mod probes;
+mod queries;
 mod samples;
 mod stream;
 mod table;
+mod today;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
@@ -55,7 +59,9 @@ use listener::{Bounded, CONNECTIONS_MAX, IDLE_MAX};
 
 use crate::access::Identity;
 use crate::metrics::Metrics;
+use crate::promql::park::Index;
 use crate::readiness::Readiness;
+use crate::rollup::TotalsView;
 use crate::store::{RecordView, StoreError};
 
 /// Reads of the record at one time; further ones wait, and give up with the request's time-out.
@@ -70,6 +76,8 @@ pub struct State {
     pub health: HealthBoard,
     /// The record.
     pub record: Arc<dyn RecordView>,
+    /// Totals per period.
+    pub totals: Arc<dyn TotalsView>,
     /// All metrics, the collector's included.
     pub registry: prometheus::Registry,
     /// The gateway's own.
@@ -115,6 +123,9 @@ struct Shared {
     listen: SocketAddr,
     live: stream::Live,
     reads: Arc<Semaphore>,
+    /// All series that queries know.
+    series: Index,
+    queries: Arc<Semaphore>,
 }
 
 impl Deref for Shared {
@@ -126,7 +137,9 @@ impl Deref for Shared {
 
 impl Shared {
     fn new(state: State, listen: SocketAddr) -> Self {
-        Self { state, listen, live: stream::Live::new(), reads: Arc::new(Semaphore::new(READS_MAX)) }
+        let series = Index::new(Arc::clone(&state.catalogue));
+        let (reads, queries) = (Arc::new(Semaphore::new(READS_MAX)), Arc::new(Semaphore::new(queries::QUERIES_MAX)));
+        Self { state, listen, live: stream::Live::new(), reads, series, queries }
     }
 
     /// Runs a blocking read of the record off the async workers, at most [`READS_MAX`] at one time.
@@ -163,7 +176,6 @@ impl FromRequestParts<Arc<Shared>> for App {
 }
 
 /// Who asks, as [`guard::protect`] found out.
-#[expect(dead_code, reason = "taken by the queries that come next")]
 pub(crate) struct Asker(pub Arc<Identity>);
 
 impl<S: Sync> FromRequestParts<S> for Asker {
@@ -192,7 +204,18 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Shared>>)> {
         ("/api/v1/latest", get(latest::list)),
         ("/api/v1/samples", get(samples::list)),
         ("/api/v1/samples/buckets", get(samples::buckets)),
+        ("/api/v1/totals/today", get(today::get)),
         ("/api/v1/stream", get(stream::get)),
+        ("/prometheus/api/v1/query", get(queries::query).post(queries::query)),
+        ("/prometheus/api/v1/query_range", get(queries::query_range).post(queries::query_range)),
+        ("/prometheus/api/v1/query_exemplars", get(queries::exemplars).post(queries::exemplars)),
+        ("/prometheus/api/v1/labels", get(queries::labels).post(queries::labels)),
+        ("/prometheus/api/v1/label/{name}/values", get(queries::label_values)),
+        ("/prometheus/api/v1/series", get(queries::series).post(queries::series)),
+        ("/prometheus/api/v1/metadata", get(queries::metadata)),
+        ("/prometheus/api/v1/status/buildinfo", get(queries::build_info)),
+        ("/prometheus/api/v1/rules", get(queries::rules)),
+        ("/prometheus/api/v1/alerts", get(queries::alerts)),
     ]
 }
 

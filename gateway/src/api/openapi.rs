@@ -19,6 +19,7 @@ use utoipa::OpenApi;
         super::latest::list,
         super::samples::list,
         super::samples::buckets,
+        super::today::get,
         super::stream::get,
         get,
         super::probes::livez,

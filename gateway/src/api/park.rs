@@ -1,6 +1,8 @@
 //! `/api/v1/park`: the park and the gateway that answers.
 
 use axum::Json;
+use parkgate_collector::catalogue::OWN_ID;
+use parkgate_collector::model::Medium;
 
 use super::App;
 use super::dto::{EnterpriseDto, ParkDto};
@@ -19,8 +21,8 @@ pub async fn get(App(shared): App, _: Params<Nothing>) -> Json<ParkDto> {
             .iter()
             .map(|enterprise| EnterpriseDto { id: enterprise.id.clone(), name: (&enterprise.name).into() })
             .collect(),
-        devices: catalogue.devices.len(),
-        points: catalogue.points.len(),
+        devices: catalogue.devices.iter().filter(|device| device.id != OWN_ID).count(),
+        points: catalogue.points.iter().filter(|point| point.medium != Medium::Gateway).count(),
         demo: shared.demo,
         version: shared.build.version.to_owned(),
         boot_id: shared.boot_id.clone(),

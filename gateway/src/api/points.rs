@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use parkgate_collector::catalogue::{Catalogue, Point};
+use parkgate_collector::catalogue::{Catalogue, OWN_ID, Point};
 use parkgate_collector::model::{Kind, Medium};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -26,7 +26,7 @@ pub struct PointQuery {
     device: Option<String>,
     /// Only points of this enterprise.
     enterprise: Option<String>,
-    /// Only points of this medium, such as `power`.
+    /// Only points of this medium, such as `power`. The gateway's own metrics are listed under `gateway` only.
     #[param(value_type = Option<String>)]
     medium: Option<Medium>,
     /// Only points of this kind: `gauge`, `counter` or `state`.
@@ -56,12 +56,18 @@ pub async fn list(App(shared): App, Params(query): Params<PointQuery>) -> Result
         let enterprise = || catalogue.device(&point.device).and_then(|device| device.enterprise.as_ref());
         query.device.as_ref().is_none_or(|device| *device == point.device)
             && query.enterprise.as_ref().is_none_or(|wanted| enterprise() == Some(wanted))
-            && query.medium.is_none_or(|medium| medium == point.medium)
+            && is_of(point, query.medium, query.device.as_deref())
             && query.kind.is_none_or(|kind| kind == point.identity.kind)
     });
     let items: Vec<PointDto> = chosen.by_ref().take(limit).map(|point| PointDto::new(catalogue, point)).collect();
     let next = chosen.next().and_then(|_| items.last().map(|point| point.id.clone()));
     Ok(Json(Page { items, next }))
+}
+
+/// Whether a point is of the medium asked for; with none asked for, whether it is a meter's, unless the gateway's own
+/// device is named.
+pub fn is_of(point: &Point, medium: Option<Medium>, device: Option<&str>) -> bool {
+    medium.map_or(point.medium != Medium::Gateway || device == Some(OWN_ID), |medium| medium == point.medium)
 }
 
 /// The point of a stable id, or a 404 that names the nearest.

@@ -57,6 +57,9 @@ pub async fn readyz(App(shared): App, Params(query): Params<ReadyQuery>) -> impl
             writeln!(text, "[{mark}] link {name} {state}{since}{error}").expect("a string takes everything");
         }
     }
+    for (part, what) in shared.readiness.degraded_parts() {
+        writeln!(text, "[~] {part} degraded: {what}").expect("a string takes everything");
+    }
     text.push_str(if ready { "ready\n" } else { "not ready\n" });
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
 }

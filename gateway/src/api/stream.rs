@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 
 use super::dto::{HealthDto, LatestDto};
 use super::params::{Nothing, Params};
-use super::{App, Problem, Shared};
+use super::{App, Problem, Shared, points};
 
 /// Streams open at one time; further clients are refused with a problem.
 const CLIENTS_MAX: usize = 64;
@@ -216,8 +216,9 @@ fn snapshot(shared: &Shared) -> Vec<Message> {
 }
 
 fn latest(shared: &Shared, samples: &[Sample], now: UtcMillis) -> Message {
-    let points =
-        samples.iter().filter_map(|sample| Some(LatestDto::new(shared.catalogue.point(sample.point)?, Some(sample), now))).collect();
+    let points = samples.iter().filter_map(|sample| Some((shared.catalogue.point(sample.point)?, sample)));
+    let points = points.filter(|(point, _)| points::is_of(point, None, None));
+    let points = points.map(|(point, sample)| LatestDto::new(point, Some(sample), now)).collect();
     message("latest", &LatestEventDto { time_ms: now.0, points })
 }
 

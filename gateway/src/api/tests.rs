@@ -1,15 +1,16 @@
 //! Tests of the API over real sockets, with a record in memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use parkgate_collector::health::State as HealthState;
-use parkgate_collector::model::{Medium, Origin, Quality, Reason, Sample, Status, Step};
+use parkgate_collector::model::{Kind, Medium, Origin, Quality, Reason, Sample, Status, Step, UtcMillis};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::fake::{NOW, Served, sample, small_park, start};
+use super::fake::{NOW, Served, device, modbus_link, names, park as park_of, sample, small_park, start};
 
 /// Longer than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,27 +38,31 @@ async fn served() -> Served {
     served
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(super) struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
 }
 
-async fn send(served: &Served, request: &str) -> Answer {
+pub(super) async fn send_bytes(served: &Served, request: &str) -> Vec<u8> {
     let exchange = async {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await.unwrap();
-        String::from_utf8(bytes).unwrap()
+        bytes
     };
-    let text = tokio::time::timeout(PATIENCE, exchange).await.unwrap();
+    tokio::time::timeout(PATIENCE, exchange).await.unwrap()
+}
+
+pub(super) async fn send(served: &Served, request: &str) -> Answer {
+    let text = String::from_utf8(send_bytes(served, request).await).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
-async fn get(served: &Served, path: &str) -> Answer {
+pub(super) async fn get(served: &Served, path: &str) -> Answer {
     send(served, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
 }
 
@@ -727,7 +732,8 @@ async fn openapi_describes_every_route() {
     let described: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     for (path, _) in super::routes() {
         let is_page = ["/", "/app.js", "/style.css", "/texts.json", "/favicon.svg"].contains(&path);
-        assert_eq!(described.contains(&path), !is_page, "{path}");
+        // Those under `/prometheus` are described by Prometheus.
+        assert_eq!(described.contains(&path), !is_page && !path.starts_with("/prometheus/"), "{path}");
     }
     for reference in document.to_string().split("\"$ref\":\"#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();
@@ -779,4 +785,36 @@ fn page_texts_are_complete_in_both_languages() {
     all_named("quality_", Quality::ALL.iter().map(|value| value.name()).collect());
     all_named("reason_", Reason::ALL.iter().map(|value| value.name()).collect());
     all_named("medium_", Medium::ALL.iter().map(|value| value.name()).collect());
+}
+
+/// Two gates and a meter behind them. At midnight in Shanghai the gates stood at 100.00 and 10.00 kWh, now at 112.50 and
+/// 11.25: 12.50 + 1.25 = 13.75 since then. The meter behind counted 5 kWh, which are in that already.
+#[tokio::test]
+async fn todays_totals_are_over_gates_only() {
+    let energy = |id| [(id, "energy", "正向有功电能", "Energy import", "energy_import", Medium::Power, Kind::Counter, "kWh", 2)];
+    let line = modbus_link("line-1");
+    let meter = |name: &str, id, role: &str| {
+        let mut device = device(name, names(name, name), None, &line, Origin::Metered, &energy(id));
+        let points = &mut Arc::get_mut(&mut device).unwrap().points;
+        Arc::get_mut(&mut points[0]).unwrap().role = Some(role.into());
+        device
+    };
+    let devices = vec![meter("gate-1", 1, "gate"), meter("gate-2", 2, "gate"), meter("hall", 3, "sub")];
+    let served = start("127.0.0.1:0", park_of(Vec::new(), vec![line.clone()], devices), None, "boot-1").await;
+    let midnight = UtcMillis(1_767_283_200_000);
+    for (point, time, register) in [
+        (1, midnight, 100_00),
+        (1, NOW.plus(-2_000), 112_50),
+        (2, midnight, 10_00),
+        (2, NOW.plus(-5_000), 11_25),
+        (3, midnight, 0),
+        (3, NOW.plus(-1_000), 5_00),
+    ] {
+        served.record.push(sample(point, time, register));
+    }
+    let answer = get(&served, "/api/v1/totals/today").await;
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    expect![[""]].assert_eq(&serde_json::to_string_pretty(&body).unwrap());
+    let nothing = get(&self::served().await, "/api/v1/totals/today").await;
+    assert!(nothing.body.contains(r#""items":[]"#), "{}", nothing.body);
 }

@@ -4,8 +4,10 @@
 //! read-only beside a running gateway. `rejects replay` asks the running gateway over its control socket, else takes the
 //! lock itself.
 
+pub mod reconcile;
 pub mod backup;
 pub mod transfer;
+pub mod grafana;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -56,6 +58,10 @@ pub enum Command {
     Rejects(RejectsArguments),
     /// Verify or print the journal, also beside a running gateway.
     Journal(JournalArguments),
+    /// Compare the record with what a sink answers, by point and day; exit 0 no difference, 1 differences, 2 could not run.
+    Reconcile(reconcile::ReconcileArguments),
+    /// Show what sinks did not accept.
+    Forward(reconcile::ForwardArguments),
     /// Back up the data directory, also while the gateway runs, or check a backup.
     Backup(backup::BackupArguments),
     /// Make a data directory of a backup.
@@ -64,6 +70,8 @@ pub enum Command {
     Export(transfer::ExportArguments),
     /// Bring values of a CSV file or of line protocol into the record.
     Import(transfer::ImportArguments),
+    /// Write Grafana boards for the park.
+    Grafana(grafana::GrafanaArguments),
 }
 
 /// Arguments of `run`.

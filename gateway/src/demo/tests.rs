@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
 
-use parkgate_collector::catalogue::{self, DeviceAddress, DriverSettings, MemoryRegistry, Point, PointSource};
+use parkgate_collector::catalogue::{self, DeviceAddress, MemoryRegistry, Point, PointSource};
 use parkgate_collector::clock::{ManualClock, SystemClock};
 use parkgate_collector::driver::{self, Batch, LinkDevices, Message, Outcome};
 use parkgate_collector::health::HealthBoard;
@@ -303,10 +303,7 @@ async fn drive(
         let devices = catalogue.devices.iter().filter(|device| device.link.key == link.key).cloned().collect();
         let devices = LinkDevices { link: Arc::clone(link), devices };
         let parts = (outlet.clone(), health.clone(), metrics.clone(), Arc::clone(clock), cancel.clone());
-        match link.driver {
-            DriverSettings::Mqtt(_) => drivers.spawn(driver::mqtt::run(devices, parts.0, parts.1, parts.2, parts.3, parts.4)),
-            DriverSettings::ModbusTcp(_) => drivers.spawn(driver::modbus::run(devices, parts.0, parts.1, parts.2, parts.3, parts.4)),
-        };
+        drivers.spawn(driver::run(devices, parts.0, parts.1, parts.2, parts.3, parts.4));
     }
     drop(outlet);
     let mut readings = Vec::new();

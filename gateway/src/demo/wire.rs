@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use parkgate_collector::catalogue::{Catalogue, Point, PointSource, TopicMap};
-use parkgate_collector::model::{Decimal, Number, PointId, UtcMillis};
+use parkgate_collector::model::{Decimal, Medium, Number, PointId, UtcMillis};
 use parkgate_collector::protocol::json::{PathStep, TimeFormat, ValuePath};
 use parkgate_collector::protocol::modbus::{RegisterSource, RegisterType};
 
@@ -52,7 +52,7 @@ pub struct WiredPoint {
 pub fn wire(catalogue: &Catalogue) -> Result<Vec<WiredPoint>, WireError> {
     let mut wired = Vec::with_capacity(catalogue.points.len());
     let mut seen = HashSet::new();
-    for point in &catalogue.points {
+    for point in catalogue.points.iter().filter(|point| point.medium != Medium::Gateway) {
         let stable_id = || point.identity.stable_id.clone();
         let row = signal_of(&point.device, &point.local_id).ok_or_else(|| WireError::UnknownPoint(stable_id()))?;
         if point.raw_unit.symbol() != row.unit {
@@ -79,7 +79,7 @@ impl WiredPoint {
             Err(reason) => return Number::Missing(reason),
         };
         match &self.point.source {
-            PointSource::Mqtt => Number::Exact(value),
+            PointSource::Mqtt | PointSource::Own => Number::Exact(value),
             PointSource::Modbus(source) => match source.register_type {
                 RegisterType::F32 => Number::F32(f32_of(value)),
                 RegisterType::F64 => Number::F64(f64_of(value)),

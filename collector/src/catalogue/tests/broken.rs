@@ -375,6 +375,18 @@ fn problems_of_points() {
         "#]],
         ),
         (
+            point("quantity = \"power_of_mine\"\nmedium = \"gateway\"\nkind = \"gauge\"\nunit = \"kW\""),
+            expect![[r#"
+            main.toml:18:6: medium `gateway` is kept for the gateway's own metrics; name what the meter measures ["energy_import"]
+        "#]],
+        ),
+        (
+            point("").replace("id = \"m\"", "id = \"parkgate_x\""),
+            expect![[r#"
+            main.toml:14:6: `parkgate_x` is kept for the gateway itself; its own metrics are points of a device `parkgate`; give the meter another id ["parkgate_x"]
+        "#]],
+        ),
+        (
             point("quantity = \"My Power\"\nmedium = \"powr\"\nkind = \"gauge\"\nunit = \"kW\""),
             expect![[r#"
             main.toml:20:12: quantity `My Power` must be small letters, digits and single _ between them, beginning with a letter, at most 64; it becomes part of the series name park_<quantity>_<unit> ["My Power"]

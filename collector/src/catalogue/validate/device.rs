@@ -29,6 +29,10 @@ pub(super) fn devices(context: &Context<'_>, problems: &mut Problems) -> Vec<Dra
     let mut devices = Vec::new();
     for raw in &context.parts.devices {
         check_id(&raw.id, problems);
+        if raw.id.strip_prefix(OWN_ID).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')) {
+            let message = format!("`{}` is kept for the gateway itself", raw.id.value);
+            problems.add(raw.id.place, message, "its own metrics are points of a device `parkgate`; give the meter another id");
+        }
         let first = check_unique("device", &raw.id, &mut seen, problems);
         // What the second of two devices shares with the first is no news.
         let shared = if first { &mut shared } else { &mut Shared::default() };
@@ -126,6 +130,7 @@ fn device(context: &Context<'_>, raw: &At<RawDevice>, shared: &mut Shared, probl
     let points = match &link.driver {
         DriverSettings::Mqtt(_) => on_mqtt(context, raw, profile, &points, owner, &mut device, shared, problems),
         DriverSettings::ModbusTcp(_) => on_modbus(raw, profile, &points, owner, &mut device, shared, problems),
+        DriverSettings::Own => Vec::new(),
     };
     Some(DraftDevice { device, points })
 }

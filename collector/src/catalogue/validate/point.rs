@@ -30,6 +30,9 @@ pub(super) fn point(raw: &At<RawPoint>, owner: &str, device: &str, problems: &mu
         None => known.and_then(|known| known.unit(wants_normal)),
     };
     let (medium, kind, unit) = (medium?, kind?, unit?);
+    if medium == Medium::Gateway {
+        problems.add(raw.id.place, "medium `gateway` is kept for the gateway's own metrics", "name what the meter measures");
+    }
     let reference = reference(raw, quantity_text, medium, unit, problems);
     let raw_unit = raw_unit(raw, unit, problems);
     let decimals_default = if kind == Kind::State { 0 } else { DECIMALS_DEFAULT };

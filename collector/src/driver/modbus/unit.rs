@@ -84,7 +84,7 @@ impl Unit {
             .iter()
             .filter_map(|point| match &point.source {
                 PointSource::Modbus(source) => Some((point, source)),
-                PointSource::Mqtt => None,
+                PointSource::Mqtt | PointSource::Own => None,
             })
             .collect();
         let limits = Limits { max_block: address.max_block, max_gap: address.max_gap, forbidden: address.forbidden.clone() };

@@ -464,6 +464,17 @@ fn collect_rows(
     Ok(())
 }
 
+/// The description of every block, without its data; `None` for one that is damaged.
+pub(super) fn each_stats(connection: &Connection, mut visit: impl FnMut(PointId, Option<Stats>)) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached("SELECT point, stats FROM block")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let point = PointId(row.get(0)?);
+        visit(point, Stats::decode(point, row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?));
+    }
+    Ok(())
+}
+
 /// The samples of a block; `None` when its data is damaged.
 pub(super) fn block_samples(
     connection: &Connection,

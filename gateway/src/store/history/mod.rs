@@ -27,6 +27,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod varint;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +44,7 @@ use super::view::{Bucket, RecordView};
 pub use self::files::Correction;
 pub use self::read_only::RecordSnapshot;
 pub(super) use self::read_only::open as open_snapshot;
+pub use self::written::Stretch;
 
 /// Samples of a full block; a window closes when it has them.
 pub const WINDOW_SAMPLES: u32 = 360;

@@ -282,7 +282,11 @@ fn read_samples(inner: &Inner, point: PointId, rows: &[BlockRow], samples: &mut 
 }
 
 /// Reads from a month file. What SQLite finds damaged is reported and left out, as damaged blocks are.
-fn read_file(inner: &Inner, key: FileKey, read: impl FnOnce(&rusqlite::Connection) -> Result<(), StoreError>) -> Result<(), StoreError> {
+pub(super) fn read_file(
+    inner: &Inner,
+    key: FileKey,
+    read: impl FnOnce(&rusqlite::Connection) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     match inner.files.read(key, read) {
         Err(error) if files::is_damage(&error) => {
             inner.damage(&format!("{}: {error}", inner.files.path(key).display()));

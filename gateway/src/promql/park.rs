@@ -1,0 +1,409 @@
+//! The park as a source of series: catalogue, record and totals, cut to what the asker may see.
+//!
+//! [`Index`] lists all series that a catalogue has, made once; [`ParkSource`] is one asker's view of it for one query.
+//! Points that the asker may not see are left out before any matcher is looked at, so no matcher can reach them.
+//!
+//! What a series' samples are:
+//!
+//! | series | samples | shown for |
+//! |---|---|---|
+//! | of a point | the record's; a bad sample, or one without a number, ends the value before it | the larger of 5 min and 2.5 times the point's expected interval |
+//! | closed totals | one per period, stamped at its start; ended at the period's end unless the next follows | the period |
+//! | `_current_` | one, of the period that the point's last sample lies in, stamped as that sample, while it is open | as samples of the point |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use parkgate_collector::catalogue::{Catalogue, Device, Point};
+use parkgate_collector::model::{Kind, Medium, Quality, Sample, UtcMillis};
+
+use super::labels::{Label, NAME};
+use super::source::{ABSENT, too_many_samples};
+use super::{Error, Labels, Part, Samples, Selection, Series, Source};
+use crate::access::Identity;
+use crate::rollup::{Figures, Level, Total, TotalsView};
+use crate::series::{self, Stat, What};
+use crate::store::{Bucket, RecordView, StoreError};
+
+/// Shortest time that a sample is shown; Prometheus' own.
+const LOOKBACK_MIN_MS: i64 = 300_000;
+/// Samples read from the record at one time.
+const PAGE: usize = 65_536;
+const HOUR_MS: i64 = 3_600_000;
+
+/// All series of a catalogue.
+#[derive(Debug)]
+pub struct Index {
+    catalogue: Arc<Catalogue>,
+    /// The device of each point, in the catalogue's order of points.
+    devices: Vec<Option<Arc<Device>>>,
+    entries: Vec<Entry>,
+    by_name: BTreeMap<Arc<str>, Vec<u32>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Place of its point in the catalogue.
+    place: usize,
+    what: What,
+    /// Those of states lack `state`, which is known only when totals are read.
+    labels: Labels,
+}
+
+/// What a series name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    /// `counter` or `gauge`. Totals are gauges: each stands for itself.
+    pub kind: &'static str,
+    /// In words, Chinese and English.
+    pub help: String,
+    /// Symbol of the unit.
+    pub unit: String,
+}
+
+impl Index {
+    /// Lists the series of a catalogue.
+    pub fn new(catalogue: Arc<Catalogue>) -> Self {
+        let mut entries = Vec::new();
+        let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+        let mut by_name: BTreeMap<Arc<str>, Vec<u32>> = BTreeMap::new();
+        let mut shared = |text: String| -> Arc<str> {
+            if let Some(have) = names.get(text.as_str()) {
+                return Arc::clone(have);
+            }
+            let text: Arc<str> = text.into();
+            names.insert(Arc::clone(&text));
+            text
+        };
+        for (place, point) in catalogue.points.iter().enumerate() {
+            let labels = series::labels(&catalogue, point).into_iter().filter(|(name, value)| name != NAME && !value.is_empty());
+            let rest: Arc<[Label]> = labels.map(|(name, value)| (shared(name), shared(value))).collect();
+            let all = if point.medium == Medium::Gateway { vec![What::Samples] } else { What::of(point.identity.kind) };
+            for what in all {
+                let name = shared(series::name(point, what));
+                by_name.entry(Arc::clone(&name)).or_default().push(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+                entries.push(Entry { place, what, labels: Labels::new(name, Arc::clone(&rest)) });
+            }
+        }
+        let devices = catalogue.points.iter().map(|point| catalogue.device(&point.device).cloned()).collect();
+        Self { catalogue, devices, entries, by_name }
+    }
+
+    /// Which points an asker sees, in the catalogue's order.
+    fn visible(&self, identity: &Identity) -> Vec<bool> {
+        let points = self.catalogue.points.iter().zip(&self.devices);
+        points.map(|(point, device)| device.as_ref().is_some_and(|device| identity.sees(device, point))).collect()
+    }
+
+    fn point(&self, entry: &Entry) -> Option<&Arc<Point>> {
+        self.catalogue.points.get(entry.place)
+    }
+}
+
+/// One asker's view.
+pub struct ParkSource<'a> {
+    index: &'a Index,
+    record: &'a dyn RecordView,
+    totals: Option<&'a dyn TotalsView>,
+    visible: Vec<bool>,
+}
+
+impl<'a> ParkSource<'a> {
+    /// What `identity` may see of the park.
+    pub fn new(index: &'a Index, record: &'a dyn RecordView, totals: Option<&'a dyn TotalsView>, identity: &Identity) -> Self {
+        Self { index, record, totals, visible: index.visible(identity) }
+    }
+
+    /// The meaning of every name of which the asker sees a series.
+    pub fn meanings(&self) -> BTreeMap<&'a str, Meaning> {
+        let names = self.index.by_name.iter();
+        let meaning = names.filter_map(|(name, rows)| {
+            let entries = rows.iter().filter_map(|&row| self.index.entries.get(usize::try_from(row).ok()?));
+            let entry = entries.clone().find(|entry| self.sees(entry))?;
+            Some((&**name, meaning(self.index.point(entry)?, entry.what)))
+        });
+        meaning.collect()
+    }
+
+    fn sees(&self, entry: &Entry) -> bool {
+        self.visible.get(entry.place) == Some(&true)
+    }
+
+    fn entry(&self, series: &Series) -> Result<(&'a Entry, &'a Point), Error> {
+        let entry = usize::try_from(series.key.0).ok().and_then(|row| self.index.entries.get(row));
+        entry.and_then(|entry| Some((entry, &**self.index.point(entry)?))).ok_or(Error::Internal)
+    }
+
+    /// Totals that are closed, whose period starts in `(after, upto]`.
+    fn closed(&self, point: &Point, level: Level, after: i64, upto: i64) -> Result<Vec<Total>, Error> {
+        let Some(totals) = self.totals else { return Ok(Vec::new()) };
+        let mut all = totals.totals(point.id, level, UtcMillis(after).plus(1), UtcMillis(upto).plus(1)).map_err(read_failed)?;
+        all.retain(|total| total.closed);
+        Ok(all)
+    }
+
+    fn push_state(
+        &self,
+        found: &mut Vec<Series>,
+        selection: &Selection,
+        row: u32,
+        entry: &Entry,
+        level: Level,
+        range: (i64, i64),
+    ) -> Result<(), Error> {
+        let Some(point) = self.index.point(entry) else { return Ok(()) };
+        let mut codes = BTreeSet::new();
+        for total in self.closed(point, level, range.0.saturating_sub(longest_ms(level)), range.1)? {
+            if let Figures::State(state) = &total.figures {
+                codes.extend(state.durations.iter().map(|(code, _)| *code));
+            }
+        }
+        for code in codes {
+            let labels = entry.labels.with("state", &code.to_string());
+            if selection.matches(&labels) {
+                found.push(Series { labels, lookback_ms: longest_ms(level), key: (row, code) });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Source for ParkSource<'_> {
+    fn select(&self, selection: &Selection, after: i64, upto: i64) -> Result<Vec<Series>, Error> {
+        let mut found = Vec::new();
+        let is_state = |name: &str| name == "state";
+        for (name, rows) in &self.index.by_name {
+            let mut of_name = selection.matchers.iter().filter(|matcher| matcher.name == NAME);
+            if selection.name.as_ref().is_some_and(|wanted| **wanted != **name) || !of_name.all(|matcher| matcher.is_match(name)) {
+                continue;
+            }
+            for &row in rows {
+                let Some(entry) = usize::try_from(row).ok().and_then(|row| self.index.entries.get(row)) else { continue };
+                if !self.sees(entry) {
+                    continue;
+                }
+                if let What::State(level) = entry.what {
+                    let mut others = selection.matchers.iter().filter(|matcher| !is_state(&matcher.name));
+                    if others.all(|matcher| matcher.is_match(entry.labels.get(&matcher.name))) {
+                        self.push_state(&mut found, selection, row, entry, level, (after, upto))?;
+                    }
+                } else if selection.matches(&entry.labels) {
+                    let Some(point) = self.index.point(entry) else { continue };
+                    let lookback_ms = match entry.what {
+                        What::Samples | What::Current(_) => lookback_ms(point),
+                        What::Total(level) | What::Gauge(level, _) | What::State(level) => longest_ms(level),
+                    };
+                    found.push(Series { labels: entry.labels.clone(), lookback_ms, key: (row, 0) });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn samples(&self, series: &Series, after: i64, upto: i64, most: usize) -> Result<Samples, Error> {
+        let (entry, point) = self.entry(series)?;
+        let level = match entry.what {
+            What::Samples => return samples(self.record, point, after, upto, most),
+            What::Current(level) => return self.current(point, level, after, upto),
+            What::Total(level) | What::Gauge(level, _) | What::State(level) => level,
+        };
+        let totals = self.closed(point, level, after, upto)?;
+        if totals.len() > most {
+            return Err(too_many_samples());
+        }
+        let mut samples = Samples::default();
+        for (index, total) in totals.iter().enumerate() {
+            let Some(value) = value(entry.what, series.key.1, &total.figures) else { continue };
+            samples.push(total.period.start.0, value);
+            let is_followed = totals.get(index.saturating_add(1)).is_some_and(|next| next.period.start == total.period.end);
+            if !is_followed || totals.get(index.saturating_add(1)).is_some_and(|next| value_is_missing(entry.what, series.key.1, next)) {
+                samples.push(total.period.end.0, ABSENT);
+            }
+        }
+        while samples.times.last().is_some_and(|&time| time > upto) {
+            samples.times.pop();
+            samples.values.pop();
+        }
+        Ok(samples)
+    }
+
+    fn last(&self, series: &Series, after: i64, upto: i64) -> Option<Option<(i64, f64)>> {
+        let (entry, point) = self.entry(series).ok()?;
+        if entry.what != What::Samples {
+            return None;
+        }
+        let Some(latest) = self.record.latest(point.id) else { return Some(None) };
+        let time = latest.record_time.0;
+        // One that is later than wanted says nothing of those before.
+        (time <= upto).then(|| (time > after).then(|| (time, number(point, &latest))))
+    }
+
+    fn parts(&self, series: &Series, edges: &[i64], extremes: bool) -> Result<Option<Vec<Part>>, Error> {
+        let (entry, point) = self.entry(series)?;
+        if entry.what != What::Samples {
+            return Ok(None);
+        }
+        parts(self.record, point, edges, extremes)
+    }
+}
+
+impl ParkSource<'_> {
+    fn current(&self, point: &Point, level: Level, after: i64, upto: i64) -> Result<Samples, Error> {
+        let mut samples = Samples::default();
+        let (Some(totals), Some(latest)) = (self.totals, self.record.latest(point.id)) else { return Ok(samples) };
+        let time = latest.record_time;
+        if time.0 <= after || time.0 > upto {
+            return Ok(samples);
+        }
+        let start = totals.period_of(level, time).start;
+        for total in totals.totals(point.id, level, start, start.plus(1)).map_err(read_failed)? {
+            if let (false, Figures::Counter(counter)) = (total.closed, &total.figures)
+                && let Some(amount) = counter.amount
+            {
+                samples.push(time.0, amount.to_f64());
+            }
+        }
+        Ok(samples)
+    }
+}
+
+/// How long a sample of a point is shown.
+fn lookback_ms(point: &Point) -> i64 {
+    // 2.5 times: one value may be missed, and the next be late.
+    let interval_ms = point.interval_ms.map_or(0, i64::from);
+    LOOKBACK_MIN_MS.max(interval_ms.saturating_mul(5) / 2)
+}
+
+/// The longest that a period can be.
+fn longest_ms(level: Level) -> i64 {
+    match level {
+        // A zone may be moved by a part of an hour.
+        Level::Hour => 2 * HOUR_MS,
+        Level::Day => 26 * HOUR_MS,
+        Level::Month => (31 * 24 + 2) * HOUR_MS,
+        Level::Year => (366 * 24 + 2) * HOUR_MS,
+    }
+}
+
+fn value_is_missing(what: What, code: i64, total: &Total) -> bool {
+    value(what, code, &total.figures).is_none()
+}
+
+fn value(what: What, code: i64, figures: &Figures) -> Option<f64> {
+    match (what, figures) {
+        (What::Total(_), Figures::Counter(counter)) => counter.amount.map(|amount| amount.to_f64()),
+        (What::Gauge(_, stat), Figures::Gauge(gauge)) => {
+            let amount = match stat {
+                Stat::Mean => gauge.mean,
+                Stat::Min => gauge.min,
+                Stat::Max => gauge.max,
+            };
+            amount.map(|amount| amount.to_f64())
+        }
+        (What::State(_), Figures::State(state)) => {
+            let (_, duration_ms) = state.durations.iter().find(|(have, _)| *have == code)?;
+            Some(*duration_ms as f64 / 1000.0)
+        }
+        _ => None,
+    }
+}
+
+/// The number of a sample; [`ABSENT`] for one that is bad or has none.
+fn number(point: &Point, sample: &Sample) -> f64 {
+    match sample.number() {
+        // Both are exact below 2^53, so the quotient is the nearest there is.
+        Some(mantissa) if sample.status.quality() != Quality::Bad => mantissa as f64 / 10_f64.powi(i32::from(point.identity.decimals)),
+        _ => ABSENT,
+    }
+}
+
+fn samples(record: &dyn RecordView, point: &Point, after: i64, upto: i64, most: usize) -> Result<Samples, Error> {
+    let mut samples = Samples::default();
+    let (mut from, to) = (UtcMillis(after).plus(1), UtcMillis(upto).plus(1));
+    while from < to {
+        let limit = PAGE.min(most.saturating_sub(samples.times.len()).saturating_add(1)).max(1);
+        let page = record.scan(point.id, from, to, limit).map_err(read_failed)?;
+        for sample in &page {
+            samples.push(sample.record_time.0, number(point, sample));
+        }
+        if samples.times.len() > most {
+            return Err(too_many_samples());
+        }
+        match page.last() {
+            // Of several in one millisecond the last counts; a further page begins with the rest of them, if any.
+            Some(last) if page.len() >= limit && last.record_time > from => from = last.record_time,
+            Some(last) if page.len() >= limit => from = last.record_time.plus(1),
+            _ => break,
+        }
+    }
+    Ok(samples)
+}
+
+/// Parts are open on the left, the record's buckets on the right: what lies on an edge goes to the bucket before it.
+/// `None` where that cannot be told exactly.
+fn parts(record: &dyn RecordView, point: &Point, edges: &[i64], extremes: bool) -> Result<Option<Vec<Part>>, Error> {
+    let Some(&last) = edges.last() else { return Ok(Some(Vec::new())) };
+    let mut wanted: Vec<UtcMillis> = edges.iter().map(|&edge| UtcMillis(edge)).collect();
+    wanted.push(UtcMillis(last).plus(1));
+    let buckets = record.buckets(point.id, &wanted).map_err(read_failed)?;
+    let scale = 10_f64.powi(i32::from(point.identity.decimals));
+    let on_edge = |bucket: &Bucket| bucket.first.filter(|(time, _)| *time == bucket.start).map(|(_, value)| value);
+    let mut parts = Vec::with_capacity(buckets.len());
+    for pair in buckets.windows(2) {
+        let [bucket, next] = pair else { continue };
+        let (mut count, mut sum, mut min, mut max) = (bucket.count, bucket.sum, bucket.min, bucket.max);
+        let mut last = bucket.last.map(|(_, value)| value);
+        if let Some(value) = on_edge(bucket) {
+            count = count.saturating_sub(1);
+            sum = sum.saturating_sub(i128::from(value));
+            // It may be the only one of its size.
+            if extremes && count > 0 && (value == min || value == max) {
+                return Ok(None);
+            }
+        }
+        if let Some(value) = on_edge(next) {
+            (min, max) = if count == 0 { (value, value) } else { (min.min(value), max.max(value)) };
+            count = count.saturating_add(1);
+            sum = sum.saturating_add(i128::from(value));
+            last = Some(value);
+        }
+        let number = |mantissa: i64| mantissa as f64 / scale;
+        parts.push(Part { count, sum: sum as f64 / scale, min: number(min), max: number(max), last: number(last.unwrap_or(0)) });
+    }
+    Ok(Some(parts))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
+fn read_failed(error: StoreError) -> Error {
+    tracing::error!(error = %error, "record could not be read for a query");
+    Error::Internal
+}
+
+fn meaning(point: &Point, what: What) -> Meaning {
+    let (zh, en) = match what {
+        What::Samples => ("测量值".to_owned(), "samples".to_owned()),
+        What::Total(level) => (format!("每{}累计", level_zh(level)), format!("total of each {}", level.name())),
+        What::Current(level) => (format!("本{}累计", level_zh(level)), format!("total of the present {} so far", level.name())),
+        What::Gauge(level, stat) => {
+            let stat_zh = match stat {
+                Stat::Mean => "平均值",
+                Stat::Min => "最小值",
+                Stat::Max => "最大值",
+            };
+            (format!("每{}{stat_zh}", level_zh(level)), format!("{} of each {}", stat.name(), level.name()))
+        }
+        What::State(level) => (format!("每{}各状态时长", level_zh(level)), format!("time in each state per {}", level.name())),
+    };
+    let is_counter = what == What::Samples && point.identity.kind == Kind::Counter;
+    let unit = if matches!(what, What::State(_)) { "s".to_owned() } else { point.identity.unit.to_string() };
+    Meaning { kind: if is_counter { "counter" } else { "gauge" }, help: format!("{} {zh} / {} {en}", point.name.zh, point.name.en), unit }
+}
+
+fn level_zh(level: Level) -> &'static str {
+    match level {
+        Level::Hour => "小时",
+        Level::Day => "日",
+        Level::Month => "月",
+        Level::Year => "年",
+    }
+}

@@ -1,0 +1,59 @@
+//! What the catalogue says about a point, as far as totals need it.
+
+use parkgate_collector::catalogue::Point;
+use parkgate_collector::model::{Kind, PointId, Quality, Sample};
+use parkgate_collector::normalise::CounterRule;
+
+use super::total::{CounterTotal, Figures, GaugeTotal, StateTotal};
+
+/// A value holds, and a counter has no gap, for so many of the point's expected intervals.
+pub const HOLD_INTERVALS: i64 = 3;
+/// And for so long where no interval is known: one hour.
+pub const HOLD_DEFAULT_MS: i64 = 3_600_000;
+
+/// The rules of one point.
+#[derive(Clone, Copy, Debug)]
+pub struct PointRule {
+    /// Which.
+    pub point: PointId,
+    /// Counter, gauge or state.
+    pub kind: Kind,
+    /// Decimals of its mantissas.
+    pub decimals: u8,
+    /// R-DELTA.
+    pub counter: CounterRule,
+    /// Longest time that a gauge's or state's value holds without a next one; two registers further apart are a gap
+    /// (R-GAP). [`HOLD_INTERVALS`] intervals, [`HOLD_DEFAULT_MS`] where none is known.
+    pub hold_ms: i64,
+    /// Whether an interval is known: without one there is no completeness.
+    pub interval_known: bool,
+}
+
+impl PointRule {
+    /// The rules of a configured point.
+    pub fn new(point: &Point) -> Self {
+        let interval = point.interval_ms.filter(|&interval| interval > 0);
+        Self {
+            point: point.id,
+            kind: point.identity.kind,
+            decimals: point.identity.decimals,
+            counter: CounterRule::new(point),
+            hold_ms: interval.map_or(HOLD_DEFAULT_MS, |interval| i64::from(interval).saturating_mul(HOLD_INTERVALS)),
+            interval_known: interval.is_some(),
+        }
+    }
+
+    /// Figures of a period without any.
+    pub fn no_figures(&self) -> Figures {
+        match self.kind {
+            Kind::Counter => Figures::Counter(CounterTotal::default()),
+            Kind::Gauge => Figures::Gauge(GaugeTotal::default()),
+            Kind::State => Figures::State(StateTotal::default()),
+        }
+    }
+}
+
+/// The number of a sample that counts: one that is there and not bad.
+pub fn counts(sample: &Sample) -> Option<i64> {
+    sample.number().filter(|_| sample.status.quality() != Quality::Bad)
+}

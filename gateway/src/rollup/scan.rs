@@ -1,0 +1,111 @@
+//! The samples that some hours of a point need, read from the record in portions: those of the hours themselves, and the
+//! nearest one that counts on either side.
+
+use parkgate_collector::model::{PointId, Sample, UtcMillis};
+
+use super::count::Hours;
+use super::counter::Exchange;
+use super::partial::Partial;
+use super::rule::{PointRule, counts};
+use super::total::{Level, Period};
+use super::zone::ParkZone;
+use crate::store::{RecordView, StoreError};
+
+/// Samples read at once: 5 MB. A millisecond with more samples of one point than this gives the rest away.
+const PORTION: usize = 100_000;
+/// How far back the neighbour before is looked for at first; four times as far each time after that.
+const BACK_MS: i64 = 2 * 3_600_000;
+/// Samples read at first to find the neighbour behind.
+const AHEAD: usize = 64;
+
+/// Counts the hours that start in `[from, to)`, both of them starts of hours. `until`: as for [`Hours::finish`].
+pub fn hours(
+    view: &dyn RecordView,
+    zone: &ParkZone,
+    rule: &PointRule,
+    exchanges: &[Exchange],
+    (from, to): (UtcMillis, UtcMillis),
+    until: UtcMillis,
+) -> Result<Vec<(Period, Partial)>, StoreError> {
+    let periods: Vec<Period> = zone.periods(Level::Hour, from, to).collect();
+    let mut hours = Hours::new(*rule, periods, exchanges);
+    if let Some(before) = neighbour_before(view, rule.point, from)? {
+        hours.push(&before);
+    }
+    each(view, rule.point, from, to, |sample| hours.push(sample))?;
+    if let Some(after) = neighbour_after(view, rule.point, to)? {
+        hours.push(&after);
+    }
+    Ok(hours.finish(until))
+}
+
+/// The last sample before `time` that counts.
+pub fn neighbour_before(view: &dyn RecordView, point: PointId, time: UtcMillis) -> Result<Option<Sample>, StoreError> {
+    let (mut end, mut width) = (time, BACK_MS);
+    loop {
+        let start = end.plus(width.saturating_neg());
+        let mut found = None;
+        each(view, point, start, end, |sample| {
+            if counts(sample).is_some() {
+                found = Some(*sample);
+            }
+        })?;
+        if found.is_some() || start.0 == i64::MIN {
+            return Ok(found);
+        }
+        if width > BEFORE_ALL_MS {
+            // Nothing for centuries: what is left is read from its beginning.
+            (end, width) = (start, i64::MAX);
+        } else {
+            (end, width) = (start, width.saturating_mul(4));
+        }
+    }
+}
+
+/// Beyond so far back a search reads all the rest: 100 years.
+const BEFORE_ALL_MS: i64 = 100 * 366 * 86_400_000;
+
+/// The first sample at or after `time` that counts.
+pub fn neighbour_after(view: &dyn RecordView, point: PointId, time: UtcMillis) -> Result<Option<Sample>, StoreError> {
+    let mut from = time;
+    let mut limit = AHEAD;
+    loop {
+        let samples = view.scan(point, from, UtcMillis(i64::MAX), limit)?;
+        if let Some(sample) = samples.iter().find(|sample| counts(sample).is_some()) {
+            return Ok(Some(*sample));
+        }
+        match samples.last() {
+            Some(last) if samples.len() >= limit => from = last.record_time.plus(1),
+            _ => return Ok(None),
+        }
+        limit = PORTION;
+    }
+}
+
+/// Calls with each sample of `[from, to)`, in order of record time.
+pub fn each(
+    view: &dyn RecordView,
+    point: PointId,
+    mut from: UtcMillis,
+    to: UtcMillis,
+    mut call: impl FnMut(&Sample),
+) -> Result<(), StoreError> {
+    loop {
+        let samples = view.scan(point, from, to, PORTION)?;
+        let full = samples.len() >= PORTION;
+        let last = samples.last().map(|sample| sample.record_time);
+        let Some(last) = last.filter(|_| full) else {
+            samples.iter().for_each(call);
+            return Ok(());
+        };
+        // Those of the last millisecond stay together.
+        let whole = samples.iter().take_while(|sample| sample.record_time < last);
+        if samples.first().is_some_and(|first| first.record_time < last) {
+            whole.for_each(&mut call);
+            from = last;
+        } else {
+            samples.iter().for_each(&mut call);
+            from = last.plus(1);
+        }
+    }
+}

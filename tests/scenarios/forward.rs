@@ -1,0 +1,255 @@
+//! Sinks get what the record gets, whatever they, the network and the gateway go through.
+//!
+//! [`contract`] holds the client to what InfluxDB 2 documents of its answers, on a server made up here. The scenario runs
+//! the real program before a real InfluxDB 1 and a real VictoriaMetrics, each behind a proxy that refuses, hangs and
+//! breaks off; sinks and gateway are killed; afterwards `parkgate reconcile` must find no difference.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use parkgate_collector::model::Unit;
+use parkgate_tests::gateway::{Finished, Gateway, parkgate};
+use parkgate_tests::http::{Proxy, Reply};
+use parkgate_tests::mosquitto::{Mosquitto, Options};
+use parkgate_tests::numbered::{self, Meters};
+use parkgate_tests::server::Server;
+use parkgate_tests::{Stopwatch, now_ms, wait_for};
+
+/// Messages published in each stage.
+const MESSAGES: u64 = 600;
+/// How long each trouble lasts, with messages coming in.
+const TROUBLE: Duration = Duration::from_millis(700);
+/// Longest that sinks may take to get the rest.
+const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+/// Small, so that kills also fall into checkpoints; short, so that a sink that hangs is given up soon.
+const SMALL: &str = "[gateway.journal]\nsegment_megabytes = 1\n[gateway.history]\ncheckpoint_seconds = 1\n";
+
+#[test]
+fn sinks_have_the_record_after_every_trouble() -> Result<()> {
+    let _stopwatch = Stopwatch::start("forward");
+    let broker = Mosquitto::start(&Options::default())?;
+    let mut influx = Server::influxdb()?;
+    let mut victoria = Server::victoria_metrics(&["-dedup.minScrapeInterval=1ms"])?;
+    ureq::post(format!("{}/query", influx.url())).query("q", "CREATE DATABASE park").send_empty()?;
+    let (influx_proxy, victoria_proxy) = (Proxy::start(influx.url())?, Proxy::start(victoria.url())?);
+    let mut config = format!("{}\n{SMALL}", numbered::config(broker.port()));
+    for (id, kind, url, more) in
+        [("influx", "influxdb1", influx_proxy.url(), "db = \"park\""), ("victoria", "victoriametrics", victoria_proxy.url(), "")]
+    {
+        write!(config, "[[gateway.sink]]\nid = \"{id}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n{more}\nlinger_ms = 50\ntimeout_ms = 500\n")?;
+    }
+    let mut gateway = Gateway::start(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let _guard = runtime.enter();
+    let mut meters = Meters::open(&runtime, &broker, &gateway)?;
+    runtime.block_on(meters.publish(MESSAGES))?;
+
+    let busy = Reply::Answer { status: 429, headers: vec![("Retry-After", "1".into())], body: Vec::new() };
+    let troubles =
+        [Reply::text(500, "down"), Reply::Hang, Reply::Close, Reply::text(400, "no"), Reply::text(413, ""), busy, Reply::text(401, "who")];
+    for (number, trouble) in troubles.into_iter().enumerate() {
+        for proxy in [&influx_proxy, &victoria_proxy] {
+            proxy.set(Some(trouble.clone()));
+        }
+        runtime.block_on(meters.publish(MESSAGES))?;
+        std::thread::sleep(TROUBLE);
+        match number {
+            1 => {
+                gateway.kill_9()?;
+                gateway.restart()?;
+            }
+            2 => {
+                // What VictoriaMetrics acknowledged is in its memory for a while; a kill would lose that.
+                ureq::get(format!("{}/internal/force_flush", victoria.url())).call()?;
+                influx.restart()?;
+                victoria.restart()?;
+            }
+            _ => {}
+        }
+        for proxy in [&influx_proxy, &victoria_proxy] {
+            proxy.set(None);
+        }
+        runtime.block_on(meters.publish(MESSAGES / 4))?;
+    }
+    gateway.kill_9()?;
+    gateway.restart()?;
+    runtime.block_on(meters.publish(MESSAGES))?;
+    numbered::each_once(&gateway, meters.sent(), DRAIN_LIMIT)?;
+
+    wait_for("sinks that have everything", DRAIN_LIMIT, || {
+        let metrics = gateway.text("/metrics")?;
+        let zero = |name: &str, sink: &str| metrics.contains(&format!("{name}{{sink=\"{sink}\"}} 0\n"));
+        Ok(["influx", "victoria"]
+            .iter()
+            .all(|sink| zero("parkgate_forward_lag_entries", sink) && zero("parkgate_forward_state", sink))
+            .then_some(()))
+    })?;
+    ureq::get(format!("{}/internal/force_flush", victoria.url())).call()?;
+    ensure!(gateway.text("/readyz?verbose")?.ends_with("ready\n"));
+
+    for (kind, sink) in [("influxdb", "influx"), ("victoriametrics", "victoria")] {
+        let finished = wait_for("no difference", Duration::from_secs(10), || {
+            let finished = reconcile(&gateway, kind)?;
+            ensure!(finished.code != 2, "{finished:?}");
+            Ok((finished.code == 0).then_some(finished))
+        });
+        let finished = finished.with_context(|| format!("{:?}", reconcile(&gateway, kind)))?;
+        ensure!(finished.stdout.contains(&format!("sink {sink}: ")) && finished.stdout.contains(" 0 differences"), "{finished:?}");
+        let letters = parkgate(&["forward", "dead-letters", "--config", &gateway.config().display().to_string()])?;
+        ensure!((letters.code, letters.stdout.as_str()) == (0, ""), "{letters:?}");
+    }
+    // A value that the record does not have is found.
+    let field = Unit::parse("1").context("a unit")?.name_form();
+    let line = format!("park_number,point=acme/t0/number {field}=7 {}", now_ms());
+    ureq::post(format!("{}/write?precision=ms&db=park", influx.url())).send(&line)?;
+    let finished = reconcile(&gateway, "influxdb")?;
+    ensure!(finished.code == 1 && finished.stdout.contains("acme/t0/number"), "{finished:?}");
+    influx.kill();
+    ensure!(reconcile(&gateway, "influxdb")?.code == 2);
+    ensure!(gateway.stop()?.success(), "the gateway did not stop cleanly");
+    Ok(())
+}
+
+fn reconcile(gateway: &Gateway, kind: &str) -> Result<Finished> {
+    let config = gateway.config().display().to_string();
+    parkgate(&["reconcile", kind, "--config", &config, "--from", "2026-01-01T00:00:00Z", "--to", "2100-01-01"])
+}
+
+mod contract {
+    //! Answers as <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite> has them.
+
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use anyhow::Result;
+    use parkgate_collector::catalogue::Secret;
+    use parkgate_collector::model::UtcMillis;
+    use parkgate_gateway::forward::client::Client;
+    use parkgate_gateway::forward::delivery::{Delivery, Lines, Request, Then};
+    use parkgate_gateway::forward::{SinkKind, SinkSettings};
+    use parkgate_tests::http::{self, HttpServer, Reply};
+
+    /// Lines of each case: `m v=0 0`, `m v=1 1` ...
+    const LINES: usize = 8;
+    /// Line that the made-up InfluxDB cannot parse.
+    const UNPARSABLE: usize = 5;
+    /// Line that it drops, being beyond the retention of its bucket.
+    const TOO_OLD: usize = 2;
+
+    /// What the server is like beside its first answers.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Nature {
+        Plain,
+        HasBadLine,
+        HasOldLine,
+        TakesThree,
+    }
+
+    #[derive(Default)]
+    struct Seen {
+        taken: BTreeSet<usize>,
+        requests: Vec<usize>,
+        strange: Vec<String>,
+    }
+
+    fn respond(request: &http::Request, nature: Nature, first: &Mutex<Vec<Reply>>, seen: &Mutex<Seen>) -> Reply {
+        let mut seen = seen.lock().expect("no panic in a handler");
+        let numbers: Vec<usize> =
+            String::from_utf8_lossy(&request.body).lines().filter_map(|line| line.rsplit_once(' ')?.1.parse().ok()).collect();
+        seen.requests.push(numbers.len());
+        if request.path != "/api/v2/write?org=my%20org&bucket=b&precision=ms" || request.header("authorization") != Some("Token secret") {
+            seen.strange.push(format!("{request:?}"));
+        }
+        let mut first = first.lock().expect("no panic in a handler");
+        if !first.is_empty() {
+            return first.remove(0);
+        }
+        match nature {
+            Nature::HasBadLine if numbers.contains(&UNPARSABLE) => {
+                Reply::text(400, r#"{"code":"invalid","message":"unable to parse 'm v=5x 5': invalid number"}"#)
+            }
+            Nature::HasOldLine if numbers.contains(&TOO_OLD) => {
+                seen.taken.extend(numbers.into_iter().filter(|number| *number != TOO_OLD));
+                let text = "failure writing points to database: partial write: points beyond retention policy dropped=1";
+                Reply::text(422, &format!(r#"{{"code":"unprocessable entity","message":"{text}"}}"#))
+            }
+            Nature::TakesThree if numbers.len() > 3 => Reply::text(413, r#"{"code":"request too large","message":"cannot read data"}"#),
+            _ => {
+                seen.taken.extend(numbers);
+                Reply::text(204, "")
+            }
+        }
+    }
+
+    #[test]
+    fn every_documented_answer_is_understood() -> Result<()> {
+        let later = |status: u16, after: Option<&str>| Reply::Answer {
+            status,
+            headers: after.map(|after| ("Retry-After", after.to_owned())).into_iter().collect(),
+            body: br#"{"code":"too many requests","message":"slow down"}"#.to_vec(),
+        };
+        let page = Reply::Answer { status: 200, headers: vec![("Content-Type", "text/html".into())], body: b"<html>log in".to_vec() };
+        let moved = Reply::Answer { status: 308, headers: vec![("Location", "http://127.0.0.1:1/".into())], body: Vec::new() };
+        // What it is, first answers, waits expected (later with milliseconds asked for, or refused), dead lines.
+        let cases: [(&str, Nature, Vec<Reply>, &[&str], &[usize]); 13] = [
+            ("204", Nature::Plain, vec![], &[], &[]),
+            ("400 for a line", Nature::HasBadLine, vec![], &[], &[UNPARSABLE]),
+            ("422 for a line beyond retention", Nature::HasOldLine, vec![], &[], &[TOO_OLD]),
+            ("413", Nature::TakesThree, vec![], &[], &[]),
+            ("401", Nature::Plain, vec![Reply::text(401, r#"{"code":"unauthorized"}"#)], &["refused"], &[]),
+            ("404 for a bucket", Nature::Plain, vec![Reply::text(404, "bucket not found")], &["refused"], &[]),
+            ("429 with Retry-After", Nature::Plain, vec![later(429, Some("7"))], &["later 7000"], &[]),
+            ("429 with a date", Nature::Plain, vec![later(429, Some("Thu, 01 Jan 1970 00:00:30 GMT"))], &["later 30000"], &[]),
+            ("503", Nature::Plain, vec![later(503, None), later(503, None)], &["later", "later"], &[]),
+            ("no answer in time", Nature::Plain, vec![Reply::Hang], &["later"], &[]),
+            ("connection closed", Nature::Plain, vec![Reply::Close], &["later"], &[]),
+            ("200 with a page", Nature::Plain, vec![page], &["refused"], &[]),
+            ("a redirect", Nature::Plain, vec![moved], &["refused"], &[]),
+        ];
+        for (name, nature, first, waits, dead) in cases {
+            let (first, seen) = (Mutex::new(first), Arc::new(Mutex::new(Seen::default())));
+            let its_own = Arc::clone(&seen);
+            let server = HttpServer::start(move |request| respond(request, nature, &first, &its_own))?;
+            let settings = SinkSettings {
+                org: Some("my org".into()),
+                bucket: Some("b".into()),
+                token: Some(Secret::new("secret".into())),
+                gzip: false,
+                timeout_ms: 300,
+                ..SinkSettings::new("a", SinkKind::Influxdb2, &server.url())
+            };
+            let mut client = Client::new(&settings, std::path::Path::new(""))?;
+            let mut lines = Lines::default();
+            for number in 0..LINES {
+                lines.push(|out| out.extend_from_slice(format!("m v={number} {number}\n").as_bytes()));
+            }
+            let mut delivery = Delivery::new(LINES, LINES, None);
+            let mut waited = Vec::new();
+            while let Some(request) = delivery.request() {
+                let count = if let Request::Lines(range) = &request { range.len() } else { 1 };
+                let verdict = client.write(delivery.body(&lines, &request), count, UtcMillis(0));
+                match delivery.answered(&lines, verdict) {
+                    Then::Next => {}
+                    Then::Later { after, .. } => {
+                        waited.push(
+                            format!("later {}", after.map_or(String::new(), |after: Duration| after.as_millis().to_string()))
+                                .trim()
+                                .to_owned(),
+                        );
+                    }
+                    Then::Refused { .. } => waited.push("refused".to_owned()),
+                }
+                assert!(waited.len() < 10, "{name} does not end: {waited:?}");
+            }
+            assert_eq!(waited, waits, "{name}");
+            assert_eq!(delivery.dead().iter().map(|(line, _)| *line).collect::<Vec<_>>(), dead, "{name}");
+            let seen = seen.lock().expect("no panic in a handler");
+            let expected: BTreeSet<usize> = (0..LINES).filter(|number| !dead.contains(number)).collect();
+            assert_eq!(seen.taken, expected, "{name}: {:?}", seen.requests);
+            assert!(seen.strange.is_empty(), "{name}: {:?}", seen.strange);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,405 @@
+//! PromQL beside Debian's Prometheus and VictoriaMetrics on the same data.
+//!
+//! Samples are 1 ms off every boundary, since Prometheus 2.42 closes its ranges on the left and parkgate does not; its
+//! lookback is set to that of the data.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context as _, Result, ensure};
+use parkgate_gateway::promql::source::{is_absent, too_many_samples};
+use parkgate_gateway::promql::{self, Answer, Error, Grid, Labels, Limits, STACK_BYTES, Samples, Selection, Series, Source};
+use parkgate_tests::Stopwatch;
+use parkgate_tests::server::Server;
+use serde_json::Value;
+
+/// 2026-03-01T00:00:00Z.
+const START: i64 = 1_772_323_200_000;
+const MINUTE: i64 = 60_000;
+/// Longest interval in the data; a sample is shown for so long.
+const LOOKBACK: i64 = 15 * MINUTE;
+/// Largest difference, of a figure that is not near zero.
+const RELATIVE_MAX: f64 = 1e-9;
+
+/// Series in memory.
+struct Memory(Vec<(Labels, Samples)>);
+
+impl Source for Memory {
+    fn select(&self, selection: &Selection, _: i64, _: i64) -> Result<Vec<Series>, Error> {
+        let wanted = self.0.iter().zip(0..).filter(|((labels, _), _)| selection.matches(labels));
+        Ok(wanted.map(|((labels, _), at)| Series { labels: labels.clone(), lookback_ms: LOOKBACK, key: (at, 0) }).collect())
+    }
+
+    fn samples(&self, series: &Series, after: i64, upto: i64, most: usize) -> Result<Samples, Error> {
+        let Some((_, all)) = usize::try_from(series.key.0).ok().and_then(|at| self.0.get(at)) else { return Ok(Samples::default()) };
+        let within = all.times.iter().zip(&all.values).filter(|(time, _)| after < **time && **time <= upto);
+        let (times, values): (Vec<i64>, Vec<f64>) = within.map(|(&time, &value)| (time, value)).unzip();
+        if times.len() > most { Err(too_many_samples()) } else { Ok(Samples { times, values }) }
+    }
+}
+
+/// A park of three enterprises over six hours: power every minute with a gap, a counter that starts over once, flow every
+/// 15 minutes, a state that changes, and one series that ends.
+fn park() -> Memory {
+    let mut random = fastrand::Rng::with_seed(42);
+    let mut all = Vec::new();
+    let mut add = |name: &str, labels: &[(&str, &str)], interval: i64, next: &mut dyn FnMut(i64) -> Option<f64>| {
+        let labels = labels.iter().fold(Labels::default().with("__name__", name), |labels, (name, value)| labels.with(name, value));
+        let mut samples = Samples::default();
+        for index in 0..6 * 60 * MINUTE / interval {
+            if let Some(value) = next(index) {
+                samples.push(START + index * interval + 1, value);
+            }
+        }
+        all.push((labels, samples));
+    };
+    let round = |value: f64| (value * 1000.0).round() / 1000.0;
+    for (place, enterprise) in ["acme", "bolt", "core"].into_iter().enumerate() {
+        let scale = 10_f64.powi(i32::try_from(place).unwrap_or(0));
+        for meter in ["main", "sub"] {
+            let point = format!("{enterprise}/{meter}/power");
+            let labels = [("enterprise", enterprise), ("medium", "power"), ("meter", meter), ("point", point.as_str())];
+            let mut value = 50.0;
+            add("park_active_power_kw", &labels, MINUTE, &mut |index| {
+                value = (value + random.f64() * 8.0 - 4.0).abs();
+                // Forty minutes of `core` are missing, longer than the lookback.
+                (enterprise != "core" || !(100..140).contains(&index)).then(|| round(value * scale))
+            });
+            let point = format!("{enterprise}/{meter}/energy");
+            let labels = [("enterprise", enterprise), ("medium", "power"), ("meter", meter), ("point", point.as_str())];
+            let mut register = 5000.0 * scale;
+            add("park_energy_import_kwh", &labels, MINUTE, &mut |index| {
+                register += random.f64() * scale;
+                if meter == "sub" && index == 200 {
+                    register = 0.5;
+                }
+                Some(round(register))
+            });
+        }
+        let labels = [("enterprise", enterprise), ("medium", "gas"), ("name", "一期锅炉")];
+        add("park_gas_flow_nm3_per_h", &labels, 15 * MINUTE, &mut |_| Some(round(random.f64() * 100.0 * scale)));
+        add("park_connector_state", &[("enterprise", enterprise)], 5 * MINUTE, &mut |_| Some(f64::from(random.u8(..3))));
+    }
+    add("park_ends", &[("enterprise", "acme")], MINUTE, &mut |index| (index < 60).then_some(1.0));
+    Memory(all)
+}
+
+/// The data in OpenMetrics text.
+fn open_metrics(park: &Memory) -> String {
+    let mut text = String::new();
+    for (labels, samples) in &park.0 {
+        for (time, value) in samples.times.iter().zip(&samples.values) {
+            let pairs: Vec<String> = labels.rest().iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+            let _ = writeln!(text, "{}{{{}}} {value} {}.{:03}", labels.name(), pairs.join(","), time / 1000, time % 1000);
+        }
+    }
+    text.push_str("# EOF\n");
+    text
+}
+
+fn create_blocks(text: &str, data: &Path) -> Result<()> {
+    let file = data.with_extension("om");
+    std::fs::write(&file, text)?;
+    let output = Command::new("promtool").args(["tsdb", "create-blocks-from", "openmetrics"]).arg(&file).arg(data).output();
+    let output = output.context("promtool cannot be started: `make tools` installs it")?;
+    ensure!(output.status.success(), "promtool: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Labels as text, and values by time.
+type Answered = BTreeMap<String, BTreeMap<i64, f64>>;
+
+/// What a server of the Prometheus API answers.
+fn ask(base: &str, query: &str, grid: Grid) -> Result<Answered> {
+    let seconds = |time: i64| format!("{}.{:03}", time / 1000, time % 1000);
+    let mut form = vec![("query", query.to_owned()), ("nocache", "1".to_owned())];
+    let path = if grid.steps == 1 {
+        form.push(("time", seconds(grid.start)));
+        "query"
+    } else {
+        form.extend([("start", seconds(grid.start)), ("end", seconds(grid.last())), ("step", seconds(grid.step))]);
+        "query_range"
+    };
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut response = agent.post(format!("{base}/api/v1/{path}")).send_form(form)?;
+    let text = response.body_mut().with_config().limit(64 << 20).read_to_string()?;
+    let body: Value = serde_json::from_str(&text).with_context(|| format!("{query}: {text}"))?;
+    ensure!(body["status"] == "success", "{query}: {text}");
+    let number = |text: &Value| -> Result<f64> { Ok(text.as_str().context("a value is no text")?.parse()?) };
+    let pair = |pair: &Value| -> Result<(i64, f64)> { Ok(((pair[0].as_f64().context("no time")? * 1000.0).round() as i64, number(&pair[1])?)) };
+    let result = &body["data"]["result"];
+    let mut answered = Answered::new();
+    if body["data"]["resultType"] == "scalar" {
+        answered.insert(String::new(), [pair(result)?].into());
+        return Ok(answered);
+    }
+    for series in result.as_array().context("no list")? {
+        let labels: BTreeMap<String, String> = serde_json::from_value(series["metric"].clone())?;
+        let pairs = series["values"].as_array().cloned().unwrap_or_else(|| vec![series["value"].clone()]);
+        answered.insert(Labels::from_map(labels).to_string(), pairs.iter().map(pair).collect::<Result<_>>()?);
+    }
+    Ok(answered)
+}
+
+/// What the evaluator gives.
+fn evaluate(park: &Memory, query: &str, grid: Grid) -> Result<Answered> {
+    let tree = promql::parse(query)?;
+    let (answer, _) = promql::evaluate(&tree, park, grid, &Limits::default(), &AtomicBool::new(false))?;
+    let of_cells = |cells: Vec<f64>| grid.times().zip(cells).filter(|(_, cell)| !is_absent(*cell)).collect::<BTreeMap<_, _>>();
+    let mut answered = Answered::new();
+    match answer {
+        Answer::Scalar(cells) => {
+            answered.insert(if grid.steps == 1 { String::new() } else { Labels::default().to_string() }, of_cells(cells));
+        }
+        Answer::Vector(rows) => answered.extend(rows.into_iter().map(|row| (row.labels.to_string(), of_cells(row.cells)))),
+        Answer::Matrix(series) => {
+            let pairs = |samples: Samples| samples.times.into_iter().zip(samples.values).collect();
+            answered.extend(series.into_iter().map(|(labels, samples)| (labels.to_string(), pairs(samples))));
+        }
+        Answer::Text(_) => {}
+    }
+    answered.retain(|_, values| !values.is_empty());
+    Ok(answered)
+}
+
+fn same(ours: &Answered, theirs: &Answered) -> Result<(), String> {
+    let keys = |answered: &Answered| answered.keys().cloned().collect::<Vec<_>>();
+    if keys(ours) != keys(theirs) {
+        return Err(format!("series {:?}, theirs {:?}", keys(ours), keys(theirs)));
+    }
+    for ((labels, ours), theirs) in ours.iter().zip(theirs.values()) {
+        if ours.len() != theirs.len() {
+            let missing = theirs.keys().find(|time| !ours.contains_key(time));
+            let more = ours.keys().find(|time| !theirs.contains_key(time));
+            return Err(format!("{labels}: {} values, theirs {}; missing {missing:?}, more {more:?}", ours.len(), theirs.len()));
+        }
+        for ((time, a), (their_time, b)) in ours.iter().zip(theirs) {
+            let near = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= RELATIVE_MAX * b.abs().max(1e-3);
+            if time != their_time || !near {
+                return Err(format!("{labels} at {time}: {a}, theirs {b} at {their_time}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Functions over groupings and windows, and a hundred odd ones.
+fn queries() -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let power = "park_active_power_kw";
+    let energy = "park_energy_import_kwh";
+    for function in [
+        "avg_over_time", "sum_over_time", "min_over_time", "max_over_time", "count_over_time", "last_over_time", "stddev_over_time",
+        "stdvar_over_time", "present_over_time", "delta", "idelta", "deriv", "changes", "resets",
+    ] {
+        for range in ["5m", "10m", "1h"] {
+            all.push(format!("{function}({power}[{range}])"));
+        }
+        all.push(format!("sum by (enterprise) ({function}({power}{{meter=\"main\"}}[20m] offset 10m))"));
+    }
+    for function in ["rate", "increase", "irate"] {
+        for range in ["5m", "30m"] {
+            all.push(format!("{function}({energy}[{range}])"));
+            all.push(format!("sum without (meter, point) ({function}({energy}[{range}]))"));
+        }
+    }
+    for aggregation in ["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"] {
+        for grouping in ["", "by (enterprise)", "by (meter, medium)", "by (nothing)", "without (point, meter)"] {
+            all.push(format!("{aggregation} {grouping} ({power})"));
+        }
+    }
+    for operator in ["+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<="] {
+        all.push(format!("{power} {operator} 60"));
+        all.push(format!("7 {operator} park_connector_state"));
+        all.push(format!("{power}{{meter=\"main\"}} {operator} ignoring(meter, point) {power}{{meter=\"sub\"}}"));
+        all.push(format!("{power} {operator} on(enterprise) group_left sum by (enterprise) (park_gas_flow_nm3_per_h)"));
+    }
+    for operator in ["==", "!=", ">", "<", ">=", "<="] {
+        all.push(format!("{power} {operator} bool 60"));
+        all.push(format!("{power}{{meter=\"main\"}} {operator} bool on(enterprise) {power}{{meter=\"sub\"}}"));
+        all.push(format!("3 {operator} bool 4"));
+    }
+    for function in [
+        "abs", "ceil", "floor", "round", "sqrt", "ln", "log2", "log10", "exp", "sgn", "sin", "cos", "tan", "asin", "atan", "sinh", "tanh",
+        "deg", "rad", "minute", "hour", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year", "absent",
+        "timestamp", "scalar", "sort", "sort_desc",
+    ] {
+        all.push(format!("{function}(park_connector_state - 1)"));
+        all.push(format!("{function}(park_ends)"));
+    }
+    for text in [
+        "1 + 1",
+        "vector(1)",
+        "time()",
+        "vector(time()) % 3600",
+        "-park_connector_state",
+        "-(1 + 2) ^ 2",
+        "park_active_power_kw{enterprise=~\"a.*|core\"}",
+        "park_active_power_kw{enterprise!~\"a.*\", meter!=\"sub\"}",
+        "{__name__=~\"park_.*kw\", enterprise=\"bolt\"}",
+        "{medium=\"gas\", name=\"一期锅炉\"}",
+        "park_active_power_kw{nothing=\"\"} offset 17m",
+        "park_active_power_kw offset -7m",
+        "park_gas_flow_nm3_per_h",
+        "park_gas_flow_nm3_per_h offset 1h",
+        "last_over_time(park_gas_flow_nm3_per_h[1h])",
+        "park_energy_import_kwh - park_energy_import_kwh offset 1h",
+        "sum(park_energy_import_kwh - park_energy_import_kwh offset 1h)",
+        "park_active_power_kw @ 1772330400",
+        "sum_over_time(park_active_power_kw[10m] @ 1772330400)",
+        "park_active_power_kw @ end()",
+        "avg_over_time(park_active_power_kw[30m] @ start() offset 5m)",
+        "topk(2, park_active_power_kw)",
+        "bottomk(2, park_active_power_kw)",
+        "topk by (enterprise) (1, park_active_power_kw)",
+        "topk(scalar(count(park_connector_state)), park_active_power_kw)",
+        "quantile(0.3, park_active_power_kw)",
+        "quantile by (meter) (0.95, park_active_power_kw)",
+        "quantile(-1, park_active_power_kw)",
+        "quantile(2, park_active_power_kw)",
+        "quantile_over_time(0.9, park_active_power_kw[30m])",
+        "quantile_over_time(scalar(park_connector_state{enterprise=\"acme\"}) / 2, park_active_power_kw[30m])",
+        "count_values(\"state\", park_connector_state)",
+        "predict_linear(park_active_power_kw[30m], 3600)",
+        "clamp(park_active_power_kw, 100, 1000)",
+        "clamp_min(park_active_power_kw, 100)",
+        "clamp_max(park_active_power_kw, 100)",
+        "round(park_active_power_kw, 5)",
+        "round(park_active_power_kw / 7, 0.01)",
+        "label_replace(park_active_power_kw, \"site\", \"$1-$2\", \"point\", \"(.*)/(.*)/.*\")",
+        "label_replace(park_active_power_kw, \"meter\", \"\", \"meter\", \"nothing\")",
+        "label_replace(park_ends, \"x\", \"y\", \"nothing\", \"\")",
+        "label_join(park_active_power_kw, \"both\", \"|\", \"enterprise\", \"meter\")",
+        "absent(park_nothing{a=\"b\", c=~\"d\"})",
+        "absent_over_time(park_ends[30m])",
+        "absent_over_time(park_nothing{a=\"b\"}[30m])",
+        "absent(sum(park_ends))",
+        "park_ends or park_connector_state",
+        "park_active_power_kw and on(enterprise) park_ends",
+        "park_active_power_kw unless on(enterprise) park_ends",
+        "park_active_power_kw and (park_active_power_kw > 60)",
+        "park_connector_state or on(enterprise) park_active_power_kw{meter=\"main\"}",
+        "sum(park_ends) or vector(0)",
+        "park_active_power_kw * on(enterprise, meter) group_left(name) (park_active_power_kw * 0 + 1)",
+        "park_active_power_kw * on(enterprise) group_left(name) (park_gas_flow_nm3_per_h * 0 + 1)",
+        "(park_gas_flow_nm3_per_h * 0 + 1) * on(enterprise) group_right(name) park_active_power_kw",
+        "sum by (enterprise) (park_active_power_kw) / on() group_left sum(park_active_power_kw)",
+        "max_over_time(sum by (enterprise) (park_active_power_kw)[30m:1m])",
+        "avg_over_time(rate(park_energy_import_kwh[5m])[30m:2m])",
+        "sum_over_time((park_connector_state == bool 1)[1h:5m]) * 300",
+        "max_over_time(deriv(park_active_power_kw[10m])[1h:5m] offset 10m)",
+        "count_over_time((park_active_power_kw > 60)[1h:])",
+        "scalar(park_ends) + 1",
+        "vector(scalar(sum(park_active_power_kw)))",
+        "sum(park_active_power_kw) / count(park_active_power_kw) - avg(park_active_power_kw)",
+        "avg(park_active_power_kw) atan2 avg(park_gas_flow_nm3_per_h)",
+        "timestamp(park_gas_flow_nm3_per_h)",
+        "timestamp(park_gas_flow_nm3_per_h + 0)",
+        "time() - timestamp(park_active_power_kw)",
+        "1 / (park_connector_state - park_connector_state)",
+        "0 * (1 / (park_connector_state - park_connector_state))",
+    ] {
+        all.push(text.to_owned());
+    }
+    all
+}
+
+#[test]
+fn promql_agrees_with_prometheus() -> Result<()> {
+    let _stopwatch = Stopwatch::start("promql_agrees_with_prometheus");
+    let park = park();
+    let text = open_metrics(&park);
+    let server = Server::prometheus(&["--query.lookback-delta=15m"], |data| create_blocks(&text, data))?;
+    let base = server.url();
+    // Neither of these falls on a sample, or on a multiple of a step of a subquery when a range is taken off.
+    let grids = [
+        Grid { start: START + 30 * MINUTE + 7_000, step: 5 * MINUTE, steps: 64 },
+        Grid { start: START + 3 * 60 * MINUTE + 13_000, step: 40_000, steps: 30 },
+        Grid::instant(START + 4 * 60 * MINUTE + 11_000),
+    ];
+    // As deep as the evaluator may go.
+    let compare = move || -> Result<Vec<String>> {
+        let mut wrong = Vec::new();
+        let mut values = 0;
+        for query in queries() {
+            for grid in grids {
+                let theirs = ask(&base, &query, grid);
+                let ours = evaluate(&park, &query, grid);
+                match (ours, theirs) {
+                    (Ok(ours), Ok(theirs)) => {
+                        values += ours.values().map(BTreeMap::len).sum::<usize>();
+                        if let Err(difference) = same(&ours, &theirs) {
+                            wrong.push(format!("{query} by {}: {difference}", grid.step));
+                        }
+                    }
+                    (ours, theirs) => wrong.push(format!("{query}: {:?}, theirs {:?}", ours.err(), theirs.err())),
+                }
+            }
+        }
+        println!("{} queries, {values} values", queries().len());
+        Ok(wrong)
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(compare)?;
+    let wrong = thread.join().map_err(|_| anyhow::anyhow!("the comparison panicked"))??;
+    ensure!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// As boards ask; without `rate` and `increase`, which VictoriaMetrics defines otherwise. It keeps some names that
+/// Prometheus drops, so every query ends in an aggregation or in arithmetic.
+const BOARD_QUERIES: &[&str] = &[
+    "sum(park_active_power_kw)",
+    "sum by (enterprise) (park_active_power_kw)",
+    "sum by (enterprise) (park_active_power_kw{meter=\"main\"}) / 1000",
+    "sum by (enterprise, meter) (park_active_power_kw) > 100",
+    "max by (enterprise) (park_active_power_kw) - min by (enterprise) (park_active_power_kw)",
+    "avg by (meter) (park_active_power_kw{enterprise=~\"acme|bolt\"})",
+    "count(park_active_power_kw > 60)",
+    "sum by (point) (last_over_time(park_energy_import_kwh[1h]))",
+    "sum by (point) (last_over_time(park_gas_flow_nm3_per_h[30m]))",
+    "sum by (enterprise) (last_over_time(park_gas_flow_nm3_per_h[30m])) * 1.1",
+    "sum by (enterprise) (last_over_time(park_energy_import_kwh[15m]) - last_over_time(park_energy_import_kwh[15m] offset 1h))",
+    "sum by (enterprise) (avg_over_time(park_active_power_kw[15m]))",
+    "sum by (enterprise) (avg_over_time(park_active_power_kw[1h]))",
+    "max by (enterprise) (max_over_time(park_active_power_kw[1h]))",
+    "min by (enterprise) (min_over_time(park_active_power_kw[1h]))",
+    "sum by (enterprise) (sum_over_time(park_gas_flow_nm3_per_h[1h])) / 4",
+    "sum by (enterprise) (count_over_time(park_active_power_kw[1h])) / 120",
+    "sum by (enterprise) (park_active_power_kw) / on() group_left sum(park_active_power_kw)",
+    "sum by (enterprise) (label_replace(park_active_power_kw, \"enterprise\", \"$1\", \"point\", \"(.*)/.*/.*\"))",
+    "clamp_min(sum by (enterprise) (park_active_power_kw) - 500, 0)",
+    "sum(park_active_power_kw) or vector(0)",
+    "sum(park_active_power_kw offset 1h)",
+    "topk(2, sum by (enterprise) (avg_over_time(park_active_power_kw[15m])))",
+];
+
+#[test]
+fn board_queries_agree_with_victoria_metrics() -> Result<()> {
+    let _stopwatch = Stopwatch::start("board_queries_agree_with_victoria_metrics");
+    let park = park();
+    let server = Server::victoria_metrics(&["-search.maxStalenessInterval=15m", "-search.minStalenessInterval=15m"])?;
+    let mut text = String::new();
+    for line in open_metrics(&park).lines().filter(|line| !line.starts_with('#')) {
+        let (series, time) = line.rsplit_once(' ').context("a line without a time")?;
+        let _ = writeln!(text, "{series} {}", time.replace('.', ""));
+    }
+    ureq::post(format!("{}/api/v1/import/prometheus", server.url())).send(&text)?;
+    ureq::get(format!("{}/internal/force_flush", server.url())).call()?;
+    let base = format!("{}/prometheus", server.url());
+    let mut wrong = Vec::new();
+    for query in BOARD_QUERIES {
+        // Its ranges begin at multiples of the step.
+        for grid in [Grid { start: START + 90 * MINUTE, step: 5 * MINUTE, steps: 49 }, Grid::instant(START + 4 * 60 * MINUTE)] {
+            let (ours, theirs) = (evaluate(&park, query, grid)?, ask(&base, query, grid)?);
+            ensure!(!ours.is_empty(), "{query} gives nothing");
+            if let Err(difference) = same(&ours, &theirs) {
+                wrong.push(format!("{query} by {}: {difference}", grid.step));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
