@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "libtest shows it with a failure")]
 
+mod backup;
 mod commands;
 mod damage;
 mod demo;
@@ -9,3 +10,4 @@ mod disk_full;
 mod first_park;
 mod forward;
 mod mqtt_kill;
+mod transfer;

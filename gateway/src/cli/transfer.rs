@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
-use parkgate_collector::catalogue::{Disk, MemoryRegistry};
+use parkgate_collector::catalogue::{Disk, MemoryRegistry, OWN_ID};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::model::{Medium, Origin, PointId, PointIdentity, UtcMillis};
 use serde_json::json;
@@ -184,10 +184,15 @@ fn selected(arguments: &ExportArguments, opened: &app::ReadOnly) -> Result<Vec<(
             );
         }
     }
-    let of_medium = |id: PointId| opened.catalogue.point(id).is_some_and(|point| arguments.medium.contains(&point.medium));
+    let own = format!("{OWN_ID}/");
+    let of_medium = |id: PointId, stable_id: &str| match opened.catalogue.point(id) {
+        Some(point) => arguments.medium.contains(&point.medium),
+        // The gateway's own points are in no configuration.
+        None => stable_id.starts_with(&own) && arguments.medium.contains(&Medium::Gateway),
+    };
     let mut points: Vec<(PointId, PointIdentity)> = identities
         .into_iter()
-        .filter(|(id, identity)| arguments.all || arguments.point.contains(&identity.stable_id) || of_medium(*id))
+        .filter(|(id, identity)| arguments.all || arguments.point.contains(&identity.stable_id) || of_medium(*id, &identity.stable_id))
         .collect();
     points.sort_by(|(a, one), (b, other)| (&one.stable_id, a).cmp(&(&other.stable_id, b)));
     Ok(points)
