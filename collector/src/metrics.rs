@@ -3,7 +3,8 @@
 //! Fetch a labelled child once per link or device and keep it: a look-up per reading costs more than the reading.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector as _,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::Collector as _,
 };
 
 /// Declares the table of a crate's metrics: a struct `Metrics` with one field a row. The caller imports the types of
@@ -35,6 +36,9 @@ macro_rules! metrics {
     (@make IntCounter $name:literal, $help:expr, []) => { IntCounter::new($name, $help.trim()).expect("static name") };
     (@make Gauge $name:literal, $help:expr, []) => { Gauge::new($name, $help.trim()).expect("static name") };
     (@make IntGauge $name:literal, $help:expr, []) => { IntGauge::new($name, $help.trim()).expect("static name") };
+    (@make GaugeVec $name:literal, $help:expr, [$($label:literal),*]) => {
+        GaugeVec::new(Opts::new($name, $help.trim()), &[$($label),*]).expect("static name")
+    };
     (@make IntCounterVec $name:literal, $help:expr, [$($label:literal),*]) => {
         IntCounterVec::new(Opts::new($name, $help.trim()), &[$($label),*]).expect("static name")
     };
@@ -66,7 +70,7 @@ metrics! {
     /// Polls skipped because the one before was not done.
     polls_skipped: IntCounterVec "parkgate_driver_polls_skipped_total" ["driver", "link", "device"];
     /// How late polls started against their aligned time.
-    poll_lateness: HistogramVec "parkgate_driver_poll_lateness_seconds" ["driver", "link"] LATENESS_SECONDS;
+    poll_lateness: HistogramVec "parkgate_driver_poll_lateness_seconds" ["driver", "link", "device"] LATENESS_SECONDS;
     /// Answers dropped because they came late or to no request.
     answers_dropped: IntCounterVec "parkgate_driver_answers_dropped_total" ["driver", "link"];
     /// Connections made, the first one included.
@@ -74,7 +78,9 @@ metrics! {
     /// 1 while the link is connected.
     link_up: IntGaugeVec "parkgate_driver_link_up" ["driver", "link"];
     /// Samples made durable.
-    samples_durable: IntCounter "parkgate_pipeline_samples_durable_total" [];
+    samples_durable: IntCounterVec "parkgate_pipeline_samples_durable_total" ["driver", "link", "device"];
+    /// From arrival at the pipeline to durable, of the newest batch with samples of the device.
+    device_lag: GaugeVec "parkgate_pipeline_device_lag_seconds" ["driver", "link", "device"];
     /// Repeats and redeliveries dropped before the journal.
     repeats_dropped: IntCounter "parkgate_pipeline_repeats_dropped_total" [];
     /// Readings of points that the catalogue does not know.

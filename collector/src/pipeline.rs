@@ -16,9 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use prometheus::{Gauge, IntCounter};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
+use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::driver::{Batch, LinkChange, Message, Outcome};
 use crate::journal::file::{self, Disk};
@@ -51,6 +53,8 @@ const MARKED_SAMPLES_PER_RECORD: usize = 300_000;
 
 /// What the pipeline is made of.
 pub struct Pipeline {
+    /// Counts what becomes durable.
+    pub tally: Tally,
     /// The normaliser, its state restored.
     pub normaliser: Normaliser,
     /// Where samples become durable.
@@ -74,7 +78,7 @@ pub struct Pipeline {
 /// What waits for the journal, in order of appending.
 enum Unanswered {
     /// A batch; without a receipt when nothing of it was new: then it waits for those before it.
-    Batch { receipt: Option<Receipt>, samples: u64, arrived: Instant, done: Option<oneshot::Sender<Outcome>> },
+    Batch { receipt: Option<Receipt>, counts: Vec<(usize, u64)>, arrived: Instant, done: Option<oneshot::Sender<Outcome>> },
     /// Someone who wants to know the sequence that all before it is durable under.
     Flush(oneshot::Sender<Sequence>),
 }
@@ -84,7 +88,8 @@ impl Pipeline {
     /// thread of its own.
     pub fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let (answers, unanswered) = mpsc::channel(UNANSWERED_BATCHES);
-        let answering = self.runtime.spawn(answer(unanswered, self.journal.durable(), self.metrics.clone()));
+        let counted = std::mem::take(&mut self.tally.devices);
+        let answering = self.runtime.spawn(answer(unanswered, self.journal.durable(), self.metrics.clone(), counted));
         let mut clock_base = self.clock.now();
         let save_every_bytes = (self.journal.budget_bytes() / 8).min(SAVE_EVERY_BYTES_MAX);
         let (mut saved_at, mut saved_bytes) = (Instant::now(), self.journal.appended_bytes());
@@ -193,7 +198,7 @@ impl Pipeline {
             deliveries: &batch.deliveries,
         };
         let mut report = self.normaliser.step(&input, &mut samples);
-        let (mut receipt, count) = (None, u64::try_from(samples.len()).unwrap_or(u64::MAX));
+        let (mut receipt, counts) = (None, self.tally.count(&samples));
         let mut deliveries = std::mem::take(&mut report.deliveries);
         while !samples.is_empty() || !deliveries.is_empty() {
             let rest = samples.split_off(first_part(samples.len(), !deliveries.is_empty()));
@@ -208,11 +213,11 @@ impl Pipeline {
             receipt = Some(self.append_ready(&record));
             samples = rest;
         }
-        (report, Unanswered::Batch { receipt, samples: count, arrived, done: batch.done })
+        (report, Unanswered::Batch { receipt, counts, arrived, done: batch.done })
     }
 
     fn append(&mut self, record: &Record) -> Unanswered {
-        Unanswered::Batch { receipt: Some(self.append_ready(record)), samples: 0, arrived: Instant::now(), done: None }
+        Unanswered::Batch { receipt: Some(self.append_ready(record)), counts: Vec::new(), arrived: Instant::now(), done: None }
     }
 
     fn append_ready(&mut self, record: &Record) -> Receipt {
@@ -235,6 +240,55 @@ impl Pipeline {
     }
 }
 
+/// Which device each sample counts for.
+#[derive(Default)]
+pub struct Tally {
+    devices: Vec<Counted>,
+    /// By PointId: its device's place in `devices`.
+    of_point: Vec<Option<usize>>,
+}
+
+/// What is counted of one device.
+struct Counted {
+    durable: IntCounter,
+    lag: Gauge,
+}
+
+impl Tally {
+    /// Counters for every device of a catalogue.
+    pub fn new(catalogue: &Catalogue, metrics: &Metrics) -> Self {
+        let mut tally = Self::default();
+        for device in &catalogue.devices {
+            let labels = [device.link.driver.name(), device.link.id.as_str(), device.id.as_str()];
+            for point in &device.points {
+                let index = point.id.index();
+                if tally.of_point.len() <= index {
+                    tally.of_point.resize(index.saturating_add(1), None);
+                }
+                if let Some(slot) = tally.of_point.get_mut(index) {
+                    *slot = Some(tally.devices.len());
+                }
+            }
+            let (durable, lag) = (metrics.samples_durable.with_label_values(&labels), metrics.device_lag.with_label_values(&labels));
+            tally.devices.push(Counted { durable, lag });
+        }
+        tally
+    }
+
+    /// Samples per device, one entry for each run of samples of one device.
+    fn count(&self, samples: &[Sample]) -> Vec<(usize, u64)> {
+        let mut counts: Vec<(usize, u64)> = Vec::new();
+        for sample in samples {
+            let Some(device) = self.of_point.get(sample.point.index()).copied().flatten() else { continue };
+            match counts.last_mut() {
+                Some((last, count)) if *last == device => *count = count.saturating_add(1),
+                _ => counts.push((device, 1)),
+            }
+        }
+        counts
+    }
+}
+
 /// What the wall clock should show, when it was set since the last look. Looks are compared one to the next, so that a
 /// slow drift never adds up to a step.
 fn clock_step(last: &mut Now, now: Now) -> Option<UtcMillis> {
@@ -254,12 +308,12 @@ fn link_record(change: LinkChange) -> Record {
 }
 
 /// Waits for the journal, batch by batch in order, and tells drivers.
-async fn answer(mut unanswered: mpsc::Receiver<Unanswered>, mut durable: Sequence, metrics: Metrics) {
+async fn answer(mut unanswered: mpsc::Receiver<Unanswered>, mut durable: Sequence, metrics: Metrics, devices: Vec<Counted>) {
     // Once one record is refused nothing is answered any more: a repeat of what was refused must not be.
     let mut refused = false;
     while let Some(next) = unanswered.recv().await {
         match next {
-            Unanswered::Batch { receipt, samples, arrived, done } => {
+            Unanswered::Batch { receipt, counts, arrived, done } => {
                 if let Some(receipt) = receipt {
                     match receipt.durable().await {
                         Ok(sequence) => durable = sequence,
@@ -272,8 +326,14 @@ async fn answer(mut unanswered: mpsc::Receiver<Unanswered>, mut durable: Sequenc
                     }
                 }
                 if !refused {
-                    metrics.samples_durable.inc_by(samples);
-                    metrics.durable_lag.observe(arrived.elapsed().as_secs_f64());
+                    let lag = arrived.elapsed().as_secs_f64();
+                    for (device, samples) in counts {
+                        if let Some(device) = devices.get(device) {
+                            device.durable.inc_by(samples);
+                            device.lag.set(lag);
+                        }
+                    }
+                    metrics.durable_lag.observe(lag);
                 }
                 if let Some(done) = done {
                     let _ = done.send(if refused { Outcome::NotDurable } else { Outcome::Durable });
@@ -436,6 +496,7 @@ mod tests {
         };
         let catalogue = Catalogue::new(1, park, Vec::new(), Vec::new(), Vec::new());
         let pipeline = Pipeline {
+            tally: Tally::new(&catalogue, &metrics),
             normaliser: Normaliser::new(&catalogue, NormaliseSettings::default()),
             journal: journal.clone(),
             rejects: rejects::Sink::start(ring).unwrap(),

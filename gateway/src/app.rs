@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::access::{Tokens, who};
 use crate::api;
 #[cfg(feature = "demo")]
 use crate::cli::DemoArguments;
@@ -33,7 +34,7 @@ use crate::control::{self, Answer, Asked, Request};
 use crate::engine::Engine;
 use crate::forward::{self, Forwarders};
 use crate::readiness::Readiness;
-use crate::rollup::Totals;
+use crate::rollup;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
 use crate::transfer::import;
@@ -44,6 +45,8 @@ use crate::{cli, logging, metrics, own, replay, watch};
 const DRIVERS_STOP: Duration = Duration::from_secs(10);
 /// How long HTTP may take to answer the last requests.
 const HTTP_STOP: Duration = Duration::from_secs(3);
+/// Between two notes of when tokens were last used.
+const TOKENS_SAVED_EVERY: Duration = Duration::from_secs(60);
 /// Control requests that may wait; further commands wait at the socket.
 const CONTROL_REQUESTS: usize = 4;
 
@@ -89,10 +92,7 @@ pub(crate) struct Start {
 /// `parkgate run`.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let mut start = prepare(&arguments.config, clock)?;
-    if let Some(listen) = arguments.listen {
-        start.settings.http.listen = listen;
-    }
+    let start = prepare(&arguments.config, arguments.listen, clock)?;
     let runtime = runtime()?;
     runtime.block_on(async {
         let gateway = Gateway::start(start).await?;
@@ -151,9 +151,13 @@ pub fn demo(arguments: &DemoArguments) -> Result<ExitCode> {
     })
 }
 
-/// Loads the configuration and opens the data directory that it names.
-fn prepare(config: &Path, clock: Arc<dyn Clock>) -> Result<Start> {
-    let loaded = load(config, &Disk)?;
+/// Loads the configuration and opens the data directory that it names. An address of the command line outweighs it.
+fn prepare(config: &Path, listen: Option<SocketAddr>, clock: Arc<dyn Clock>) -> Result<Start> {
+    let mut loaded = load(config, &Disk)?;
+    if let Some(listen) = listen {
+        loaded.gateway.http.listen = listen;
+        loaded.lines.push(format!("command line: listen = \"{listen}\""));
+    }
     logging::start(&loaded.gateway.log);
     open(loaded, &base_of(config), clock, false)
 }
@@ -168,17 +172,22 @@ pub(crate) fn load(config: &Path, files: &dyn Files) -> Result<Loaded<GatewaySet
 
 /// Takes the data directory (relative to `base`) and gives the points their numbers.
 pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn Clock>, demo: bool) -> Result<Start> {
-    let Loaded { gateway: settings, draft } = loaded;
+    let Loaded { gateway: settings, draft, lines } = loaded;
     let directory = DataDirectory::open_exclusive(&base.join(&settings.data_directory))?;
     let facts = open_facts(&directory)?;
     let park = draft.park().id.clone();
     belongs_to(&facts, &directory, "park", &park)?;
     let mut registry = facts.registry()?;
     let origin = if demo { Origin::Simulated } else { Origin::Metered };
-    let catalogue = Arc::new(own::with_own(draft.build(&mut registry)?, origin, &mut registry)?);
+    let sinks: Vec<&str> = settings.sink.iter().map(|sink| sink.id.as_str()).collect();
+    let catalogue = Arc::new(own::with_own(draft.build(&mut registry)?, origin, &sinks, &mut registry)?);
     registry.commit().context("new points cannot be entered in facts.db")?;
     facts.catalogue_loaded(catalogue.version, clock.now().utc)?;
-    Ok(Start { catalogue, settings, directory, facts, clock, demo, base: base.to_owned() })
+    // The demo's has ports of its own at every start, and nobody chose it.
+    if !demo {
+        facts.configuration_loaded(&lines, &park, clock.now().utc, &who::user())?;
+    }
+    Ok(Start { catalogue, settings, directory, facts, clock, base: base.to_owned(), demo })
 }
 
 /// What a command that only reads works on.
@@ -196,7 +205,7 @@ pub(crate) struct ReadOnly {
 /// Opens a park's record beside a running gateway or without one, changing nothing. `data`: the data directory, instead
 /// of the configured one.
 pub(crate) fn open_read_only(config: &Path, data: Option<&Path>) -> Result<ReadOnly> {
-    let Loaded { gateway: settings, draft } = load(config, &Disk)?;
+    let Loaded { gateway: settings, draft, .. } = load(config, &Disk)?;
     let path = data.map_or_else(|| base_of(config).join(&settings.data_directory), Path::to_path_buf);
     let directory = DataDirectory::open_read_only(&path)?;
     let facts = Facts::open_read_only(&directory.facts()).with_context(|| format!("{} cannot be read", directory.facts().display()))?;
@@ -212,8 +221,16 @@ pub(crate) fn open_read_only(config: &Path, data: Option<&Path>) -> Result<ReadO
     Ok(ReadOnly { catalogue, record, directory, facts })
 }
 
+/// The points of a data directory that is only read: by the configuration, with the numbers that the registry has.
+/// Points that have no number yet have no record either.
+pub(crate) fn catalogue_of(config: &Path, directory: &DataDirectory) -> Result<Arc<Catalogue>> {
+    let facts = Facts::open_read_only(&directory.facts()).with_context(|| format!("{} cannot be read", directory.facts().display()))?;
+    let mut registry = facts.registry()?;
+    Ok(Arc::new(load(config, &Disk)?.draft.build(&mut registry)?))
+}
+
 /// Opens the facts. A record without them is refused: points would get other numbers than the record has them under.
-fn open_facts(directory: &DataDirectory) -> Result<Facts> {
+pub(crate) fn open_facts(directory: &DataDirectory) -> Result<Facts> {
     let path = directory.facts();
     let has_files = |folder: PathBuf| std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
     if !path.exists() && (has_files(directory.history()) || has_files(directory.journal())) {
@@ -252,6 +269,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 pub(crate) struct Gateway {
     catalogue: Arc<Catalogue>,
     engine: Engine,
+    rollup: rollup::Thread,
     health: HealthBoard,
     clock: Arc<dyn Clock>,
     metrics: parkgate_collector::metrics::Metrics,
@@ -263,24 +281,31 @@ pub(crate) struct Gateway {
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     http_cancel: CancellationToken,
     address: SocketAddr,
+    tokens: Arc<Tokens>,
     // Held until the end: the lock on the data directory, and the registry.
     _directory: DataDirectory,
-    _facts: Facts,
+    _facts: Arc<Facts>,
 }
 
 impl Gateway {
     /// Starts everything but the drivers.
     pub(crate) async fn start(start: Start) -> Result<Self> {
         let Start { catalogue, settings, directory, facts, clock, demo, base } = start;
+        let facts = Arc::new(facts);
         // The port before the engine: when it is taken, the journal need not have been read.
         let listener = TcpListener::bind(settings.http.listen)
             .await
             .with_context(|| format!("cannot listen on {}: choose another [gateway.http] listen or --listen", settings.http.listen))?;
         let address = listener.local_addr()?;
+        let tls = settings.http.tls(&base).map(api::Tls::open).transpose().context("HTTPS cannot be served")?.map(Arc::new);
+        if tls.is_none() && !address.ip().is_loopback() {
+            warn!(address = %address, "tokens and values cross the network unencrypted; set [gateway.http] tls_certificate and tls_key");
+        }
         let registry = Registry::new();
         let metrics = parkgate_collector::metrics::Metrics::new(&registry);
         let gateway_metrics = metrics::Metrics::new(&registry);
         let health = HealthBoard::default();
+        let tokens = Arc::new(Tokens::open(Arc::clone(&facts)).context("the tokens cannot be read from facts.db")?);
         let readiness = Readiness::default();
         readiness.set("engine", Err("starting: reading the journal".into()));
 
@@ -298,13 +323,21 @@ impl Gateway {
         };
         let (engine, directory) = engine?;
 
-        let totals = Arc::new(Totals::new(&catalogue, Arc::new(engine.history().clone()), settings.totals.grace_ms()));
+        let totals = rollup::start(&catalogue, &engine, &directory, &facts, &gateway_metrics, settings.totals.grace_ms())
+            .context("totals.db cannot be used; it may be deleted: it is made again from the record");
+        let (totals, rollup) = match totals {
+            Ok(started) => started,
+            Err(error) => {
+                tokio::task::spawn_blocking(move || engine.stop()).await?;
+                return Err(error);
+            }
+        };
         let forwarders = {
             let sources = forward::Sources {
                 catalogue: Arc::clone(&catalogue),
                 journal: engine.journal().clone(),
                 history: engine.history().clone(),
-                totals: None,
+                totals: Some(Arc::clone(&totals) as Arc<dyn rollup::TotalsView>),
                 clock: Arc::clone(&clock),
                 metrics: gateway_metrics.clone(),
                 readiness: readiness.clone(),
@@ -332,6 +365,9 @@ impl Gateway {
             build: api::Build { version: env!("CARGO_PKG_VERSION"), commit: option_env!("PARKGATE_COMMIT").unwrap_or("unknown") },
             boot_id: format!("{:016x}", fastrand::u64(..)),
             allowed_hosts: settings.http.allowed_hosts.clone(),
+            tokens: Arc::clone(&tokens),
+            require_token: settings.http.require_token,
+            tls,
             demo,
         };
         let http = tokio::spawn(api::serve(listener, state, http_cancel.clone()));
@@ -347,8 +383,9 @@ impl Gateway {
             engine.rejects().clone(),
             directory.rejects(),
             (engine.journal().clone(), engine.history().clone()),
-            Arc::clone(&clock),
+            (Arc::clone(&tokens), Arc::clone(&clock)),
         ));
+        rest.spawn(keep_used(Arc::clone(&tokens)));
         rest.spawn(own::run(
             Arc::clone(&catalogue),
             registry,
@@ -360,6 +397,7 @@ impl Gateway {
         rest.spawn(watch::run(
             engine.journal().clone(),
             engine.history().clone(),
+            engine.reader_stats(),
             directory.history(),
             readiness,
             gateway_metrics,
@@ -369,6 +407,7 @@ impl Gateway {
         Ok(Self {
             catalogue,
             engine,
+            rollup,
             health,
             clock,
             metrics,
@@ -380,6 +419,7 @@ impl Gateway {
             http,
             http_cancel,
             address,
+            tokens,
             _directory: directory,
             _facts: facts,
         })
@@ -447,6 +487,7 @@ impl Gateway {
         match drivers.try_join_next() {
             Some(_) => Some("driver"),
             None if self.http.is_finished() => Some("http"),
+            None if self.rollup.failed() => Some("rollup"),
             None => self.engine.failed(),
         }
     }
@@ -465,11 +506,18 @@ impl Gateway {
         self.rest_cancel.cancel();
         let mut rest = self.rest;
         rest.shutdown().await;
-        let (forwarders, engine) = (self.forwarders, self.engine);
+        save_used(self.tokens).await;
+        let (forwarders, rollup, engine) = (self.forwarders, self.rollup, self.engine);
         if tokio::task::spawn_blocking(move || forwarders.stop()).await.is_err() {
             late.push("forwarders");
         }
-        match tokio::task::spawn_blocking(move || engine.stop()).await {
+        // Totals before history: they go on from their place in the journal at the next start.
+        let engine = move || {
+            let mut late: Vec<&'static str> = if rollup.stop() { Vec::new() } else { vec!["rollup"] };
+            late.extend(engine.stop());
+            late
+        };
+        match tokio::task::spawn_blocking(engine).await {
             Ok(parts) => late.extend(parts),
             Err(_) => late.push("engine"),
         }
@@ -508,7 +556,7 @@ async fn answer_control(
     sink: rejects::Sink,
     directory: PathBuf,
     (journal, history): (Journal, History),
-    clock: Arc<dyn Clock>,
+    (tokens, clock): (Arc<Tokens>, Arc<dyn Clock>),
 ) {
     while let Some((request, reply)) = requests.recv().await {
         let answer = match request {
@@ -523,6 +571,17 @@ async fn answer_control(
             }
             .map_or_else(|error| Answer::Error { error: format!("{error:#}") }, Answer::Imported),
             Request::Position { checkpoint } => position(checkpoint, &journal, &history).await,
+            Request::CreateToken { token, who } => {
+                let (tokens, catalogue, now) = (Arc::clone(&tokens), Arc::clone(&catalogue), clock.now().utc);
+                let create = move || tokens.create(token.checked(Some(&catalogue), now)?, now, &who);
+                blocking(create).await.map(|(token, secret)| Answer::Created { token, secret: secret.reveal().to_owned() })
+            }
+            .unwrap_or_else(|error| Answer::Error { error: format!("{error:#}") }),
+            Request::RevokeToken { which, who } => {
+                let (tokens, now) = (Arc::clone(&tokens), clock.now().utc);
+                blocking(move || tokens.revoke(&which, now, &who)).await.map(|token| Answer::Revoked { token })
+            }
+            .unwrap_or_else(|error| Answer::Error { error: format!("{error:#}") }),
         };
         let _ = reply.send(answer);
     }
@@ -535,5 +594,27 @@ async fn position(checkpoint: bool, journal: &Journal, history: &History) -> Ans
         Ok(Ok(())) => Answer::Position { durable: journal.durable().0 },
         Ok(Err(error)) => Answer::Error { error: format!("history could not be written: {error}") },
         Err(_) => Answer::Error { error: "the gateway is stopping".into() },
+    }
+}
+
+/// Runs what blocks on file I/O off the async workers.
+async fn blocking<T: Send + 'static, E: Into<anyhow::Error> + Send + 'static>(
+    action: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(action).await?.map_err(Into::into)
+}
+
+/// Writes down now and then when tokens were last used.
+async fn keep_used(tokens: Arc<Tokens>) {
+    let mut ticks = tokio::time::interval(TOKENS_SAVED_EVERY);
+    loop {
+        ticks.tick().await;
+        save_used(Arc::clone(&tokens)).await;
+    }
+}
+
+async fn save_used(tokens: Arc<Tokens>) {
+    if let Err(error) = blocking(move || tokens.save_used()).await {
+        warn!(error = %error, "last use of tokens not written down");
     }
 }

@@ -17,6 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::access::Token;
+use crate::access::tokens::NewToken;
 use crate::transfer::import::{Imported, Values};
 
 /// Longest request line accepted, in bytes; a longer one ends the connection.
@@ -40,6 +42,20 @@ pub enum Request {
     },
     /// Make values durable.
     Import(Values),
+    /// Create a token.
+    CreateToken {
+        /// What it is to be.
+        token: NewToken,
+        /// User of the operating system that asks; the socket is for the gateway's own user and root alone.
+        who: String,
+    },
+    /// Revoke a token.
+    RevokeToken {
+        /// Its name or number.
+        which: String,
+        /// User of the operating system that asks.
+        who: String,
+    },
 }
 
 /// What it answers.
@@ -55,6 +71,18 @@ pub enum Answer {
     },
     /// See [`Request::Import`].
     Imported(Imported),
+    /// See [`Request::CreateToken`].
+    Created {
+        /// The token.
+        token: Token,
+        /// Its text, shown this once.
+        secret: String,
+    },
+    /// See [`Request::RevokeToken`].
+    Revoked {
+        /// The token.
+        token: Token,
+    },
     /// It could not be done.
     Error {
         /// Why, for a person.

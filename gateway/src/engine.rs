@@ -13,7 +13,7 @@ use parkgate_collector::journal::{CatalogueRecord, Journal, JournalSettings, Rec
 use parkgate_collector::metrics::Metrics;
 use parkgate_collector::model::PointId;
 use parkgate_collector::normalise::{NormaliseSettings, Normaliser};
-use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, SavedState};
+use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, SavedState, Tally};
 use parkgate_collector::rejects;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,7 @@ pub struct Engine {
     rejects: rejects::Sink,
     pipeline: JoinHandle<()>,
     reader: JoinHandle<()>,
+    reader_stats: Arc<ReaderStats>,
     reader_cancel: CancellationToken,
 }
 
@@ -99,6 +100,7 @@ impl Engine {
 
         let (outlet, inbox) = mpsc::channel::<Message>(INBOX_MESSAGES);
         let pipeline = Pipeline {
+            tally: Tally::new(catalogue, &metrics),
             normaliser,
             journal: journal.clone(),
             rejects: rejects.clone(),
@@ -111,9 +113,9 @@ impl Engine {
         };
         let pipeline = std::thread::Builder::new().name("normalise".into()).spawn(move || pipeline.run(inbox))?;
         let reader_cancel = CancellationToken::new();
+        let reader_stats = Arc::new(ReaderStats::default());
         let reader = {
-            let (journal, history, stats, cancel) =
-                (journal.clone(), history.clone(), Arc::new(ReaderStats::default()), reader_cancel.clone());
+            let (journal, history, stats, cancel) = (journal.clone(), history.clone(), Arc::clone(&reader_stats), reader_cancel.clone());
             let floor = Box::new(move || saved_state.floor());
             std::thread::Builder::new().name("history".into()).spawn(move || {
                 if let Err(error) = reader::run(journal, history, clock, stats, floor, cancel) {
@@ -121,7 +123,7 @@ impl Engine {
                 }
             })?
         };
-        Ok(Self { outlet, journal, history, rejects, pipeline, reader, reader_cancel })
+        Ok(Self { outlet, journal, history, rejects, pipeline, reader, reader_stats, reader_cancel })
     }
 
     /// Where drivers send their batches.
@@ -137,6 +139,11 @@ impl Engine {
     /// History.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// What history met when reading the journal.
+    pub fn reader_stats(&self) -> Arc<ReaderStats> {
+        Arc::clone(&self.reader_stats)
     }
 
     /// The rejects ring.

@@ -27,6 +27,10 @@ fn main() -> ExitCode {
         Command::Export(arguments) => cli::transfer::export(&arguments),
         Command::Import(arguments) => cli::transfer::import(&arguments),
         Command::Grafana(arguments) => cli::grafana::run(&arguments),
+        Command::Token(arguments) => cli::token(&arguments),
+        Command::Changes(arguments) => cli::changes(&arguments),
+        Command::Totals(arguments) => cli::totals(&arguments),
+        Command::Rebuild(arguments) => cli::rebuild(&arguments),
     };
     match outcome {
         Ok(code) => code,

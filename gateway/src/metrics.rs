@@ -20,6 +20,14 @@ parkgate_collector::metrics! {
     http_seconds: HistogramVec "parkgate_http_request_seconds" ["route"] REQUEST_SECONDS;
     /// Requests refused because of their Host header.
     http_misdirected: IntCounter "parkgate_http_misdirected_total" [];
+    /// Requests refused for want of a token in force or of a role: no_token, unknown, expired, role.
+    http_refused: IntCounterVec "parkgate_http_refused_total" ["reason"];
+    /// TLS handshakes that failed or took too long.
+    tls_handshakes_failed: IntCounter "parkgate_tls_handshakes_failed_total" [];
+    /// New certificate files: loaded, or failed (the old certificate stays).
+    tls_reloads: IntCounterVec "parkgate_tls_reloads_total" ["result"];
+    /// Days until the certificate in use expires; below 0 when it has.
+    tls_expiry_days: IntGaugeVec "parkgate_tls_certificate_expiry_days" ["file"];
     /// Open event streams.
     stream_clients: IntGauge "parkgate_http_stream_clients" [];
     /// Event streams ended because the client did not keep up.
@@ -48,6 +56,16 @@ parkgate_collector::metrics! {
     journal_full_in_days: Gauge "parkgate_journal_full_in_days" [];
     /// Samples that came again under a time already stored, with another value.
     history_corrections: IntCounter "parkgate_history_corrections_total" [];
+    /// Journal entries that were gone before history read them.
+    history_gone: IntCounter "parkgate_history_journal_gone_entries_total" [];
+    /// Journal entries that were damaged, and so are lost to history.
+    history_unreadable: IntCounter "parkgate_history_journal_damaged_entries_total" [];
+    /// Attempts to read the journal that failed; each is made again.
+    history_read_errors: IntCounter "parkgate_history_journal_errors_total" [];
+    /// Month files deleted, by retention or for want of space.
+    history_files_deleted: IntCounter "parkgate_history_files_deleted_total" [];
+    /// Month files deleted before their time, because the disk ran short.
+    history_files_relieved: IntCounter "parkgate_history_files_relieved_total" [];
     /// Damaged blocks found.
     history_damaged: IntCounter "parkgate_history_damaged_blocks_total" [];
     /// Lines that a sink took.
@@ -66,6 +84,14 @@ parkgate_collector::metrics! {
     forward_lag_seconds: IntGaugeVec "parkgate_forward_lag_seconds" ["sink"];
     /// How a sink does: 0 takes values, 1 away or busy, 2 refuses us, 3 its state file cannot be used.
     forward_state: IntGaugeVec "parkgate_forward_state" ["sink"];
+    /// Journal entries that totals have not read yet.
+    totals_lag: IntGauge "parkgate_totals_lag_entries" [];
+    /// Points whose totals are being counted.
+    totals_dirty: IntGauge "parkgate_totals_dirty_points" [];
+    /// Hours counted from the record, again included.
+    totals_hours: IntCounter "parkgate_totals_hours_counted_total" [];
+    /// Totals that changed after their period was closed.
+    totals_corrections: IntCounter "parkgate_totals_corrections_total" [];
     /// Start of this process, in seconds since 1970.
     process_start: Gauge "parkgate_process_start_time_seconds" [];
     /// Resident memory.

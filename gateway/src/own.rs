@@ -2,7 +2,7 @@
 //! that a board can show how the gateway did last month.
 //!
 //! The device [`OWN_ID`] with one point per figure joins the catalogue at start ([`with_own`]); a table says which
-//! metrics and, for labelled ones, for which links, devices and label values. All of it is configured, so the number of
+//! metrics and, for labelled ones, for which links, devices, sinks and label values. All of it is configured, so the number of
 //! points is bounded and known at start. [`run`] reads the registry of metrics and hands the figures to the pipeline as a
 //! driver would. A figure that no part has set yet has no sample.
 //!
@@ -42,6 +42,8 @@ enum Per {
     Link(&'static [&'static str]),
     /// Per device on such a link.
     Device(&'static [&'static str]),
+    /// Per sink of the forwarder.
+    Sink,
 }
 
 /// A metric of the table.
@@ -63,6 +65,7 @@ const REJECTED: &[&str] = &["syntax", "path", "type", "timestamp", "oversized"];
 /// Why messages are rejected whose device is not known.
 const REJECTED_UNKNOWN: &[&str] = &["syntax", "unmapped", "retained", "oversized"];
 const RESULTS: &[&str] = &["good", "timeout", "exception", "bad_answer", "link_down"];
+const QUERY_FAILED: &[&str] = &["bad_data", "execution", "timeout", "canceled", "unavailable", "internal"];
 const QUALITIES: &[&str] = &["good", "uncertain", "bad"];
 
 macro_rules! rows {
@@ -81,12 +84,13 @@ rows! {
     Counter "parkgate_driver_requests_total" "1" 0 Per::Device(MODBUS), Some(("result", RESULTS));
     Counter "parkgate_driver_messages_total" "1" 0 Per::Link(MQTT), None;
     Counter "parkgate_driver_polls_skipped_total" "1" 0 Per::Device(MODBUS), None;
-    Counter "parkgate_driver_poll_lateness_seconds_sum" "s" 6 Per::Link(MODBUS), None;
-    Counter "parkgate_driver_poll_lateness_seconds_count" "1" 0 Per::Link(MODBUS), None;
+    Counter "parkgate_driver_poll_lateness_seconds_sum" "s" 6 Per::Device(MODBUS), None;
+    Counter "parkgate_driver_poll_lateness_seconds_count" "1" 0 Per::Device(MODBUS), None;
     Counter "parkgate_driver_answers_dropped_total" "1" 0 Per::Link(MODBUS), None;
     Counter "parkgate_driver_connects_total" "1" 0 Per::Link(ALL), None;
     Gauge "parkgate_driver_link_up" "1" 0 Per::Link(ALL), None;
-    Counter "parkgate_pipeline_samples_durable_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_pipeline_samples_durable_total" "1" 0 Per::Device(ALL), None;
+    Gauge "parkgate_pipeline_device_lag_seconds" "s" 6 Per::Device(ALL), None;
     Counter "parkgate_pipeline_repeats_dropped_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_unknown_points_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_samples_total" "1" 0 Per::Gateway, Some(("quality", QUALITIES));
@@ -111,8 +115,25 @@ rows! {
     Counter "parkgate_history_checkpoint_seconds_sum" "s" 6 Per::Gateway, None;
     Counter "parkgate_history_checkpoint_seconds_count" "1" 0 Per::Gateway, None;
     Gauge "parkgate_history_lag_entries" "1" 0 Per::Gateway, None;
+    Counter "parkgate_history_journal_gone_entries_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_history_journal_damaged_entries_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_history_journal_errors_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_history_files_deleted_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_history_files_relieved_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_history_corrections_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_history_damaged_blocks_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_forward_lines_sent_total" "1" 0 Per::Sink, None;
+    Counter "parkgate_forward_retries_total" "1" 0 Per::Sink, None;
+    Counter "parkgate_forward_dead_letters_total" "1" 0 Per::Sink, None;
+    Counter "parkgate_forward_samples_skipped_total" "1" 0 Per::Sink, None;
+    Counter "parkgate_forward_entries_damaged_total" "1" 0 Per::Sink, None;
+    Gauge "parkgate_forward_lag_entries" "1" 0 Per::Sink, None;
+    Gauge "parkgate_forward_lag_seconds" "s" 0 Per::Sink, None;
+    Gauge "parkgate_forward_state" "1" 0 Per::Sink, None;
+    Counter "parkgate_query_seconds_sum" "s" 6 Per::Gateway, None;
+    Counter "parkgate_query_seconds_count" "1" 0 Per::Gateway, None;
+    Counter "parkgate_query_samples_read_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_query_failed_total" "1" 0 Per::Gateway, Some(("reason", QUERY_FAILED));
     Counter "parkgate_http_misdirected_total" "1" 0 Per::Gateway, None;
     Gauge "parkgate_http_stream_clients" "1" 0 Per::Gateway, None;
     Counter "parkgate_http_stream_lagged_total" "1" 0 Per::Gateway, None;
@@ -121,15 +142,20 @@ rows! {
     Gauge "parkgate_process_open_files" "1" 0 Per::Gateway, None;
 }
 
-/// Adds the device that the gateway itself is, after those of the park. Its link is not among the catalogue's links, for
+/// Adds the device that the gateway itself is, after those of the park; `sinks` are the forwarder's by id. Its link is not among the catalogue's links, for
 /// no driver serves it.
 ///
 /// # Errors
 /// Only those of the registry of points.
-pub fn with_own(catalogue: Catalogue, origin: Origin, registry: &mut dyn PointRegistry) -> Result<Catalogue, RegistryError> {
+pub fn with_own(
+    catalogue: Catalogue,
+    origin: Origin,
+    sinks: &[&str],
+    registry: &mut dyn PointRegistry,
+) -> Result<Catalogue, RegistryError> {
     let mut points = Vec::new();
     for row in TABLE {
-        for labels in row.series(&catalogue) {
+        for labels in row.series(&catalogue, sinks) {
             points.push(Arc::new(row.point(labels, registry)?));
         }
     }
@@ -150,17 +176,14 @@ pub fn with_own(catalogue: Catalogue, origin: Origin, registry: &mut dyn PointRe
 
 impl Row {
     /// The labels of each series.
-    fn series(&self, catalogue: &Catalogue) -> Vec<BTreeMap<String, String>> {
-        let driver = |link: &Link| match &link.driver {
-            DriverSettings::Mqtt(_) => "mqtt",
-            DriverSettings::ModbusTcp(_) => "modbus_tcp",
-            DriverSettings::Own => "own",
-        };
+    fn series(&self, catalogue: &Catalogue, sinks: &[&str]) -> Vec<BTreeMap<String, String>> {
+        let driver = |link: &Link| link.driver.name();
         let named = |labels: &[(&str, &str)]| -> BTreeMap<String, String> {
             labels.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
         };
         let without: Vec<_> = match self.per {
             Per::Gateway => vec![BTreeMap::new()],
+            Per::Sink => sinks.iter().map(|sink| named(&[("sink", sink)])).collect(),
             Per::Link(drivers) => {
                 let links = catalogue.links.iter().filter(|link| drivers.contains(&driver(link)));
                 links.map(|link| named(&[("driver", driver(link)), ("link", &link.id)])).collect()
@@ -363,7 +386,7 @@ register = { address = 0, type = "f32" }
         let loaded = catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
         let mut registry = MemoryRegistry::default();
         let park = loaded.draft.build(&mut registry).unwrap();
-        with_own(park, Origin::Metered, &mut registry).unwrap()
+        with_own(park, Origin::Metered, &["vm"], &mut registry).unwrap()
     }
 
     #[test]
@@ -390,6 +413,7 @@ register = { address = 0, type = "f32" }
         collector.rejected.with_label_values(&["mqtt", "broker", "", "unmapped"]).inc_by(3);
         collector.journal_sync.observe(0.25);
         gateway.journal_full_in_days.set(12.5);
+        gateway.forward_lag_entries.with_label_values(&["vm"]).set(4);
         // A device that is not configured, a reason that is not in the table: no points.
         collector.readings_received.with_label_values(&["mqtt", "other", "other"]).inc();
         collector.rejected.with_label_values(&["mqtt", "broker", "gas", "unheard of"]).inc();
@@ -407,6 +431,7 @@ register = { address = 0, type = "f32" }
             ("parkgate/parkgate_journal_sync_seconds_count", Some(1.0)),
             ("parkgate/parkgate_journal_full_in_days", Some(12.5)),
             ("parkgate/parkgate_journal_full", Some(0.0)),
+            ("parkgate/parkgate_forward_lag_entries/vm", Some(4.0)),
         ] {
             assert_eq!(of(stable_id), expected.map(Number::F64), "{stable_id}");
         }

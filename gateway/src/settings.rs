@@ -2,8 +2,9 @@
 //! `config/parkgate.toml`; defaults stand in one `impl Default` per table.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::api::TlsFiles;
 use crate::engine::EngineSettings;
 use crate::forward::settings::{SinkSettings, are_sinks};
 use crate::store;
@@ -78,6 +79,7 @@ impl From<&HistorySettings> for store::HistorySettings {
     fn from(table: &HistorySettings) -> Self {
         Self {
             checkpoint_bytes: table.checkpoint_megabytes.saturating_mul(MEGABYTE),
+            checkpoint_samples: table.checkpoint_samples,
             checkpoint_ms: u64::from(table.checkpoint_seconds).saturating_mul(1000),
             head_bytes: usize::try_from(table.head_megabytes.saturating_mul(MEGABYTE)).unwrap_or(usize::MAX),
             retention_months_compliance: table.compliance_retention_months,
@@ -98,11 +100,45 @@ pub struct HttpSettings {
     /// Host names in requests that are answered, beside localhost and the address listened on: `["parkgate.example.com"]`.
     #[garde(skip)]
     pub allowed_hosts: Vec<String>,
+    /// Demand a token on the loopback too, even while none was created. On any other address one is always demanded.
+    #[garde(skip)]
+    pub require_token: bool,
+    /// Certificate of the server with those that lead to its issuer, as PEM. With it and `tls_key` the server speaks HTTPS;
+    /// changed files are taken without a restart.
+    #[garde(custom(both(&self.tls_key)))]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, as PEM; only the program's user should be able to read it.
+    #[garde(custom(both(&self.tls_certificate)))]
+    pub tls_key: Option<PathBuf>,
+}
+
+/// Certificate and key are given together.
+fn both(other: &Option<PathBuf>) -> impl FnOnce(&Option<PathBuf>, &()) -> garde::Result + '_ {
+    move |one, ()| {
+        if one.is_some() == other.is_some() {
+            return Ok(());
+        }
+        Err(garde::Error::new("tls_certificate and tls_key are given together, or neither"))
+    }
+}
+
+impl HttpSettings {
+    /// The files of TLS, paths counted from `base`, when it is configured.
+    pub fn tls(&self, base: &Path) -> Option<TlsFiles> {
+        let (certificate, key) = (self.tls_certificate.as_ref()?, self.tls_key.as_ref()?);
+        Some(TlsFiles { certificate: base.join(certificate), key: base.join(key) })
+    }
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420), allowed_hosts: Vec::new() }
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420),
+            allowed_hosts: Vec::new(),
+            require_token: false,
+            tls_certificate: None,
+            tls_key: None,
+        }
     }
 }
 
@@ -152,9 +188,13 @@ impl From<&JournalTable> for JournalSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HistorySettings {
-    /// MiB of journal after which a checkpoint is written, counted at 32 bytes a sample (on disk it is 6 to 16).
+    /// MiB of journal after which a checkpoint is written.
     #[garde(range(min = 1, max = 65_536))]
     pub checkpoint_megabytes: u64,
+    /// Samples after which a checkpoint is written, even if they take less of the journal: a start reads them all again,
+    /// at some 3 million a second.
+    #[garde(range(min = 1_000, max = 1_000_000_000))]
+    pub checkpoint_samples: u64,
     /// Seconds after which a checkpoint is written anyway.
     #[garde(range(min = 1, max = 86_400))]
     pub checkpoint_seconds: u32,
@@ -176,6 +216,7 @@ impl Default for HistorySettings {
     fn default() -> Self {
         Self {
             checkpoint_megabytes: 128,
+            checkpoint_samples: 5_000_000,
             checkpoint_seconds: 300,
             head_megabytes: 64,
             raw_retention_months: 18,
@@ -281,8 +322,6 @@ impl LogLevel {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
-
     use parkgate_collector::catalogue::{self, Disk, MemoryRegistry};
 
     use super::*;
@@ -339,6 +378,7 @@ mod tests {
             catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}")).gateway;
         assert!(!gateway.http.allowed_hosts.is_empty(), "nothing was uncommented");
         gateway.http.allowed_hosts.clear();
+        (gateway.http.tls_certificate, gateway.http.tls_key) = (None, None);
         let shown = gateway.sink.pop().unwrap();
         let needed = SinkSettings {
             org: shown.org.clone(),
@@ -431,8 +471,31 @@ url = "http://a?x=y"
             };
             problems.list().iter().map(|problem| format!("{problem}\n")).collect::<String>()
         };
-        expect_test::expect![[""]].assert_eq(&of(text));
-        expect_test::expect![[""]].assert_eq(&of(&text.replace("influxdb3", "victoriametrics")));
+        expect_test::expect![[r#"
+            main.toml:3:1: `org`: a sink of kind influxdb2 needs it
+            main.toml:9:6: `id`: must be of 1 to 64 small letters, digits, `-` and `_`: it names a file
+            main.toml:11:7: `url`: must be like `http://influx.example.com:8086`, with a path where there is one
+            main.toml:12:6: `db`: is for sinks of kind influxdb1 only
+            main.toml:16:7: `url`: must have no query and no user: parameters and secrets have keys of their own
+            main.toml:19:14: `token_file`: excludes `token`: keep one
+            main.toml:20:12: `username`: excludes a token: keep one of the two
+            main.toml:21:15: `batch_lines`: must not be lower than 1
+            main.toml:24:8: `influxdb3` is not known here; did you mean `influxdb1`?
+        "#]]
+        .assert_eq(&of(text));
+        expect_test::expect![[r#"
+            main.toml:3:1: `org`: a sink of kind influxdb2 needs it
+            main.toml:3:1: `sink`: sink `three` is there twice: each keeps its place under its own id
+            main.toml:9:6: `id`: must be of 1 to 64 small letters, digits, `-` and `_`: it names a file
+            main.toml:11:7: `url`: must be like `http://influx.example.com:8086`, with a path where there is one
+            main.toml:12:6: `db`: is for sinks of kind influxdb1 only
+            main.toml:16:7: `url`: must have no query and no user: parameters and secrets have keys of their own
+            main.toml:19:14: `token_file`: excludes `token`: keep one
+            main.toml:20:12: `username`: excludes a token: keep one of the two
+            main.toml:21:15: `batch_lines`: must not be lower than 1
+            main.toml:25:7: `url`: must have no query and no user: parameters and secrets have keys of their own
+        "#]]
+        .assert_eq(&of(&text.replace("influxdb3", "victoriametrics")));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Once a second: what the parts say of themselves becomes readiness and metrics.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parkgate_collector::journal::Journal;
@@ -10,6 +12,7 @@ use tracing::warn;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::store::history::{History, HistoryStats};
+use crate::store::reader::ReaderStats;
 
 /// How often the parts are asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -22,6 +25,7 @@ const FULL_SOON_DAYS: f64 = 14.0;
 pub async fn run(
     journal: Journal,
     history: History,
+    reader: Arc<ReaderStats>,
     history_folder: PathBuf,
     readiness: Readiness,
     metrics: Metrics,
@@ -38,6 +42,13 @@ pub async fn run(
         }
         let stats = history.stats();
         publish(&metrics, &before, &stats);
+        for (counter, now) in [
+            (&metrics.history_gone, &reader.gone),
+            (&metrics.history_unreadable, &reader.damaged),
+            (&metrics.history_read_errors, &reader.errors),
+        ] {
+            counter.inc_by(now.load(Ordering::Relaxed).saturating_sub(counter.get()));
+        }
         let journal_stats = journal.stats();
         let behind = journal_stats.durable.0.saturating_sub(stats.position.0);
         metrics.history_lag.set(i64::try_from(behind).unwrap_or(i64::MAX));
@@ -77,6 +88,8 @@ fn publish(metrics: &Metrics, before: &HistoryStats, now: &HistoryStats) {
     metrics.history_bytes.inc_by(now.block_bytes.saturating_sub(before.block_bytes));
     metrics.history_head_bytes.set(gauge(now.head_bytes));
     metrics.history_corrections.inc_by(now.corrections.saturating_sub(before.corrections));
+    metrics.history_files_deleted.inc_by(now.files_deleted.saturating_sub(before.files_deleted));
+    metrics.history_files_relieved.inc_by(now.files_relieved.saturating_sub(before.files_relieved));
     metrics.history_damaged.inc_by(now.damaged.saturating_sub(before.damaged));
     if now.checkpoints > before.checkpoints {
         metrics.history_checkpoint.observe(now.checkpoint_micros as f64 / 1e6);

@@ -21,6 +21,7 @@ const state = {
   language: "zh",
   texts: { zh: {}, en: {} },
   park: null,
+  who: null,
   hello: null,
   stats: null,
   today: [],
@@ -55,6 +56,7 @@ const gatewayNow = () => Date.now() + state.clockOffsetMs;
 
 async function load(path) {
   const answer = await fetch(path, { headers: { accept: "application/json" } });
+  if (answer.status === 401) await logIn();
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 }
@@ -269,6 +271,7 @@ function relabel() {
   put(byId("park-name"), named(state.park.name));
   document.title = `${named(state.park.name)} \u00b7 parkgate`;
   put(byId("zone"), state.park.time_zone);
+  if (state.who) showSession(state.who);
   const media = [...new Set([...state.points.values()].map((row) => row.point.medium))];
   const select = byId("medium");
   const chosen = select.value;
@@ -614,9 +617,58 @@ function listen() {
     showAll();
   });
   stream.addEventListener("error", () => {
-    // The browser comes back by itself after a cut; not after a refusal.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+    // The browser comes back by itself after a cut; not after a refusal: then the token may have ended.
+    if (stream.readyState === EventSource.CLOSED) again(session).then(() => setTimeout(listen, 2000));
   });
+}
+
+// ---- who looks
+
+// The token is kept in a cookie that scripts cannot read; here it is only passed on.
+let loggingIn = null;
+
+// Asks for a token until one is taken. Whatever else finds itself refused meanwhile waits for the same.
+function logIn() {
+  loggingIn ??= new Promise((resolve) => {
+    const form = byId("log-in");
+    const field = byId("token");
+    const error = byId("log-in-error");
+    form.hidden = false;
+    byId("main").hidden = true;
+    field.focus();
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      const headers = { authorization: `Bearer ${field.value.trim()}` };
+      const answer = await fetch("/api/v1/session", { method: "POST", headers }).catch(() => null);
+      field.value = "";
+      error.hidden = answer?.ok === true;
+      put(error, text(answer === null ? "gateway_no_contact" : answer.status === 429 ? "token_limited" : "token_wrong"));
+      if (answer?.ok !== true) return;
+      // Another token may see another park.
+      if (state.park) location.reload();
+      form.hidden = true;
+      byId("main").hidden = false;
+      loggingIn = null;
+      showSession(await answer.json());
+      resolve();
+    };
+  });
+  return loggingIn;
+}
+
+function showSession(who) {
+  state.who = who;
+  byId("who").hidden = who.name === "local";
+  put(byId("who-name"), text("logged_in_as", { name: who.name, role: text(`role_${who.role}`) }));
+}
+
+async function session() {
+  showSession(await load("/api/v1/session"));
+}
+
+async function logOut() {
+  await fetch("/api/v1/session", { method: "DELETE" });
+  location.reload();
 }
 
 // Does `action`, every two seconds until it works.
@@ -654,16 +706,18 @@ async function start() {
   const asked = new URLSearchParams(location.search).get("lang") ?? remembered("language") ?? navigator.language;
   state.language = asked.toLowerCase().startsWith("zh") ? "zh" : "en";
   for (const button of document.querySelectorAll("[data-language]")) button.addEventListener("click", () => speak(button.dataset.language));
+  byId("log-out").addEventListener("click", () => again(logOut));
   for (const id of ["search", "medium", "only-problems"]) byId(id).addEventListener("input", showAll);
-  document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+  document.querySelector("form.filter").addEventListener("submit", (event) => event.preventDefault());
   byId("clear").addEventListener("click", () => {
-    document.querySelector("form").reset();
+    document.querySelector("form.filter").reset();
     showAll();
   });
   await again(async () => {
     state.texts = await load("/texts.json");
   });
   relabel();
+  await again(session);
   await again(refresh);
   listen();
   refreshToday().catch(() => {});

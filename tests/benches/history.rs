@@ -29,9 +29,8 @@ const INTERVAL_MS: i64 = 10_000;
 const ROUNDS_PER_DAY: i64 = DAY_MS / INTERVAL_MS;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
-/// Samples in the journal at that start: what the program lets gather before a checkpoint is due, 128 MiB by its own
-/// count of 32 bytes a sample.
-const TAIL_SAMPLES: usize = (128 << 20) / 32;
+/// Samples in the journal at that start: what the program lets gather before a checkpoint is due, by default.
+const TAIL_SAMPLES: usize = 5_000_000;
 /// Blocks that are there at that start.
 const BLOCK_BYTES: u64 = 1_000_000_000;
 /// Times that a query is asked; the median counts.
@@ -193,8 +192,13 @@ pub fn child_day(arguments: &[String]) -> Result<()> {
 pub fn child_tail(arguments: &[String]) -> Result<()> {
     let (folder, rounds) = folder_and_rounds(arguments)?;
     let runtime = fixture::runtime()?;
-    let never =
-        HistorySettings { checkpoint_bytes: u64::MAX, checkpoint_ms: u64::MAX, head_bytes: usize::MAX, ..HistorySettings::default() };
+    let never = HistorySettings {
+        checkpoint_bytes: u64::MAX,
+        checkpoint_samples: u64::MAX,
+        checkpoint_ms: u64::MAX,
+        head_bytes: usize::MAX,
+        ..HistorySettings::default()
+    };
     let settings = EngineSettings { history: never, ..EngineSettings::default() };
     let (_lock, engine) = fixture::engine(folder, &fixture::catalogue(POINTS + 1), settings, &runtime)?;
     let outlet = engine.outlet();

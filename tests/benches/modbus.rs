@@ -9,14 +9,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use parkgate_collector::catalogue::{self, Disk, MemoryRegistry};
+use parkgate_collector::catalogue::{self, Device, Disk, MemoryRegistry};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::driver::{self, LinkDevices};
 use parkgate_collector::health::HealthBoard;
 use parkgate_collector::journal::Journal;
 use parkgate_collector::metrics::Metrics;
 use parkgate_collector::normalise::Normaliser;
-use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, SavedState};
+use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, SavedState, Tally};
 use parkgate_collector::rejects;
 use parkgate_collector::sim::modbus::{Bank, Faults, SimServer};
 use parkgate_gateway::settings::GatewaySettings;
@@ -265,6 +265,7 @@ pub fn child_journal_only(arguments: &[String]) -> Result<()> {
     let ring = rejects::Ring::open(&data.join("rejects"), settings.rejects, metrics.clone())?;
     let (outlet, inbox) = tokio::sync::mpsc::channel(INBOX_MESSAGES);
     let pipeline = Pipeline {
+        tally: Tally::new(&catalogue, &metrics),
         normaliser: Normaliser::new(&catalogue, settings.normalise),
         journal,
         rejects: rejects::Sink::start(ring)?,
@@ -283,7 +284,10 @@ pub fn child_journal_only(arguments: &[String]) -> Result<()> {
         runtime.spawn(driver::run(devices, outlet.clone(), health.clone(), metrics.clone(), Arc::clone(&clock), cancel.clone()));
     }
     sleep(Duration::from_secs(seconds.parse()?).saturating_sub(start.elapsed()));
-    println!("{}", metrics.samples_durable.get());
+    let durable = |device: &Device| {
+        metrics.samples_durable.with_label_values(&[device.link.driver.name(), device.link.id.as_str(), device.id.as_str()]).get()
+    };
+    println!("{}", catalogue.devices.iter().map(|device| durable(device)).sum::<u64>());
     loop {
         std::thread::park();
     }

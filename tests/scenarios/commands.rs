@@ -64,6 +64,12 @@ fn schema_and_help_read_well() -> Result<()> {
         &["journal", "dump"],
         &["grafana"],
         &["grafana", "export"],
+        &["token"],
+        &["token", "create"],
+        &["token", "list"],
+        &["token", "revoke"],
+        &["changes"],
+        &["changes", "list"],
     ];
     for path in all {
         let help = command(&[*path, &["--help"]].concat(), 0)?;

@@ -166,11 +166,13 @@ fn metrics(demo: &Gateway) -> Result<()> {
 
 /// The gateway's own metrics are in the record, and stay apart from the meters.
 fn own_metrics(demo: &Gateway) -> Result<()> {
-    let own = "parkgate/parkgate_journal_appended_bytes_total";
-    let samples = demo.get(&format!("/api/v1/samples?point={own}&from=-1h"))?;
     // One at least of each of two starts.
-    let is_fine = |item: &Value| item["quality"] != "bad";
-    ensure!(samples["items"].as_array().is_some_and(|items| items.len() > 1 && items.iter().all(is_fine)), "{samples}");
+    wait_for("own metrics of both starts", LIVE_LIMIT, || {
+        let samples = demo.get("/api/v1/samples?point=parkgate/parkgate_journal_appended_bytes_total&from=-1h")?;
+        let items = samples["items"].as_array().context("no items")?;
+        ensure!(items.iter().all(|item| item["quality"] != "bad"), "{samples}");
+        Ok((items.len() > 1).then_some(()))
+    })?;
     let listed = demo.get("/api/v1/latest?medium=gateway")?;
     let items = listed["items"].as_array().context("no items")?;
     ensure!(items.len() > 50 && items.iter().all(|item| item["point"].as_str().is_some_and(|id| id.starts_with("parkgate/"))), "{listed}");

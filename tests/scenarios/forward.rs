@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use parkgate_collector::model::Unit;
+use parkgate_collector::model::{Unit, UtcMillis};
 use parkgate_tests::gateway::{Finished, Gateway, parkgate};
 use parkgate_tests::http::{Proxy, Reply};
 use parkgate_tests::mosquitto::{Mosquitto, Options};
@@ -112,8 +112,83 @@ fn sinks_have_the_record_after_every_trouble() -> Result<()> {
 }
 
 fn reconcile(gateway: &Gateway, kind: &str) -> Result<Finished> {
+    const DAY_MS: i64 = 86_400_000;
     let config = gateway.config().display().to_string();
-    parkgate(&["reconcile", kind, "--config", &config, "--from", "2026-01-01T00:00:00Z", "--to", "2100-01-01"])
+    let (yesterday, tomorrow) = (UtcMillis(now_ms() - DAY_MS).to_string(), UtcMillis(now_ms() + DAY_MS).to_string());
+    parkgate(&["reconcile", kind, "--config", &config, "--from", &yesterday, "--to", &tomorrow])
+}
+
+#[cfg(feature = "influxdb2")]
+mod influxdb2_reads_back {
+    //! A real InfluxDB 2, named by `PARKGATE_TEST_INFLUXDB2_URL` with `_ORG`, `_BUCKET` and `_TOKEN`, is read by a client
+    //! that shares nothing with ours.
+
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use anyhow::{Context as _, Result, ensure};
+    use influxdb2::models::Query;
+    use influxdb2_structmap::value::Value;
+    use parkgate_collector::model::{Unit, UtcMillis};
+    use parkgate_tests::gateway::{Gateway, parkgate};
+    use parkgate_tests::mosquitto::{Mosquitto, Options};
+    use parkgate_tests::numbered::{self, Meters};
+    use parkgate_tests::{now_ms, wait_for};
+
+    #[test]
+    fn what_the_record_has() -> Result<()> {
+        let variable = |name: &str| std::env::var(format!("PARKGATE_TEST_INFLUXDB2_{name}"));
+        let Ok(url) = variable("URL") else {
+            println!("PARKGATE_TEST_INFLUXDB2_URL is not set: nothing was tested");
+            return Ok(());
+        };
+        let (org, bucket, token) = (variable("ORG")?, variable("BUCKET")?, variable("TOKEN")?);
+        let broker = Mosquitto::start(&Options::default())?;
+        let start = UtcMillis(now_ms());
+        let mut gateway = Gateway::start(&format!(
+            "{}\n[[gateway.sink]]\nid = \"two\"\nkind = \"influxdb2\"\nurl = {url:?}\norg = {org:?}\nbucket = {bucket:?}\ntoken = {token:?}\n",
+            numbered::config(broker.port())
+        ))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let _guard = runtime.enter();
+        let mut meters = Meters::open(&runtime, &broker, &gateway)?;
+        runtime.block_on(meters.publish(2_000))?;
+        numbered::each_once(&gateway, meters.sent(), Duration::from_secs(30))?;
+        wait_for("sink that has everything", Duration::from_secs(30), || {
+            Ok(gateway.text("/metrics")?.contains("parkgate_forward_lag_entries{sink=\"two\"} 0\n").then_some(()))
+        })?;
+
+        let (field, end) = (Unit::parse("1").context("a unit")?.name_form(), UtcMillis(now_ms()).plus(1));
+        let flux = format!(
+            "from(bucket: {bucket:?}) |> range(start: {start}, stop: {end}) \
+             |> filter(fn: (r) => r._measurement == \"park_number\" and r._field == {field:?})"
+        );
+        let client = influxdb2::Client::new(url, org, token);
+        let rows = runtime.block_on(client.query_raw(Some(Query::new(flux))))?;
+        let mut found: BTreeMap<String, BTreeMap<i64, String>> = BTreeMap::new();
+        for row in rows {
+            let (Some(Value::String(point)), Some(Value::TimeRFC(time)), Some(Value::Double(value))) =
+                (row.values.get("point"), row.values.get("_time"), row.values.get("_value"))
+            else {
+                anyhow::bail!("{row:?}");
+            };
+            found.entry(point.clone()).or_default().insert(time.timestamp_millis(), value.to_string());
+        }
+        ensure!(found.len() > 10, "{found:?}");
+        for (point, values) in found {
+            let samples = gateway.samples(&point)?;
+            let expected: BTreeMap<i64, String> = samples
+                .iter()
+                .filter_map(|sample| Some((sample["record_time_ms"].as_i64()?, sample["value"].as_str()?.to_owned())))
+                .collect();
+            assert_eq!(values, expected, "{point}");
+        }
+        let config = gateway.config().display().to_string();
+        let finished = parkgate(&["reconcile", "influxdb", "--config", &config, "--from", &start.to_string(), "--to", &end.to_string()])?;
+        ensure!(finished.code == 0, "{finished:?}");
+        gateway.stop()?;
+        Ok(())
+    }
 }
 
 mod contract {

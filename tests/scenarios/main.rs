@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "libtest shows it with a failure")]
 
 mod backup;
+mod access;
 mod commands;
 mod damage;
 mod demo;
@@ -11,3 +12,4 @@ mod first_park;
 mod forward;
 mod mqtt_kill;
 mod transfer;
+mod promql;

@@ -129,7 +129,8 @@ fn ask(base: &str, query: &str, grid: Grid) -> Result<Answered> {
     let body: Value = serde_json::from_str(&text).with_context(|| format!("{query}: {text}"))?;
     ensure!(body["status"] == "success", "{query}: {text}");
     let number = |text: &Value| -> Result<f64> { Ok(text.as_str().context("a value is no text")?.parse()?) };
-    let pair = |pair: &Value| -> Result<(i64, f64)> { Ok(((pair[0].as_f64().context("no time")? * 1000.0).round() as i64, number(&pair[1])?)) };
+    let pair =
+        |pair: &Value| -> Result<(i64, f64)> { Ok(((pair[0].as_f64().context("no time")? * 1000.0).round() as i64, number(&pair[1])?)) };
     let result = &body["data"]["result"];
     let mut answered = Answered::new();
     if body["data"]["resultType"] == "scalar" {
@@ -192,8 +193,20 @@ fn queries() -> Vec<String> {
     let power = "park_active_power_kw";
     let energy = "park_energy_import_kwh";
     for function in [
-        "avg_over_time", "sum_over_time", "min_over_time", "max_over_time", "count_over_time", "last_over_time", "stddev_over_time",
-        "stdvar_over_time", "present_over_time", "delta", "idelta", "deriv", "changes", "resets",
+        "avg_over_time",
+        "sum_over_time",
+        "min_over_time",
+        "max_over_time",
+        "count_over_time",
+        "last_over_time",
+        "stddev_over_time",
+        "stdvar_over_time",
+        "present_over_time",
+        "delta",
+        "idelta",
+        "deriv",
+        "changes",
+        "resets",
     ] {
         for range in ["5m", "10m", "1h"] {
             all.push(format!("{function}({power}[{range}])"));
@@ -223,9 +236,38 @@ fn queries() -> Vec<String> {
         all.push(format!("3 {operator} bool 4"));
     }
     for function in [
-        "abs", "ceil", "floor", "round", "sqrt", "ln", "log2", "log10", "exp", "sgn", "sin", "cos", "tan", "asin", "atan", "sinh", "tanh",
-        "deg", "rad", "minute", "hour", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year", "absent",
-        "timestamp", "scalar", "sort", "sort_desc",
+        "abs",
+        "ceil",
+        "floor",
+        "round",
+        "sqrt",
+        "ln",
+        "log2",
+        "log10",
+        "exp",
+        "sgn",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "atan",
+        "sinh",
+        "tanh",
+        "deg",
+        "rad",
+        "minute",
+        "hour",
+        "day_of_week",
+        "day_of_month",
+        "day_of_year",
+        "days_in_month",
+        "month",
+        "year",
+        "absent",
+        "timestamp",
+        "scalar",
+        "sort",
+        "sort_desc",
     ] {
         all.push(format!("{function}(park_connector_state - 1)"));
         all.push(format!("{function}(park_ends)"));

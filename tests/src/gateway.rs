@@ -68,9 +68,20 @@ impl Gateway {
 
     /// Writes `config`, as [`Self::start`] does; it counts from the next start on.
     pub fn configure(&self, config: &str) -> Result<()> {
+        self.configure_http(config, "127.0.0.1", "")
+    }
+
+    /// Writes `config` with an address to listen on and further lines of `[gateway.http]`.
+    pub fn configure_http(&self, config: &str, address: &str, http: &str) -> Result<()> {
         let data = self.data.to_str().context("the temporary folder's name is not UTF-8")?;
-        let text = format!("{config}\n[gateway]\ndata_directory = {data:?}\n\n[gateway.http]\nlisten = \"127.0.0.1:{}\"\n", self.port);
+        let text =
+            format!("{config}\n[gateway]\ndata_directory = {data:?}\n\n[gateway.http]\nlisten = \"{address}:{}\"\n{http}", self.port);
         Ok(std::fs::write(self.config(), text)?)
+    }
+
+    /// The port of its HTTP address.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The configuration file.

@@ -93,6 +93,9 @@ pub struct Loaded<G> {
     pub gateway: G,
     /// The park; [`Draft::build`] makes the catalogue of it once there is a registry.
     pub draft: Draft,
+    /// All that was read, as lines `file: path = value` to be kept and compared: sorted within a file, secrets masked,
+    /// variables by name, profiles that no device uses and those that come with the program left out.
+    pub lines: Vec<String>,
 }
 
 /// Why a configuration could not be used.
@@ -235,23 +238,45 @@ struct Loader<'a> {
     /// All that counts for the version, in one fixed form.
     canonical: String,
     included: HashSet<PathBuf>,
+    /// Lines of the main file and those that it includes.
+    lines: Vec<String>,
+    /// Lines of profiles in files, by id.
+    profile_lines: BTreeMap<String, Vec<String>>,
+    /// Folder of the main file.
+    folder: PathBuf,
 }
 
 impl<'a> Loader<'a> {
     fn new(files: &'a dyn Files) -> Self {
-        Self { files, problems: Problems::default(), parts: Parts::default(), canonical: String::new(), included: HashSet::new() }
+        Self {
+            files,
+            problems: Problems::default(),
+            parts: Parts::default(),
+            canonical: String::new(),
+            included: HashSet::new(),
+            lines: Vec::new(),
+            profile_lines: BTreeMap::new(),
+            folder: PathBuf::new(),
+        }
     }
 
     /// Parses a text and puts variables in.
     fn tree(&mut self, name: String, text: String) -> (Node, u32) {
+        let shown = Path::new(&name).strip_prefix(&self.folder).map_or_else(|_| name.clone(), |path| path.display().to_string());
         let source = self.problems.sources.add(name, text.clone());
         let mut tree = Node::parse(&text, source, &mut self.problems);
+        let lines = tree.lines().into_iter().map(|line| format!("{shown}: {line}"));
+        match tree.get("profile").and_then(|profile| profile.get("id")).and_then(Node::text) {
+            Some(id) => self.profile_lines.entry(id.to_owned()).or_default().extend(lines),
+            None => self.lines.extend(lines),
+        }
         let files = self.files;
         tree.substitute(source, &|name| files.variable(name), &mut self.problems);
         (tree, source)
     }
 
     fn main<G: DeserializeOwned + Default + Validate<Context = ()>>(&mut self, path: &Path, text: String) -> Option<Loaded<G>> {
+        self.folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let (mut tree, source) = self.tree(path.display().to_string(), text);
         let had_park = tree.get("park").is_some();
         let file: MainFile<G> = read(&mut tree, source, &mut self.parts.lost, &mut self.problems)?;
@@ -275,15 +300,18 @@ impl<'a> Loader<'a> {
         let version = self.version();
         let mut draft = validate(&self.parts, &mut self.problems)?;
         draft.version = version;
-        Some(Loaded { gateway: file.gateway, draft })
+        let mut lines = std::mem::take(&mut self.lines);
+        let used = self.used_profiles();
+        let own = self.profile_lines.iter().filter(|(id, _)| used.contains(id.as_str())).flat_map(|(_, lines)| lines);
+        lines.extend(own.filter(|line| !line.starts_with(BUILT_IN_PREFIX)).cloned());
+        Some(Loaded { gateway: file.gateway, draft, lines })
     }
 
     /// CRC-32 of the canonical form of everything but `[gateway]`, secrets, and profiles that no device uses.
     fn version(&mut self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(self.canonical.as_bytes());
-        let used: HashSet<&str> =
-            self.parts.devices.iter().filter_map(|device| device.profile.as_ref()).map(|id| id.value.as_str()).collect();
+        let used = self.used_profiles();
         for (id, profile) in &self.parts.profiles {
             if used.contains(id.as_str()) {
                 hasher.update(profile.canonical.as_bytes());
@@ -292,14 +320,20 @@ impl<'a> Loader<'a> {
         hasher.finalize()
     }
 
+    fn used_profiles(&self) -> HashSet<&str> {
+        self.parts.devices.iter().filter_map(|device| device.profile.as_ref()).map(|id| id.value.as_str()).collect()
+    }
+
     fn include(&mut self, folder: &Path, pattern: &At<String>, main: &Path) {
         let full = under(folder).join(&pattern.value);
         let paths = match self.files.glob(&full.display().to_string()) {
             Ok(paths) => paths,
             Err(reason) => return self.problems.add(pattern.place, format!("cannot look for files: {reason}"), ""),
         };
-        if paths.is_empty() && !pattern.contains(['*', '?', '[']) {
-            self.problems.add(pattern.place, "there is no such file", "paths are relative to this file");
+        if paths.is_empty() {
+            let is_pattern = pattern.contains(['*', '?', '[']);
+            let what = if is_pattern { "no file matches this pattern" } else { "there is no such file" };
+            self.problems.add(pattern.place, what, "paths are relative to this file");
         }
         for path in paths.iter().filter(|path| path.as_path() != main) {
             // Two patterns may name one file.

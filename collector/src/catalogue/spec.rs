@@ -115,6 +115,17 @@ pub enum DriverSettings {
     Own,
 }
 
+impl DriverSettings {
+    /// The driver's name, in config, metrics and answers.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Mqtt(_) => "mqtt",
+            Self::ModbusTcp(_) => "modbus_tcp",
+            Self::Own => "own",
+        }
+    }
+}
+
 /// Settings of one broker session.
 #[derive(Clone, Debug)]
 pub struct MqttSettings {

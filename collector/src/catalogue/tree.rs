@@ -9,6 +9,8 @@ use super::problem::Problems;
 
 /// Keys whose values are secrets.
 const SECRET_KEYS: [&str; 1] = ["password"];
+/// Parts of keys whose texts are masked where a configuration is shown or kept; a file's name (`token_file`) is none.
+const MASKED_KEYS: [&str; 4] = ["password", "token", "secret", "credential"];
 
 /// One value.
 #[derive(Clone, Debug)]
@@ -101,6 +103,40 @@ impl Node {
         }
     }
 
+    /// The tree as lines `path = value`, sorted, without comments and layout, to be shown or kept: texts that may be secrets
+    /// are masked, and variables not put in yet stay names. A table of a list counts under its `id`, where it has one.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.lines_under("", false, &mut lines);
+        lines.sort();
+        lines
+    }
+
+    fn lines_under(&self, path: &str, is_secret: bool, lines: &mut Vec<String>) {
+        let value = match &self.value {
+            Value::Table(table) => {
+                for entry in &table.entries {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    let is_secret = is_secret || !entry.key.ends_with("_file") && MASKED_KEYS.iter().any(|part| entry.key.contains(part));
+                    entry.node.lines_under(&format!("{path}{dot}{}", entry.key), is_secret, lines);
+                }
+                return;
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let name = item.get("id").and_then(Node::text).map_or_else(|| index.to_string(), str::to_owned);
+                    item.lines_under(&format!("{path}[{name}]"), is_secret, lines);
+                }
+                return;
+            }
+            Value::Text(_) if is_secret => "\"****\"".to_owned(),
+            Value::Text(text) => format!("{:?}", without_password(text)),
+            Value::Integer(text) | Value::Float(text) | Value::Datetime(text) => text.clone(),
+            Value::Boolean(flag) => flag.to_string(),
+        };
+        lines.push(format!("{path} = {value}"));
+    }
+
     /// Writes the value in one fixed form without comments, layout and secrets, to be hashed.
     pub fn canonical(&self, out: &mut String) {
         match &self.value {
@@ -155,6 +191,17 @@ fn from_value(span: Range<usize>, value: DeValue<'_>) -> Node {
     Node { span, value }
 }
 
+/// The text, with user and password of an address (`scheme://user:password@host`) masked.
+fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://****@{host}{path}"),
+        None => text.to_owned(),
+    }
+}
+
 /// The text with its variables put in; what is missing as the error.
 fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
@@ -182,6 +229,30 @@ fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_name_what_they_are_about_and_hold_no_secret() {
+        let text = "# a comment\n[park]\nid = \"p\"\nname = { zh = \"园\" }\n[[link]]\nid = \"hall\"\npassword = \"hush\"\n\
+                    password_file = \"pw\"\nport = 0x1f6\n[[link]]\nhost = \"${HOST}\"\n\
+                    [gateway.forward]\napi_token = \"hush\"\nurl = \"http://me:hush@sink:1/a@b\"\nsecrets = [\"hush\"]\n\
+                    [gateway.http]\nrequire_token = true\nallowed_hosts = [\"a\", \"b\"]\n";
+        let lines = Node::parse(text, 0, &mut Problems::default()).lines().join("\n");
+        expect_test::expect![[r#"
+            gateway.forward.api_token = "****"
+            gateway.forward.secrets[0] = "****"
+            gateway.forward.url = "http://****@sink:1/a@b"
+            gateway.http.allowed_hosts[0] = "a"
+            gateway.http.allowed_hosts[1] = "b"
+            gateway.http.require_token = true
+            link[1].host = "${HOST}"
+            link[hall].id = "hall"
+            link[hall].password = "****"
+            link[hall].password_file = "pw"
+            link[hall].port = 0x1f6
+            park.id = "p"
+            park.name.zh = "园""#]]
+        .assert_eq(&lines);
+    }
 
     #[test]
     fn variables_are_put_in() {

@@ -178,6 +178,20 @@ pub fn bytes_upto(file: Arc<dyn FileHandle>, first: Sequence, upto: Sequence) ->
     end.min(limit)
 }
 
+/// Gives every readable entry from `from` on to `visit`, until it says no; what is lost or damaged is passed over.
+///
+/// # Errors
+/// As [`verify`].
+pub fn each(directory: &Path, from: Sequence, mut visit: impl FnMut(Sequence, &Record) -> bool) -> io::Result<()> {
+    let mut record = Record::Samples(SampleRecord::default());
+    walk(directory, from, |event| match event {
+        Event::Entry { sequence, body } if sequence >= from.0 && codec::decode_into(body, &mut record).is_ok() => {
+            visit(Sequence(sequence), &record)
+        }
+        _ => true,
+    })
+}
+
 enum Event<'a> {
     Segment { file: String, bytes: u64, header: String },
     Garbage(u64),

@@ -327,6 +327,12 @@ impl Journal {
         }
     }
 
+    /// Whether the disk has hardly more room than is kept free: less than two segments, so that the journal is about to be
+    /// full. `false` when the file system does not tell.
+    pub fn is_short_of_space(&self) -> bool {
+        self.handle.shared.is_short_of_space()
+    }
+
     /// Everything below `upto` is in synced blocks: segments that hold nothing else are deleted, but for the last one.
     /// Blocks on file I/O. What cannot be deleted now is tried again with the next call.
     pub fn release(&self, upto: Sequence) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::error;
 
 use super::codec;
+use super::frame::{ALIGN, FRAME_BYTES};
 use super::scan::{Found, Scan};
 use super::segment::{Place, Segment};
 use super::writer::Shared;
@@ -19,6 +20,7 @@ pub struct Reader {
     shared: Arc<Shared>,
     next: u64,
     current: Option<Current>,
+    entry_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -52,12 +54,17 @@ pub enum Progress {
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, from: Sequence) -> Self {
-        Self { shared, next: from.0.max(1), current: None }
+        Self { shared, next: from.0.max(1), current: None, entry_bytes: 0 }
     }
 
     /// The entry it will look for next: what to store as a cursor once everything before it is dealt with.
     pub fn position(&self) -> Sequence {
         Sequence(self.next)
+    }
+
+    /// Bytes that the last entry given takes in its segment; 0 before the first.
+    pub fn entry_bytes(&self) -> u64 {
+        self.entry_bytes
     }
 
     /// The next entry. After `Gone` and `Damaged` the reader goes on behind what is lost.
@@ -106,6 +113,8 @@ impl Reader {
                     let decoded = codec::decode_into(current.scan.body(&frame, offset), record);
                     let Err(reason) = decoded else {
                         self.next = frame.sequence.saturating_add(1);
+                        let bytes = FRAME_BYTES.saturating_add(frame.length).next_multiple_of(ALIGN);
+                        self.entry_bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
                         return Ok(Progress::Entry(Sequence(frame.sequence)));
                     };
                     error!(sequence = frame.sequence, error = %reason, "journal entry cannot be read");

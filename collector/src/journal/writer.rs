@@ -191,6 +191,12 @@ impl Shared {
         Ok(self.settings.budget_bytes.saturating_sub(used).min(free.saturating_sub(self.settings.reserve_bytes)))
     }
 
+    /// See [`super::Journal::is_short_of_space`].
+    pub fn is_short_of_space(&self) -> bool {
+        let wanted = self.settings.reserve_bytes.saturating_add(self.settings.segment_bytes.saturating_mul(2));
+        self.layer.free_bytes(&self.directory).is_ok_and(|free| free < wanted)
+    }
+
     pub fn publish_sizes(&self) {
         let segments = self.segments();
         self.metrics.journal_bytes.set(i64::try_from(segments.bytes()).unwrap_or(i64::MAX));

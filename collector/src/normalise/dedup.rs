@@ -1,6 +1,6 @@
 //! Repeats: the same reading again. Drops only what is surely a repeat; history merges the rest by its own rule.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::model::{DELIVERIES_REMEMBERED, Delivery, Sample};
 
@@ -59,31 +59,49 @@ impl RecentReadings {
 pub(super) type RecentReadings = Recent<Seen, RECENT_PER_POINT>;
 /// Messages of a link without a time, at most one per packet id: an id that is used again was acknowledged, so what it
 /// stood for before does not come again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RecentDeliveries {
-    /// Oldest first.
-    ring: VecDeque<Delivery>,
-    /// The packet ids in `ring`: an id that is not there, as mostly, costs no search.
-    ids: HashSet<u16>,
+    /// Oldest first, each with its number. One whose packet id was used again is no longer in `known`.
+    ring: VecDeque<(u64, Delivery)>,
+    /// Packet id -> number and hash.
+    known: HashMap<u16, (u64, u32)>,
+    next: u64,
 }
 
 impl RecentDeliveries {
     pub(super) fn contains(&self, delivery: &Delivery) -> bool {
-        self.ids.contains(&delivery.packet_id) && self.ring.contains(delivery)
+        self.known.get(&delivery.packet_id).is_some_and(|(_, hash)| *hash == delivery.hash)
     }
 
     pub(super) fn push(&mut self, delivery: Delivery) {
-        if !self.ids.insert(delivery.packet_id) {
-            self.ring.retain(|known| known.packet_id != delivery.packet_id);
-        } else if self.ring.len() >= DELIVERIES_REMEMBERED
-            && let Some(oldest) = self.ring.pop_front()
+        self.known.insert(delivery.packet_id, (self.next, delivery.hash));
+        self.ring.push_back((self.next, delivery));
+        self.next = self.next.wrapping_add(1);
+        while self.known.len() > DELIVERIES_REMEMBERED
+            && let Some((number, oldest)) = self.ring.pop_front()
         {
-            self.ids.remove(&oldest.packet_id);
+            if self.known.get(&oldest.packet_id).is_some_and(|(newest, _)| *newest == number) {
+                self.known.remove(&oldest.packet_id);
+            }
         }
-        self.ring.push_back(delivery);
+        if self.ring.len() > DELIVERIES_REMEMBERED.saturating_mul(2) {
+            let known = &self.known;
+            self.ring.retain(|(number, delivery)| known.get(&delivery.packet_id).is_some_and(|(newest, _)| newest == number));
+        }
     }
 
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Delivery> {
-        self.ring.iter()
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Delivery> {
+        let is_known = |number: &u64, delivery: &Delivery| self.known.get(&delivery.packet_id).is_some_and(|(newest, _)| newest == number);
+        self.ring.iter().filter(move |(number, delivery)| is_known(number, delivery)).map(|(_, delivery)| delivery)
+    }
+}
+
+impl PartialEq for RecentDeliveries {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
     }
 }

@@ -56,7 +56,7 @@ impl Normaliser {
         put_count(&mut body, self.links.len());
         for (link, recent) in &self.links {
             put(&mut body, link.0.to_le_bytes());
-            put_count(&mut body, recent.iter().len());
+            put_count(&mut body, recent.len());
             for delivery in recent.iter() {
                 put(&mut body, delivery.packet_id.to_le_bytes());
                 put(&mut body, delivery.hash.to_le_bytes());

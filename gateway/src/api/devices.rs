@@ -7,10 +7,11 @@ use parkgate_collector::model::Medium;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::App;
 use super::dto::{DeviceDetailDto, DeviceDto, Page, PointDto};
-use super::error::{Problem, nearest};
+use super::error::Problem;
 use super::params::{Nothing, Params};
+use super::points::known;
+use super::{App, Asker, Visible};
 
 /// What to list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -23,18 +24,18 @@ pub struct DeviceQuery {
     medium: Option<Medium>,
 }
 
-/// All devices with their health, in the order of the configuration.
+/// All visible devices with their health, in the order of the configuration.
 #[utoipa::path(get, operation_id = "get_devices", path = "/api/v1/devices", tag = "devices", params(DeviceQuery),
     responses((status = 200, body = Page<DeviceDto>), (status = 400, body = Problem, content_type = "application/problem+json")))]
-pub async fn list(App(shared): App, Params(query): Params<DeviceQuery>) -> Result<Json<Page<DeviceDto>>, Problem> {
+pub async fn list(App(shared): App, asker: Asker, Params(query): Params<DeviceQuery>) -> Result<Json<Page<DeviceDto>>, Problem> {
+    let visible = Visible::new(&shared.catalogue, &asker);
+    known(visible, None, query.enterprise.as_deref())?;
     let (devices, links) = (shared.health.devices(), shared.health.links());
-    let items = shared
-        .catalogue
-        .devices
-        .iter()
+    let items = visible
+        .devices()
         .filter(|device| query.enterprise.is_none() || device.enterprise == query.enterprise)
-        .filter(|device| query.medium.map_or(device.id != OWN_ID, |medium| device.points.iter().any(|point| point.medium == medium)))
-        .map(|device| DeviceDto::new(device, devices.get(&device.id), links.get(&device.link.id)))
+        .filter(|device| query.medium.map_or(device.id != OWN_ID, |medium| visible.points_of(device).any(|point| point.medium == medium)))
+        .map(|device| DeviceDto::new(visible, device, devices.get(&device.id), links.get(&device.link.id)))
         .collect();
     Ok(Json(Page { items, next: None }))
 }
@@ -42,15 +43,12 @@ pub async fn list(App(shared): App, Params(query): Params<DeviceQuery>) -> Resul
 /// One device with its health and its points.
 #[utoipa::path(get, operation_id = "get_devices_id", path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path, description = "Stable id of the device")),
     responses((status = 200, body = DeviceDetailDto), (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn get(App(shared): App, Path(id): Path<String>, _: Params<Nothing>) -> Result<Json<DeviceDetailDto>, Problem> {
-    let catalogue = &shared.catalogue;
-    let Some(device) = catalogue.device(&id) else {
-        let near = nearest(&id, catalogue.devices.iter().map(|device| device.id.as_str()));
-        return Err(Problem::not_found("device", &id, near));
-    };
+pub async fn get(App(shared): App, asker: Asker, Path(id): Path<String>, _: Params<Nothing>) -> Result<Json<DeviceDetailDto>, Problem> {
+    let visible = Visible::new(&shared.catalogue, &asker);
+    let device = visible.device(&id)?;
     let (devices, links) = (shared.health.devices(), shared.health.links());
     Ok(Json(DeviceDetailDto {
-        device: DeviceDto::new(device, devices.get(&device.id), links.get(&device.link.id)),
-        point_list: device.points.iter().map(|point| PointDto::new(catalogue, point)).collect(),
+        device: DeviceDto::new(visible, device, devices.get(&device.id), links.get(&device.link.id)),
+        point_list: visible.points_of(device).map(|point| PointDto::new(&shared.catalogue, point)).collect(),
     }))
 }

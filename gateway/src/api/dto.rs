@@ -11,6 +11,8 @@ use parkgate_collector::model::{Kind, Medium, Origin, Quality, Reason, Reference
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::visible::Visible;
+use crate::access::{Grant, Role, Scope};
 use crate::store::Bucket;
 
 /// A name in both languages.
@@ -25,6 +27,56 @@ pub struct NamesDto {
 impl From<&Names> for NamesDto {
     fn from(names: &Names) -> Self {
         Self { zh: names.zh.clone(), en: names.en.clone() }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SessionDto {
+    /// Name of the token; `local` for whoever asks from this machine while no token is demanded.
+    pub name: String,
+    /// Role.
+    #[schema(value_type = String, example = "viewer")]
+    pub role: Role,
+    /// What is visible.
+    pub scope: ScopeDto,
+    /// When the token expires; `null` when it does not, or there is none.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+}
+
+/// What is visible. An empty list restricts nothing; lists restrict together.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ScopeDto {
+    /// Ids of enterprises.
+    pub enterprises: Vec<String>,
+    /// Device ids of outlets: of these the points of medium emission, and no other medium.
+    pub outlets: Vec<String>,
+    /// Media.
+    #[schema(value_type = Vec<String>)]
+    pub media: Vec<Medium>,
+}
+
+impl SessionDto {
+    /// Of what a request was let in with.
+    pub fn new(grant: &Grant) -> Self {
+        let identity = &grant.identity;
+        Self {
+            name: identity.name.clone(),
+            role: identity.role,
+            scope: (&identity.scope).into(),
+            expires_at: grant.expires_at().map(|time| time.to_string()),
+        }
+    }
+}
+
+impl From<&Scope> for ScopeDto {
+    fn from(scope: &Scope) -> Self {
+        Self {
+            enterprises: scope.enterprises.iter().cloned().collect(),
+            outlets: scope.outlets.iter().cloned().collect(),
+            media: scope.media.iter().copied().collect(),
+        }
     }
 }
 
@@ -99,19 +151,22 @@ pub struct DeviceDto {
 
 impl DeviceDto {
     /// Of a device, with what the board says about it and its link.
-    pub fn new(device: &Device, health: Option<&Health>, link_health: Option<&Health>) -> Self {
+    ///
+    /// What went wrong with a device may be about any of its points, with a link about any of its devices: only who sees
+    /// all of them is told.
+    pub fn new(visible: Visible<'_>, device: &Device, health: Option<&Health>, link_health: Option<&Health>) -> Self {
         Self {
             id: device.id.clone(),
             name: (&device.name).into(),
             enterprise: device.enterprise.clone(),
             link: device.link.id.clone(),
-            driver: driver(&device.link.driver),
+            driver: device.link.driver.name(),
             address: address(device),
             profile: device.profile.clone(),
             origin: device.origin,
-            points: device.points.len(),
-            health: HealthDto::new(health),
-            link_health: HealthDto::new(link_health),
+            points: visible.points_of(device).count(),
+            health: HealthDto::new(health).told(visible.sees_all_of(device)),
+            link_health: HealthDto::new(link_health).told(visible.sees_everything()),
         }
     }
 }
@@ -138,7 +193,7 @@ pub struct HealthDto {
     /// Last usable answer.
     #[schema(format = DateTime)]
     pub last_ok: Option<String>,
-    /// Last error, for a person; it may be long over.
+    /// Last error, for a person; it may be long over. `null` also where it may be about what the asker does not see.
     pub last_error: Option<String>,
     /// When that was.
     #[schema(format = DateTime)]
@@ -168,6 +223,11 @@ impl HealthDto {
             failed: health.failed,
             skipped: health.skipped,
         }
+    }
+
+    /// With its error in words only for who may know them.
+    pub fn told(self, is_told: bool) -> Self {
+        Self { last_error: self.last_error.filter(|_| is_told), ..self }
     }
 }
 
@@ -420,14 +480,6 @@ pub(super) fn display(from: Unit, to: Unit) -> Option<DisplayDto> {
         (conversion.numerator, conversion.denominator) == (numerator, denominator)
     })?;
     Some(DisplayDto { unit: to, shift })
-}
-
-fn driver(settings: &DriverSettings) -> &'static str {
-    match settings {
-        DriverSettings::Mqtt(_) => "mqtt",
-        DriverSettings::ModbusTcp(_) => "modbus_tcp",
-        DriverSettings::Own => "own",
-    }
 }
 
 fn address(device: &Device) -> String {

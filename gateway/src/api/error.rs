@@ -53,7 +53,13 @@ impl Problem {
     /// A method that a path does not take.
     pub fn bad_method(method: &str, path: &str) -> Self {
         let detail = format!("`{path}` does not take {method}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "bad-method", "method not allowed", detail, "this API is read with GET")
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "bad-method",
+            "method not allowed",
+            detail,
+            "GET /api/v1/openapi.json lists what is served",
+        )
     }
 
     /// A Host header that names another server: perhaps a page elsewhere that had its name point here.
@@ -61,6 +67,26 @@ impl Problem {
         let detail = format!("the Host header names `{host}`, which is not this server");
         let remedy = "use the address the gateway listens on, or add this name to the allowed hosts of the configuration";
         Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "not the server asked for", detail, remedy)
+    }
+
+    /// A request that must say who asks.
+    pub fn unauthorized(detail: &str, needed: &str) -> Self {
+        let remedy =
+            format!("send `Authorization: Bearer TOKEN` with {needed}; `parkgate token create` on the gateway's machine makes one");
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a token is needed", detail.to_owned(), remedy)
+    }
+
+    /// A token whose role is not enough.
+    pub fn forbidden(role: &str, needed: &str) -> Self {
+        let detail = format!("the token has role {role}, or a scope, that does not allow this");
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "not allowed", detail, format!("use {needed}"))
+    }
+
+    /// Too many wrong tokens from one address.
+    pub fn too_many_failures(wait_s: u64) -> Self {
+        let detail = "too many wrong tokens came from this address".to_owned();
+        let remedy = format!("mend the token of the program that asks; the next attempt is looked at in {wait_s} s");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-failures", "too many failed attempts", detail, remedy)
     }
 
     /// An answer that took too long.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use parkgate_collector::catalogue::{
@@ -20,10 +21,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Build, State, serve};
+use crate::access::Tokens;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::rollup::Totals;
-use crate::store::{Bucket, RecordView, StoreError};
+use crate::store::{Bucket, Facts, RecordView, StoreError};
 
 /// The time in tests: 2026-01-02T03:04:05.678Z.
 pub const NOW: UtcMillis = UtcMillis(1_767_323_045_678);
@@ -237,6 +239,7 @@ pub struct Served {
     pub address: SocketAddr,
     pub record: Arc<FakeRecord>,
     pub health: HealthBoard,
+    pub tokens: Arc<Tokens>,
     pub readiness: Readiness,
     pub cancel: CancellationToken,
     pub task: JoinHandle<std::io::Result<()>>,
@@ -244,13 +247,19 @@ pub struct Served {
 
 /// Serves `catalogue` on `bind` with an empty record, at the time [`NOW`] unless given a clock.
 pub async fn start(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock>>, boot_id: &str) -> Served {
+    start_with(bind, catalogue, clock, boot_id, false).await
+}
+
+/// As [`start`], perhaps with a token demanded from the first request on.
+pub async fn start_with(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock>>, boot_id: &str, require_token: bool) -> Served {
     let listener = TcpListener::bind(bind).await.unwrap();
     let address = listener.local_addr().unwrap();
     let registry = Registry::new();
     let (record, health, readiness) = (Arc::new(FakeRecord::default()), HealthBoard::default(), Readiness::default());
     let record_view: Arc<dyn RecordView> = Arc::clone(&record) as _;
+    let tokens = Arc::new(Tokens::open(Arc::new(Facts::open(Path::new(":memory:")).unwrap())).unwrap());
     let state = State {
-        totals: Arc::new(Totals::new(&catalogue, Arc::clone(&record_view), 600_000)),
+        totals: Arc::new(Totals::new(&catalogue, Arc::clone(&record_view), None)),
         catalogue: Arc::new(catalogue),
         health: health.clone(),
         record: record_view,
@@ -261,9 +270,12 @@ pub async fn start(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock
         build: Build { version: "1.2.3", commit: "abc" },
         boot_id: boot_id.into(),
         allowed_hosts: vec!["park.example".into()],
+        tokens: Arc::clone(&tokens),
+        require_token,
+        tls: None,
         demo: false,
     };
     let cancel = CancellationToken::new();
     let task = tokio::spawn(serve(listener, state, cancel.clone()));
-    Served { address, record, health, readiness, cancel, task }
+    Served { address, record, health, tokens, readiness, cancel, task }
 }

@@ -1,20 +1,21 @@
-//! What every request passes: the Host check, security headers, a time-out, and its metrics.
+//! What every request passes: the Host check, security headers, then per route who asks, a time-out, and its metrics.
 //!
 //! The Host check keeps a page elsewhere, whose name was made to point at this address, from reading the park through
 //! a visitor's browser (DNS rebinding).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::auth::{self, Asking, Need};
+use super::listener::Peer;
 use super::{Problem, Shared};
-use crate::access::Identity;
 
 /// Time until the head of an answer; streams go on after theirs.
 const ANSWER_SECONDS_MAX: u64 = 30;
@@ -30,9 +31,8 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 
 /// Checks the Host header, then adds security headers to whatever the answer is. Answers are not cached unless they
 /// say so themselves.
-pub async fn protect(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+pub async fn protect(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let host = host(request.uri(), request.headers());
-    request.extensions_mut().insert(Arc::new(Identity::local()));
     let mut response = if is_allowed(&host, &shared) {
         next.run(request).await
     } else {
@@ -47,12 +47,35 @@ pub async fn protect(State(shared): State<Arc<Shared>>, mut request: Request, ne
     response
 }
 
-/// Counts and times a request under its route, and gives it up after [`ANSWER_SECONDS_MAX`].
-pub async fn measure(State((shared, route)): State<(Arc<Shared>, &'static str)>, request: Request, next: Next) -> Response {
+/// A route as its guard knows it.
+#[derive(Clone)]
+pub struct Guarded {
+    /// Shared state.
+    pub shared: Arc<Shared>,
+    /// Pattern of its path.
+    pub route: &'static str,
+    /// What it demands.
+    pub need: Need,
+}
+
+/// Lets in who may ask, counts and times the request under its route, and gives it up after [`ANSWER_SECONDS_MAX`].
+pub async fn admit(State(guarded): State<Guarded>, mut request: Request, next: Next) -> Response {
+    let Guarded { shared, route, need } = guarded;
     let start = Instant::now();
-    let response = match tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::timeout(ANSWER_SECONDS_MAX).into_response(),
+    let peer: Option<SocketAddr> = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.0);
+    let host = host(request.uri(), request.headers());
+    let response = match auth::admit(&shared, need, &Asking { peer, host: &host, headers: request.headers() }) {
+        Ok(grant) => {
+            if let Some(grant) = grant {
+                request.extensions_mut().insert(Arc::clone(&grant.identity));
+                request.extensions_mut().insert(grant);
+            }
+            match tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => Problem::timeout(ANSWER_SECONDS_MAX).into_response(),
+            }
+        }
+        Err(refused) => refused,
     };
     shared.metrics.http_requests.with_label_values(&[route, response.status().as_str()]).inc();
     shared.metrics.http_seconds.with_label_values(&[route]).observe(start.elapsed().as_secs_f64());

@@ -8,13 +8,13 @@ use utoipa::IntoParams;
 use super::dto::{LatestDto, Page};
 use super::error::Problem;
 use super::params::Params;
-use super::{App, points};
+use super::{App, Asker, Visible, points};
 
 /// Which points.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct LatestQuery {
-    /// Stable ids of points, with commas between them; all points unless given.
+    /// Stable ids of points, with commas between them; all visible points unless given.
     point: Option<String>,
     /// Only points of this device.
     device: Option<String>,
@@ -27,11 +27,12 @@ pub struct LatestQuery {
 #[utoipa::path(get, operation_id = "get_latest", path = "/api/v1/latest", tag = "samples", params(LatestQuery),
     responses((status = 200, body = Page<LatestDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn list(App(shared): App, Params(query): Params<LatestQuery>) -> Result<Json<Page<LatestDto>>, Problem> {
-    let catalogue = &shared.catalogue;
+pub async fn list(App(shared): App, asker: Asker, Params(query): Params<LatestQuery>) -> Result<Json<Page<LatestDto>>, Problem> {
+    let visible = Visible::new(&shared.catalogue, &asker);
+    points::known(visible, query.device.as_deref(), None)?;
     let chosen = match &query.point {
-        Some(ids) => ids.split(',').map(|id| points::find(catalogue, id)).collect::<Result<Vec<_>, _>>()?,
-        None => catalogue.points.iter().filter(|point| points::is_of(point, query.medium, query.device.as_deref())).collect(),
+        Some(ids) => ids.split(',').map(|id| visible.point(id)).collect::<Result<Vec<_>, _>>()?,
+        None => visible.points().filter(|point| points::is_of(point, query.medium, query.device.as_deref())).collect(),
     };
     let now = shared.clock.now().utc;
     let items = chosen

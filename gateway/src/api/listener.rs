@@ -1,6 +1,8 @@
 //! The listening socket with its bounds: how many connections there may be, and how long one may stay silent.
 //!
-//! Without them, clients that connect and say nothing take every file descriptor, and the record needs some too.
+//! Without them, clients that connect and say nothing take every file descriptor, and the record needs some too. With TLS
+//! the handshake is part of the connection: it takes place when the connection is first read, so that a slow one holds up
+//! no other, and it has a time-out of its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,28 +11,40 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use prometheus::IntCounter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{Accept, TlsAcceptor};
 
 /// Connections at one time; further ones wait in the queue of the operating system until one closes.
 pub const CONNECTIONS_MAX: usize = 256;
 /// A connection on which nothing moved for so long, in either direction, is closed. Event streams write every second.
 pub const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Longest time of a TLS handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// A listener that keeps the bounds.
 pub struct Bounded {
     listener: TcpListener,
     permits: Arc<Semaphore>,
     idle_max: Duration,
+    tls: Option<(TlsAcceptor, IntCounter)>,
 }
 
 impl Bounded {
     /// At most `connections_max` connections, each silent for at most `idle_max`.
     pub fn new(listener: TcpListener, connections_max: usize, idle_max: Duration) -> Self {
-        Self { listener, permits: Arc::new(Semaphore::new(connections_max)), idle_max }
+        Self { listener, permits: Arc::new(Semaphore::new(connections_max)), idle_max, tls: None }
+    }
+
+    /// With TLS on every connection; handshakes that fail are counted.
+    pub fn with_tls(self, acceptor: TlsAcceptor, failed: IntCounter) -> Self {
+        Self { tls: Some((acceptor, failed)), ..self }
     }
 }
 
@@ -45,6 +59,14 @@ impl Listener for Bounded {
         // An event goes out when it is written; where that cannot be set, it goes out a little later.
         let _ = stream.set_nodelay(true);
         let idle = Box::pin(sleep(self.idle_max));
+        let stream = match &self.tls {
+            None => Stream::Plain(stream),
+            Some((acceptor, failed)) => Stream::Handshake {
+                accept: Box::new(acceptor.accept(stream)),
+                deadline: Box::pin(sleep(HANDSHAKE_MAX)),
+                failed: failed.clone(),
+            },
+        };
         (Connection { stream, idle, idle_max: self.idle_max, _permit: permit }, address)
     }
 
@@ -53,12 +75,66 @@ impl Listener for Bounded {
     }
 }
 
+/// Address of the peer of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+impl Connected<IncomingStream<'_, Bounded>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
 /// One connection; its place is free again when it is dropped.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     idle: Pin<Box<Sleep>>,
     idle_max: Duration,
     _permit: OwnedSemaphorePermit,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Handshake {
+        accept: Box<Accept<TcpStream>>,
+        deadline: Pin<Box<Sleep>>,
+        failed: IntCounter,
+    },
+    Tls(Box<TlsStream<TcpStream>>),
+    /// The handshake failed.
+    Failed,
+}
+
+/// What both kinds of stream do, once there is one.
+trait Wire: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
+
+impl Stream {
+    /// The stream to read and write, when the handshake is done.
+    fn poll_wire(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Pin<&mut dyn Wire>>> {
+        if let Self::Handshake { accept, deadline, failed } = self {
+            let outcome = match Pin::new(accept).poll(context) {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => match deadline.as_mut().poll(context) {
+                    Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            match outcome {
+                Ok(stream) => *self = Self::Tls(Box::new(stream)),
+                Err(error) => {
+                    failed.inc();
+                    *self = Self::Failed;
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        match self {
+            Self::Plain(stream) => Poll::Ready(Ok(Pin::new(stream))),
+            Self::Tls(stream) => Poll::Ready(Ok(Pin::new(&mut **stream))),
+            Self::Handshake { .. } | Self::Failed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
 }
 
 impl Connection {
@@ -76,34 +152,53 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Does something with the stream once there is one.
+    fn on_wire<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        action: impl FnOnce(Pin<&mut dyn Wire>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match self.stream.poll_wire(context) {
+            Poll::Ready(Ok(wire)) => action(wire, context),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let result = self.on_wire(context, |wire, context| wire.poll_read(context, buffer));
         self.watched(context, result)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let result = self.on_wire(context, |wire, context| wire.poll_write(context, bytes));
         self.watched(context, result)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        let result = self.on_wire(context, |wire, context| wire.poll_write_vectored(context, bytes));
         self.watched(context, result)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+            Stream::Handshake { .. } | Stream::Failed => true,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.on_wire(context, |wire, context| wire.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        self.on_wire(context, |wire, context| wire.poll_shutdown(context))
     }
 }
 

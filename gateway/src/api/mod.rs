@@ -1,16 +1,16 @@
 //! HTTP: the JSON API under `/api/v1`, its event stream, the query API under `/prometheus`, health probes, `/metrics`, and
 //! the page.
 //!
-//! Reads views only: the catalogue, the record, the health board. It changes nothing; every route is a GET, but that
-//! queries may also come as a form by POST.
+//! Reads views only: the catalogue, the record, totals, the health board. It changes nothing but sessions.
 //!
-//! [`park`], [`devices`], [`points`], [`samples`], [`latest`], [`today`], [`stream`]: one file per resource; [`openapi`] their
-//! description; [`queries`] the query API; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`] the forms of all
-//! answers; [`error`] problem details; [`params`] query parameters; [`listener`] and [`guard`] what every connection and request
-//! passes.
+//! [`park`], [`devices`], [`points`], [`samples`], [`totals`], [`latest`], [`today`], [`stream`]: one file per resource; [`openapi`] their
+//! description; [`queries`] the query API; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`]
+//! the forms of all answers; [`error`] problem details; [`params`] query parameters; [`session`] who asks; [`listener`],
+//! [`tls`], [`guard`] and [`auth`] what every connection and request passes; [`visible`] what of the catalogue the asker sees.
 
 #![allow(unused_qualifications, reason = "in what utoipa expands to")]
 
+mod auth;
 mod devices;
 pub mod dto;
 mod error;
@@ -25,11 +25,17 @@ mod points;
 mod probes;
 mod queries;
 mod samples;
+mod session;
 mod stream;
 mod table;
+mod tls;
 mod today;
+mod totals;
+mod visible;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod leak;
 #[cfg(test)]
 mod look;
 #[cfg(test)]
@@ -54,10 +60,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::Problem;
 pub use openapi::document;
+pub use tls::{Tls, TlsError, TlsFiles};
 
-use listener::{Bounded, CONNECTIONS_MAX, IDLE_MAX};
+use auth::Need;
+use guard::Guarded;
+use listener::{Bounded, CONNECTIONS_MAX, IDLE_MAX, Peer};
+use visible::Visible;
 
-use crate::access::Identity;
+use crate::access::{Identity, Tokens};
 use crate::metrics::Metrics;
 use crate::promql::park::Index;
 use crate::readiness::Readiness;
@@ -92,6 +102,12 @@ pub struct State {
     pub boot_id: String,
     /// Names beside its own address under which the gateway may be asked, without port.
     pub allowed_hosts: Vec<String>,
+    /// The tokens in force.
+    pub tokens: Arc<Tokens>,
+    /// Whether the loopback too is served to tokens only, even while none was created.
+    pub require_token: bool,
+    /// Certificate and key, where connections are encrypted.
+    pub tls: Option<Arc<Tls>>,
     /// Whether this is the demo: all meters are simulated.
     pub demo: bool,
 }
@@ -111,9 +127,14 @@ pub async fn serve(listener: TcpListener, state: State, cancel: CancellationToke
     let shared = Arc::new(Shared::new(state, listener.local_addr()?));
     shared.metrics.started(&*shared.clock, shared.build.version, shared.build.commit);
     let live = stream::run(Arc::clone(&shared), cancel.clone());
-    let listener = Bounded::new(listener, CONNECTIONS_MAX, IDLE_MAX);
-    let server = axum::serve(listener, router(shared)).with_graceful_shutdown(cancel.cancelled_owned());
-    let (served, ()) = tokio::join!(async { server.await }, live);
+    let tls = tls::watch(Arc::clone(&shared), cancel.clone());
+    let mut listener = Bounded::new(listener, CONNECTIONS_MAX, IDLE_MAX);
+    if let Some(tls) = &shared.tls {
+        listener = listener.with_tls(tls.acceptor(), shared.metrics.tls_handshakes_failed.clone());
+    }
+    let service = router(shared).into_make_service_with_connect_info::<Peer>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(cancel.cancelled_owned());
+    let (served, (), ()) = tokio::join!(async { server.await }, live, tls);
     served
 }
 
@@ -126,6 +147,7 @@ struct Shared {
     /// All series that queries know.
     series: Index,
     queries: Arc<Semaphore>,
+    failures: auth::Failures,
 }
 
 impl Deref for Shared {
@@ -139,7 +161,7 @@ impl Shared {
     fn new(state: State, listen: SocketAddr) -> Self {
         let series = Index::new(Arc::clone(&state.catalogue));
         let (reads, queries) = (Arc::new(Semaphore::new(READS_MAX)), Arc::new(Semaphore::new(queries::QUERIES_MAX)));
-        Self { state, listen, live: stream::Live::new(), reads, series, queries }
+        Self { state, listen, live: stream::Live::new(), reads, series, queries, failures: auth::Failures::default() }
     }
 
     /// Runs a blocking read of the record off the async workers, at most [`READS_MAX`] at one time.
@@ -175,8 +197,15 @@ impl FromRequestParts<Arc<Shared>> for App {
     }
 }
 
-/// Who asks, as [`guard::protect`] found out.
+/// Who asks, as [`guard::admit`] found out.
 pub(crate) struct Asker(pub Arc<Identity>);
+
+impl Deref for Asker {
+    type Target = Identity;
+    fn deref(&self) -> &Identity {
+        &self.0
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Asker {
     type Rejection = Problem;
@@ -185,44 +214,49 @@ impl<S: Sync> FromRequestParts<S> for Asker {
     }
 }
 
-/// Every route by its pattern.
-fn routes() -> Vec<(&'static str, MethodRouter<Arc<Shared>>)> {
+/// Every route: its pattern, what it demands of who asks, its handlers. A handler for anybody takes [`Asker`] and shows
+/// what the asker sees; the leak test asks every route that is here.
+fn routes() -> Vec<(&'static str, Need, MethodRouter<Arc<Shared>>)> {
+    use Need::{Anybody, Nobody, RunsThePark};
     vec![
-        ("/", get(page::index)),
-        ("/app.js", get(page::script)),
-        ("/style.css", get(page::style)),
-        ("/texts.json", get(page::texts)),
-        ("/favicon.svg", get(page::icon)),
-        ("/livez", get(probes::livez)),
-        ("/readyz", get(probes::readyz)),
-        ("/metrics", get(probes::metrics)),
-        ("/api/v1/openapi.json", get(openapi::get)),
-        ("/api/v1/park", get(park::get)),
-        ("/api/v1/devices", get(devices::list)),
-        ("/api/v1/devices/{id}", get(devices::get)),
-        ("/api/v1/points", get(points::list)),
-        ("/api/v1/latest", get(latest::list)),
-        ("/api/v1/samples", get(samples::list)),
-        ("/api/v1/samples/buckets", get(samples::buckets)),
-        ("/api/v1/totals/today", get(today::get)),
-        ("/api/v1/stream", get(stream::get)),
-        ("/prometheus/api/v1/query", get(queries::query).post(queries::query)),
-        ("/prometheus/api/v1/query_range", get(queries::query_range).post(queries::query_range)),
-        ("/prometheus/api/v1/query_exemplars", get(queries::exemplars).post(queries::exemplars)),
-        ("/prometheus/api/v1/labels", get(queries::labels).post(queries::labels)),
-        ("/prometheus/api/v1/label/{name}/values", get(queries::label_values)),
-        ("/prometheus/api/v1/series", get(queries::series).post(queries::series)),
-        ("/prometheus/api/v1/metadata", get(queries::metadata)),
-        ("/prometheus/api/v1/status/buildinfo", get(queries::build_info)),
-        ("/prometheus/api/v1/rules", get(queries::rules)),
-        ("/prometheus/api/v1/alerts", get(queries::alerts)),
+        ("/", Nobody, get(page::index)),
+        ("/app.js", Nobody, get(page::script)),
+        ("/style.css", Nobody, get(page::style)),
+        ("/texts.json", Nobody, get(page::texts)),
+        ("/favicon.svg", Nobody, get(page::icon)),
+        ("/livez", Nobody, get(probes::livez)),
+        ("/readyz", Nobody, get(probes::readyz)),
+        ("/metrics", RunsThePark, get(probes::metrics)),
+        ("/api/v1/openapi.json", Anybody, get(openapi::get)),
+        ("/api/v1/session", Anybody, get(session::get).post(session::post).delete(session::delete)),
+        ("/api/v1/park", Anybody, get(park::get)),
+        ("/api/v1/devices", Anybody, get(devices::list)),
+        ("/api/v1/devices/{id}", Anybody, get(devices::get)),
+        ("/api/v1/points", Anybody, get(points::list)),
+        ("/api/v1/latest", Anybody, get(latest::list)),
+        ("/api/v1/samples", Anybody, get(samples::list)),
+        ("/api/v1/samples/buckets", Anybody, get(samples::buckets)),
+        ("/api/v1/stream", Anybody, get(stream::get)),
+        ("/api/v1/totals", Anybody, get(totals::list)),
+        ("/api/v1/totals/today", Anybody, get(today::get)),
+        ("/prometheus/api/v1/query", Anybody, get(queries::query).post(queries::query)),
+        ("/prometheus/api/v1/query_range", Anybody, get(queries::query_range).post(queries::query_range)),
+        ("/prometheus/api/v1/query_exemplars", Anybody, get(queries::exemplars).post(queries::exemplars)),
+        ("/prometheus/api/v1/labels", Anybody, get(queries::labels).post(queries::labels)),
+        ("/prometheus/api/v1/label/{name}/values", Anybody, get(queries::label_values)),
+        ("/prometheus/api/v1/series", Anybody, get(queries::series).post(queries::series)),
+        ("/prometheus/api/v1/metadata", Anybody, get(queries::metadata)),
+        ("/prometheus/api/v1/status/buildinfo", Anybody, get(queries::build_info)),
+        ("/prometheus/api/v1/rules", Anybody, get(queries::rules)),
+        ("/prometheus/api/v1/alerts", Anybody, get(queries::alerts)),
     ]
 }
 
 fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
-    for (path, handler) in routes() {
-        router = router.route(path, handler.layer(from_fn_with_state((Arc::clone(&shared), path), guard::measure)));
+    for (route, need, handler) in routes() {
+        let guarded = Guarded { shared: Arc::clone(&shared), route, need };
+        router = router.route(route, handler.layer(from_fn_with_state(guarded, guard::admit)));
     }
     router
         .method_not_allowed_fallback(guard::bad_method)

@@ -12,6 +12,9 @@ use utoipa::OpenApi;
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
+        super::session::get,
+        super::session::post,
+        super::session::delete,
         super::park::get,
         super::devices::list,
         super::devices::get,
@@ -20,6 +23,7 @@ use utoipa::OpenApi;
         super::samples::list,
         super::samples::buckets,
         super::today::get,
+        super::totals::list,
         super::stream::get,
         get,
         super::probes::livez,

@@ -1,17 +1,15 @@
-//! `/api/v1/points`: what is measured. Also the choice of points that other routes share.
-
-use std::sync::Arc;
+//! `/api/v1/points`: what is measured.
 
 use axum::Json;
-use parkgate_collector::catalogue::{Catalogue, OWN_ID, Point};
+use parkgate_collector::catalogue::{OWN_ID, Point};
 use parkgate_collector::model::{Kind, Medium};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::App;
 use super::dto::{Page, PointDto};
-use super::error::{Problem, nearest};
+use super::error::Problem;
 use super::params::{Params, limit};
+use super::{App, Asker, Visible};
 
 /// Points listed at once unless asked otherwise.
 const LIMIT_DEFAULT: usize = 1_000;
@@ -38,21 +36,23 @@ pub struct PointQuery {
     after: Option<String>,
 }
 
-/// Points in the order of the configuration. `next` is what to pass as `after`.
+/// Visible points in the order of the configuration. `next` is what to pass as `after`.
 #[utoipa::path(get, operation_id = "get_points", path = "/api/v1/points", tag = "points", params(PointQuery),
     responses((status = 200, body = Page<PointDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn list(App(shared): App, Params(query): Params<PointQuery>) -> Result<Json<Page<PointDto>>, Problem> {
+pub async fn list(App(shared): App, asker: Asker, Params(query): Params<PointQuery>) -> Result<Json<Page<PointDto>>, Problem> {
     let catalogue = &shared.catalogue;
+    let visible = Visible::new(catalogue, &asker);
+    known(visible, query.device.as_deref(), query.enterprise.as_deref())?;
     let limit = limit(query.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
     let start = match &query.after {
         None => 0,
         Some(after) => {
-            let last = find(catalogue, after)?;
-            catalogue.points.iter().position(|point| point.id == last.id).map_or(0, |position| position.saturating_add(1))
+            let last = visible.point(after)?;
+            visible.points().position(|point| point.id == last.id).map_or(0, |position| position.saturating_add(1))
         }
     };
-    let mut chosen = catalogue.points.iter().skip(start).filter(|point| {
+    let mut chosen = visible.points().skip(start).filter(|point| {
         let enterprise = || catalogue.device(&point.device).and_then(|device| device.enterprise.as_ref());
         query.device.as_ref().is_none_or(|device| *device == point.device)
             && query.enterprise.as_ref().is_none_or(|wanted| enterprise() == Some(wanted))
@@ -70,9 +70,15 @@ pub fn is_of(point: &Point, medium: Option<Medium>, device: Option<&str>) -> boo
     medium.map_or(point.medium != Medium::Gateway || device == Some(OWN_ID), |medium| medium == point.medium)
 }
 
-/// The point of a stable id, or a 404 that names the nearest.
-pub fn find<'a>(catalogue: &'a Catalogue, id: &str) -> Result<&'a Arc<Point>, Problem> {
-    catalogue
-        .point_by_stable_id(id)
-        .ok_or_else(|| Problem::not_found("point", id, nearest(id, catalogue.points.iter().map(|point| point.identity.stable_id.as_str()))))
+/// Refuses a device or an enterprise that is not there for the asker: an empty list would look like an answer.
+pub fn known(visible: Visible<'_>, device: Option<&str>, enterprise: Option<&str>) -> Result<(), Problem> {
+    match (device, enterprise) {
+        (Some(id), _) if !visible.devices().any(|device| device.id == id) => {
+            Err(Problem::bad_query(format!("there is no device `{id}`"), "GET /api/v1/devices lists them"))
+        }
+        (_, Some(id)) if !visible.enterprises().any(|enterprise| enterprise.id == id) => {
+            Err(Problem::bad_query(format!("there is no enterprise `{id}`"), "GET /api/v1/park lists them"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 use super::dto::{BucketDto, Page, SampleDto};
 use super::error::Problem;
 use super::params::{Params, limit, range, span_ms, time};
-use super::{App, points, table};
+use super::{App, Asker, Visible, table};
 
 /// Samples given at once unless asked otherwise.
 const LIMIT_DEFAULT: usize = 1_000;
@@ -45,9 +45,9 @@ pub struct SampleQuery {
 #[utoipa::path(get, operation_id = "get_samples", path = "/api/v1/samples", tag = "samples", params(SampleQuery),
     responses((status = 200, content((Page<SampleDto> = "application/json"), (String = "text/csv"))), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn list(App(shared): App, headers: HeaderMap, Params(query): Params<SampleQuery>) -> Result<Response, Problem> {
+pub async fn list(App(shared): App, asker: Asker, headers: HeaderMap, Params(query): Params<SampleQuery>) -> Result<Response, Problem> {
     let as_csv = table::is_csv(query.format.as_deref(), &headers)?;
-    let point = points::find(&shared.catalogue, &query.point)?;
+    let point = Visible::new(&shared.catalogue, &asker).point(&query.point)?;
     let (from, to) = range(query.from.as_deref(), query.to.as_deref(), "-1h", shared.clock.now().utc)?;
     let limit = limit(query.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
     let id = point.id;
@@ -96,8 +96,8 @@ pub struct BucketQuery {
 #[utoipa::path(get, operation_id = "get_samples_buckets", path = "/api/v1/samples/buckets", tag = "samples", params(BucketQuery),
     responses((status = 200, body = Page<BucketDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn buckets(App(shared): App, Params(query): Params<BucketQuery>) -> Result<Json<Page<BucketDto>>, Problem> {
-    let point = points::find(&shared.catalogue, &query.point)?;
+pub async fn buckets(App(shared): App, asker: Asker, Params(query): Params<BucketQuery>) -> Result<Json<Page<BucketDto>>, Problem> {
+    let point = Visible::new(&shared.catalogue, &asker).point(&query.point)?;
     let now = shared.clock.now().utc;
     let edges = match &query.edges {
         Some(_) if query.from.is_some() || query.to.is_some() || query.every.is_some() => {

@@ -1,14 +1,15 @@
 //! `/api/v1/stream`: what changes, as server-sent events, at most once a second.
 //!
-//! One task forms each event once for all clients. A client first gets everything (`hello`, `health`, `latest`,
+//! One task forms each event once for all clients; who sees only a part gets of it what is left. A client first gets everything (`hello`, `health`, `latest`,
 //! `stats`), then changes. One that does not keep up is cut off; its browser comes back and gets everything again. So
-//! no client can hold more than [`EVENTS_BEHIND_MAX`] events, and none misses a change.
+//! no client can hold more than [`EVENTS_BEHIND_MAX`] events, and none misses a change. A stream ends with its token.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -25,7 +26,8 @@ use utoipa::ToSchema;
 
 use super::dto::{HealthDto, LatestDto};
 use super::params::{Nothing, Params};
-use super::{App, Problem, Shared, points};
+use super::{App, Problem, Shared, Visible, points};
+use crate::access::Grant;
 
 /// Streams open at one time; further clients are refused with a problem.
 const CLIENTS_MAX: usize = 64;
@@ -73,7 +75,7 @@ pub struct HealthEventDto {
 }
 
 /// Event `stats`, every second.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct StatsDto {
     /// Gateway's clock in milliseconds since 1970.
     time_ms: i64,
@@ -83,11 +85,68 @@ pub struct StatsDto {
     samples_total: u64,
     /// Whether all parts of the gateway are up.
     ready: bool,
-    /// What is not, in words.
+    /// What is not, in words; only for who sees the whole park.
     problems: Vec<String>,
 }
 
-type Message = (&'static str, Arc<str>);
+/// An event by name, with its JSON.
+type Told = (&'static str, Arc<str>);
+
+/// An event as all clients have it: made for who sees everything, and in parts for the others.
+#[derive(Clone)]
+struct Message {
+    whole: Told,
+    content: Content,
+}
+
+#[derive(Clone)]
+enum Content {
+    /// The same for everybody.
+    Same,
+    Latest(Arc<LatestEventDto>),
+    Health(Arc<HealthEventDto>),
+    Stats(Arc<StatsDto>),
+}
+
+impl Message {
+    /// What of it someone is told; `None` when nothing is left.
+    fn told(&self, shared: &Shared, visible: Visible<'_>) -> Option<Told> {
+        if visible.sees_everything() {
+            return Some(self.whole.clone());
+        }
+        let name = self.whole.0;
+        match &self.content {
+            Content::Same => Some(self.whole.clone()),
+            Content::Latest(event) => {
+                let is_seen = |row: &&LatestDto| shared.catalogue.point_by_stable_id(&row.point).is_some_and(|point| visible.sees(point));
+                let points: Vec<LatestDto> = event.points.iter().filter(is_seen).cloned().collect();
+                (!points.is_empty()).then(|| (name, text(&LatestEventDto { time_ms: event.time_ms, points })))
+            }
+            Content::Health(event) => {
+                let event = event.seen(visible);
+                (!event.devices.is_empty() || !event.links.is_empty()).then(|| (name, text(&event)))
+            }
+            // What is wrong may name what is not seen.
+            Content::Stats(event) => Some((name, text(&StatsDto { problems: Vec::new(), ..StatsDto::clone(event) }))),
+        }
+    }
+}
+
+impl HealthEventDto {
+    /// What of it someone sees: devices with visible points, and their links.
+    fn seen(&self, visible: Visible<'_>) -> Self {
+        let mut seen = Self { devices: BTreeMap::new(), links: BTreeMap::new() };
+        for device in visible.devices() {
+            if let Some(health) = self.devices.get(&device.id) {
+                seen.devices.insert(device.id.clone(), health.clone().told(visible.sees_all_of(device)));
+            }
+            if let Some(health) = self.links.get(&device.link.id) {
+                seen.links.insert(device.link.id.clone(), health.clone().told(visible.sees_everything()));
+            }
+        }
+        seen
+    }
+}
 
 /// Where rounds are sent to; empty once stopped.
 pub struct Live(Mutex<Option<broadcast::Sender<Message>>>);
@@ -113,13 +172,19 @@ impl Live {
     responses((status = 200, content_type = "text/event-stream", description = "`event:` hello, health, latest, stats; `data:` JSON",
             body = LatestEventDto),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
-pub async fn get(App(shared): App, _: Params<Nothing>) -> Result<impl IntoResponse, Problem> {
+pub async fn get(App(shared): App, Extension(grant): Extension<Grant>, _: Params<Nothing>) -> Result<impl IntoResponse, Problem> {
     let sender = shared.live.sender().filter(|sender| sender.receiver_count() < CLIENTS_MAX);
     let Some(sender) = sender else { return Err(Problem::too_many_streams(CLIENTS_MAX)) };
     // Before the snapshot is taken: what changes meanwhile comes twice rather than never.
     let changes = BroadcastStream::new(sender.subscribe());
     drop(sender);
-    let events = told(snapshot(&shared), changes, shared.metrics.stream_lagged.clone());
+    let messages = told(snapshot(&shared), changes, shared.metrics.stream_lagged.clone());
+    // A message comes every second: so soon after its token the stream ends.
+    let messages = messages.take_while({
+        let (shared, grant) = (Arc::clone(&shared), grant.clone());
+        move |_| shared.tokens.is_in_force(&grant, shared.clock.now().utc)
+    });
+    let events = messages.filter_map(move |message| message.told(&shared, Visible::new(&shared.catalogue, &grant.identity)));
     let events = events.map(|(name, data)| {
         let event = Event::default().event(name).data(&*data);
         Ok::<_, Infallible>(if name == "hello" { event.retry(Duration::from_millis(RETRY_MS)) } else { event })
@@ -182,7 +247,7 @@ impl Rounds {
         }
         let mut messages = Vec::new();
         if !devices.is_empty() || !links.is_empty() {
-            messages.push(message("health", &HealthEventDto { devices, links }));
+            messages.push(message("health", HealthEventDto { devices, links }, Content::Health));
         }
         if !samples.is_empty() {
             messages.push(latest(shared, &samples, now.utc));
@@ -212,21 +277,27 @@ fn snapshot(shared: &Shared) -> Vec<Message> {
     let all = |board: BTreeMap<String, Health>| board.into_iter().map(|(id, health)| (id, HealthDto::new(Some(&health)))).collect();
     let health = HealthEventDto { devices: all(shared.health.devices()), links: all(shared.health.links()) };
     let (_, samples) = shared.record.latest_since(0);
-    vec![message("hello", &hello), message("health", &health), latest(shared, &samples, now), stats(shared, None, now)]
+    vec![
+        message("hello", hello, |_| Content::Same),
+        message("health", health, Content::Health),
+        latest(shared, &samples, now),
+        stats(shared, None, now),
+    ]
 }
 
 fn latest(shared: &Shared, samples: &[Sample], now: UtcMillis) -> Message {
     let points = samples.iter().filter_map(|sample| Some((shared.catalogue.point(sample.point)?, sample)));
     let points = points.filter(|(point, _)| points::is_of(point, None, None));
     let points = points.map(|(point, sample)| LatestDto::new(point, Some(sample), now)).collect();
-    message("latest", &LatestEventDto { time_ms: now.0, points })
+    message("latest", LatestEventDto { time_ms: now.0, points }, Content::Latest)
 }
 
 fn stats(shared: &Shared, samples_per_s: Option<f64>, now: UtcMillis) -> Message {
     let failed = |(name, outcome): (&str, Result<(), String>)| outcome.err().map(|what| format!("{name}: {what}"));
     let problems = shared.readiness.checks().into_iter().filter_map(failed).collect();
     let samples_total = shared.record.samples_applied();
-    message("stats", &StatsDto { time_ms: now.0, samples_per_s, samples_total, ready: shared.readiness.ready(), problems })
+    let stats = StatsDto { time_ms: now.0, samples_per_s, samples_total, ready: shared.readiness.ready(), problems };
+    message("stats", stats, Content::Stats)
 }
 
 /// Of `now`, what differs from `told` in a way worth telling at once; with `all`, everything.
@@ -241,8 +312,12 @@ fn changed(told: &mut BTreeMap<String, Health>, now: BTreeMap<String, Health>, a
     news
 }
 
-fn message(name: &'static str, data: &impl Serialize) -> Message {
-    (name, serde_json::to_string(data).expect("plain types with text keys").into())
+fn message<T: Serialize>(name: &'static str, data: T, content: impl Fn(Arc<T>) -> Content) -> Message {
+    Message { whole: (name, text(&data)), content: content(Arc::new(data)) }
+}
+
+fn text(data: &impl Serialize) -> Arc<str> {
+    serde_json::to_string(data).expect("plain types with text keys").into()
 }
 
 #[cfg(test)]
@@ -255,9 +330,10 @@ mod tests {
             let live = Live::new();
             let sender = live.sender().unwrap();
             let lagged = IntCounter::new("lagged", "lagged").unwrap();
-            let told = told(vec![("hello", "".into())], BroadcastStream::new(sender.subscribe()), lagged.clone());
+            let empty = |name| message(name, (), |_| Content::Same);
+            let told = told(vec![empty("hello")], BroadcastStream::new(sender.subscribe()), lagged.clone());
             for _ in 0..sent {
-                sender.send(("stats", "".into())).unwrap();
+                sender.send(empty("stats")).unwrap_or_else(|_| panic!("nobody listens"));
             }
             drop(sender);
             live.stop();

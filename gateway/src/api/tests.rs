@@ -38,13 +38,13 @@ async fn served() -> Served {
     served
 }
 
-pub(super) struct Answer {
+pub struct Answer {
     pub status: u16,
     pub head: String,
     pub body: String,
 }
 
-pub(super) async fn send_bytes(served: &Served, request: &str) -> Vec<u8> {
+pub async fn send_bytes(served: &Served, request: &str) -> Vec<u8> {
     let exchange = async {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -55,14 +55,14 @@ pub(super) async fn send_bytes(served: &Served, request: &str) -> Vec<u8> {
     tokio::time::timeout(PATIENCE, exchange).await.unwrap()
 }
 
-pub(super) async fn send(served: &Served, request: &str) -> Answer {
+pub async fn send(served: &Served, request: &str) -> Answer {
     let text = String::from_utf8(send_bytes(served, request).await).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
-pub(super) async fn get(served: &Served, path: &str) -> Answer {
+pub async fn get(served: &Served, path: &str) -> Answer {
     send(served, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
 }
 
@@ -193,10 +193,13 @@ async fn devices_and_their_health() {
     check(
         "/api/v1/devices?enterprise=nobody",
         expect![[r#"
-        200 {
-          "items": [],
-          "next": null
-        }"#]],
+            400 {
+              "detail": "there is no enterprise `nobody`",
+              "remedy": "GET /api/v1/park lists them",
+              "status": 400,
+              "title": "the query cannot be understood",
+              "type": "urn:parkgate:problem:bad-query"
+            }"#]],
     )
     .await;
     check(
@@ -676,7 +679,7 @@ async fn metrics_are_in_the_text_format() {
 }
 
 /// Reads from an open event stream until `text` was seen; gives all that was read.
-async fn read_until(stream: &mut TcpStream, text: &str) -> String {
+pub async fn read_until(stream: &mut TcpStream, text: &str) -> String {
     let mut all = String::new();
     let reading = async {
         while !all.contains(text) {
@@ -730,7 +733,7 @@ async fn streams_are_bounded() {
 async fn openapi_describes_every_route() {
     let document: Value = serde_json::from_str(&get(&served().await, "/api/v1/openapi.json").await.body).unwrap();
     let described: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    for (path, _) in super::routes() {
+    for (path, _, _) in super::routes() {
         let is_page = ["/", "/app.js", "/style.css", "/texts.json", "/favicon.svg"].contains(&path);
         // Those under `/prometheus` are described by Prometheus.
         assert_eq!(described.contains(&path), !is_page && !path.starts_with("/prometheus/"), "{path}");
@@ -784,6 +787,7 @@ fn page_texts_are_complete_in_both_languages() {
     all_named("quality_", vec!["stale", "none"]);
     all_named("quality_", Quality::ALL.iter().map(|value| value.name()).collect());
     all_named("reason_", Reason::ALL.iter().map(|value| value.name()).collect());
+    all_named("role_", ["viewer", "operator", "reviewer", "regulator", "admin"].into());
     all_named("medium_", Medium::ALL.iter().map(|value| value.name()).collect());
 }
 

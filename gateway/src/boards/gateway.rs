@@ -12,7 +12,7 @@ pub fn board() -> Option<Dashboard> {
     board.variable("device", &t("表计", "Meter"), "parkgate_driver_readings_received_total", ".+");
     board.add_evenly(6, 4, stats());
     let about = t("每秒落盘的样本数。", "Samples made durable per second.");
-    let durable = vec![query(rate("parkgate_pipeline_samples_durable_total"), &t("落盘", "Durable"))];
+    let durable = vec![query(format!("sum({})", rate("parkgate_pipeline_samples_durable_total")), &t("落盘", "Durable"))];
     board.add(24, 8, lines(&t("落盘速率", "Durable samples"), &about, "cps", durable));
     board.add_evenly(2, 8, details());
     board.finish()

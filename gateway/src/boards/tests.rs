@@ -190,7 +190,7 @@ fn catalogue_of(text: &str) -> Catalogue {
     let loaded = catalogue::load::<GatewaySettings>(Path::new("park.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
     let mut registry = MemoryRegistry::default();
     let catalogue = loaded.draft.build(&mut registry).expect("a catalogue");
-    crate::own::with_own(catalogue, Origin::Metered, &mut registry).expect("the gateway's own points")
+    crate::own::with_own(catalogue, Origin::Metered, &[], &mut registry).expect("the gateway's own points")
 }
 
 /// The boards of both parks, as JSON.

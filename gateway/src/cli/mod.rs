@@ -1,13 +1,16 @@
 //! The commands beside `run` and `demo`: they read files and print; none needs the gateway to run.
 //!
 //! `check` and `schema` do no I/O but reading the files named. `rejects list` and `journal` open the data directory
-//! read-only beside a running gateway. `rejects replay` asks the running gateway over its control socket, else takes the
-//! lock itself.
+//! read-only beside a running gateway, and so do `totals` and `rebuild --check`. `rejects replay` asks the running gateway
+//! over its control socket, else takes the lock itself. Each further command has a file of its own.
 
 pub mod reconcile;
 pub mod backup;
 pub mod transfer;
 pub mod grafana;
+mod changes;
+mod token;
+mod totals;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -21,11 +24,16 @@ use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::journal::{Sequence, inspect};
 use parkgate_collector::rejects;
 
+pub use changes::{ChangesArguments, changes};
+pub use token::{TokenArguments, token};
+
 use crate::app;
 use crate::control::{self, Answer, ReplayReport, Request};
 use crate::engine::Engine;
 use crate::settings::GatewaySettings;
 use crate::store::DataDirectory;
+
+pub use totals::{RebuildArguments, TotalsArguments, rebuild, totals};
 
 /// What every `--help` ends with.
 const AFTER_HELP: &str = "Exit codes: 0 fine; 1 the files have problems, or something is damaged; 2 the command could not run; 3 a part of
@@ -72,6 +80,14 @@ pub enum Command {
     Import(transfer::ImportArguments),
     /// Write Grafana boards for the park.
     Grafana(grafana::GrafanaArguments),
+    /// Make, list and revoke the tokens by which people and programs come in.
+    Token(TokenArguments),
+    /// List who changed tokens and configuration, and when.
+    Changes(ChangesArguments),
+    /// Print totals of points per hour, day, month or year, also beside a running gateway.
+    Totals(TotalsArguments),
+    /// Count all totals again from the record, or check that they are what it says.
+    Rebuild(RebuildArguments),
 }
 
 /// Arguments of `run`.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
@@ -17,6 +18,7 @@ use crate::forward::client::Client;
 use crate::forward::reconcile::{self, Difference, Subject};
 use crate::forward::state::State;
 use crate::forward::{SinkKind, SinkSettings, state_path};
+use crate::rollup::Totals;
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
@@ -103,6 +105,7 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
     for correction in park.record.corrections().context("corrections cannot be read")? {
         corrected.entry(correction.point).or_default().push(correction.key_time);
     }
+    let totals = Totals::new(&park.catalogue, Arc::new(park.record.clone()), settings.totals.grace_ms());
     let mut different = false;
     for sink in sinks {
         let client = Client::new(sink, &app::base_of(config)).with_context(|| format!("[[gateway.sink]] `{}`", sink.id))?;
@@ -120,7 +123,7 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
             client: &client,
             catalogue: &park.catalogue,
             record: &park.record,
-            totals: None,
+            totals: Some(&totals),
             state: state.as_ref(),
             corrected: &corrected,
         };

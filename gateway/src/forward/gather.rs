@@ -72,10 +72,10 @@ impl Gatherer {
         self.reader.position()
     }
 
-    /// Entries that are durable and not yet read.
-    pub fn behind(&self) -> u64 {
+    /// Entries that are durable and not yet sent: from `next` on, and those of gaps.
+    pub fn behind(&self, next: Sequence) -> u64 {
         let gaps: u64 = self.gaps.iter().map(|gap| gap.end.0.saturating_sub(gap.first.0)).sum();
-        self.journal.durable().0.saturating_add(1).saturating_sub(self.position().0).saturating_add(gaps)
+        self.journal.durable().0.saturating_add(1).saturating_sub(next.0).saturating_add(gaps)
     }
 
     /// Whether there are gaps to fill.

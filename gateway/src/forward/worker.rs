@@ -49,6 +49,8 @@ pub(super) struct Worker {
     cancel: CancellationToken,
     runtime: tokio::runtime::Runtime,
     probe: Option<Vec<u8>>,
+    /// Every entry before it is in the sink, or in a gap.
+    sent_below: Sequence,
     request_lines: usize,
     batches_since_smaller: u32,
     later: Backoff,
@@ -101,6 +103,7 @@ impl Worker {
             meters,
             cancel,
             probe: None,
+            sent_below: Sequence(0),
             batches_since_smaller: 0,
             later: Backoff::new(LATER_MS.0, LATER_MS.1),
             refused: Backoff::new(REFUSED_MS.0, REFUSED_MS.1),
@@ -129,7 +132,12 @@ impl Worker {
         let first = state.cursor()?.unwrap_or_else(|| gather::first_cursor(journal, self.settings.history));
         // One beyond what there is would pass over entries that are to come.
         let cursor = first.min(Sequence(journal.durable().0.saturating_add(1)));
+        if state.cursor()?.is_none() {
+            // At once: what comes from now on is not to be missed after a crash.
+            state.commit(&Moves { cursor: Some(cursor), ..Moves::default() }, &[], None)?;
+        }
         self.probe = state.probe()?;
+        self.sent_below = cursor;
         let table = Table::new(&self.sources.catalogue, &self.settings);
         let (journal, history): (Journal, History) = (journal.clone(), self.sources.history.clone());
         let totals = self.sources.totals.clone().filter(|_| self.settings.totals);
@@ -149,9 +157,10 @@ impl Worker {
                 }
                 self.meters.skipped.inc_by(batch.skipped);
                 self.meters.damaged.inc_by(batch.damaged);
-                self.lag(&gatherer, batch.received);
+                self.lag(&gatherer, Some(&batch));
                 let notable = Moves { cursor: None, ..batch.moves.clone() } != Moves::default();
                 if batch.lines.is_empty() && !notable && noted_at.elapsed() < NOTE_EVERY {
+                    self.sent_below = batch.moves.cursor.unwrap_or(self.sent_below);
                     continue;
                 }
                 let dead = match self.deliver(&batch, &gatherer) {
@@ -161,6 +170,7 @@ impl Worker {
                 let probe = (!batch.lines.is_empty()).then_some(self.probe.as_deref()).flatten();
                 state.commit(&batch.moves, &dead, probe)?;
                 noted_at = Instant::now();
+                self.sent_below = batch.moves.cursor.unwrap_or(self.sent_below);
                 if !batch.moves.gaps.is_empty() || batch.moves.closed.is_some() {
                     gatherer.set_gaps(state.gaps()?);
                 }
@@ -244,7 +254,7 @@ impl Worker {
                         warn!(sink = %self.settings.id, error = %why, "the sink is away or busy; values wait in the record");
                     }
                     let delay = self.later.next_delay();
-                    self.lag(gatherer, batch.received);
+                    self.lag(gatherer, Some(batch));
                     self.wait(after.map_or(delay, |after| after.max(delay)))?;
                 }
                 Then::Refused { why } => {
@@ -253,7 +263,7 @@ impl Worker {
                         error!(sink = %self.settings.id, error = %why, "the sink refuses us: mend its settings or the sink; values wait in the record");
                     }
                     let delay = self.refused.next_delay();
-                    self.lag(gatherer, batch.received);
+                    self.lag(gatherer, Some(batch));
                     self.wait(delay)?;
                 }
             }
@@ -280,9 +290,13 @@ impl Worker {
         }
     }
 
-    fn lag(&self, gatherer: &Gatherer, unsent: Option<parkgate_collector::model::UtcMillis>) {
-        self.meters.lag_entries.set(i64::try_from(gatherer.behind()).unwrap_or(i64::MAX));
-        let age_ms = unsent.map_or(0, |received| self.sources.clock.now().utc.since(received).max(0));
+    /// Sets the metrics of what is behind; `on_its_way` is gathered and not sent.
+    fn lag(&self, gatherer: &Gatherer, on_its_way: Option<&Batch>) {
+        let on_its_way = on_its_way.filter(|batch| !batch.lines.is_empty());
+        let entries = gatherer.behind(self.sent_below).max(u64::from(on_its_way.is_some()));
+        self.meters.lag_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        let received = on_its_way.and_then(|batch| batch.received);
+        let age_ms = received.map_or(0, |received| self.sources.clock.now().utc.since(received).max(0));
         self.meters.lag_seconds.set(age_ms / 1000);
     }
 

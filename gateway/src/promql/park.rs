@@ -9,7 +9,8 @@
 //! |---|---|---|
 //! | of a point | the record's; a bad sample, or one without a number, ends the value before it | the larger of 5 min and 2.5 times the point's expected interval |
 //! | closed totals | one per period, stamped at its start; ended at the period's end unless the next follows | the period |
-//! | `_current_` | one, of the period that the point's last sample lies in, stamped as that sample, while it is open | as samples of the point |
+//! | `_current_` | one per sample of the point: the register less the one at the period's start. A period in which the meter
+//!   was exchanged or started over has one only, while it is open, stamped as the point's last sample | as samples of the point, to the period's end |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use super::labels::{Label, NAME};
 use super::source::{ABSENT, too_many_samples};
 use super::{Error, Labels, Part, Samples, Selection, Series, Source};
 use crate::access::Identity;
-use crate::rollup::{Figures, Level, Total, TotalsView};
+use crate::rollup::{Amount, Figures, Level, Total, TotalsView};
 use crate::series::{self, Stat, What};
 use crate::store::{Bucket, RecordView, StoreError};
 
@@ -104,13 +105,13 @@ impl Index {
 pub struct ParkSource<'a> {
     index: &'a Index,
     record: &'a dyn RecordView,
-    totals: Option<&'a dyn TotalsView>,
+    totals: &'a dyn TotalsView,
     visible: Vec<bool>,
 }
 
 impl<'a> ParkSource<'a> {
     /// What `identity` may see of the park.
-    pub fn new(index: &'a Index, record: &'a dyn RecordView, totals: Option<&'a dyn TotalsView>, identity: &Identity) -> Self {
+    pub fn new(index: &'a Index, record: &'a dyn RecordView, totals: &'a dyn TotalsView, identity: &Identity) -> Self {
         Self { index, record, totals, visible: index.visible(identity) }
     }
 
@@ -136,8 +137,7 @@ impl<'a> ParkSource<'a> {
 
     /// Totals that are closed, whose period starts in `(after, upto]`.
     fn closed(&self, point: &Point, level: Level, after: i64, upto: i64) -> Result<Vec<Total>, Error> {
-        let Some(totals) = self.totals else { return Ok(Vec::new()) };
-        let mut all = totals.totals(point.id, level, UtcMillis(after).plus(1), UtcMillis(upto).plus(1)).map_err(read_failed)?;
+        let mut all = self.totals.totals(point.id, level, UtcMillis(after).plus(1), UtcMillis(upto).plus(1)).map_err(read_failed)?;
         all.retain(|total| total.closed);
         Ok(all)
     }
@@ -204,7 +204,7 @@ impl Source for ParkSource<'_> {
         let (entry, point) = self.entry(series)?;
         let level = match entry.what {
             What::Samples => return samples(self.record, point, after, upto, most),
-            What::Current(level) => return self.current(point, level, after, upto),
+            What::Current(level) => return self.current(point, level, after, upto, most),
             What::Total(level) | What::Gauge(level, _) | What::State(level) => level,
         };
         let totals = self.closed(point, level, after, upto)?;
@@ -248,23 +248,41 @@ impl Source for ParkSource<'_> {
 }
 
 impl ParkSource<'_> {
-    fn current(&self, point: &Point, level: Level, after: i64, upto: i64) -> Result<Samples, Error> {
-        let mut samples = Samples::default();
-        let (Some(totals), Some(latest)) = (self.totals, self.record.latest(point.id)) else { return Ok(samples) };
-        let time = latest.record_time;
-        if time.0 <= after || time.0 > upto {
-            return Ok(samples);
-        }
-        let start = totals.period_of(level, time).start;
-        for total in totals.totals(point.id, level, start, start.plus(1)).map_err(read_failed)? {
-            if let (false, Figures::Counter(counter)) = (total.closed, &total.figures)
-                && let Some(amount) = counter.amount
+    /// What a counter's periods had come to at each of its samples.
+    fn current(&self, point: &Point, level: Level, after: i64, upto: i64, most: usize) -> Result<Samples, Error> {
+        let mut current = Samples::default();
+        let start = self.totals.period_of(level, UtcMillis(after).plus(1)).start;
+        for total in self.totals.totals(point.id, level, start, UtcMillis(upto).plus(1)).map_err(read_failed)? {
+            let Figures::Counter(counter) = &total.figures else { continue };
+            let (from, to) = (after.max(total.period.start.0.saturating_sub(1)), upto.min(total.period.end.0.saturating_sub(1)));
+            let flags = counter.flags;
+            let is_plain = !(flags.rollover || flags.meter_exchanged || flags.suspect);
+            if let (true, Some(start)) = (is_plain, counter.start_register) {
+                let room = most.saturating_sub(current.times.len());
+                each_sample(self.record, point, from, to, room, |sample| {
+                    let gone = sample.number().and_then(|register| difference(register, point.identity.decimals, start));
+                    let is_good = sample.status.quality() != Quality::Bad;
+                    current.push(sample.record_time.0, gone.filter(|_| is_good).map_or(ABSENT, Amount::to_f64));
+                })?;
+            } else if let (false, Some(amount)) = (total.closed, counter.amount)
+                && let Some(latest) =
+                    self.record.latest(point.id).filter(|latest| from < latest.record_time.0 && latest.record_time.0 <= to)
             {
-                samples.push(time.0, amount.to_f64());
+                current.push(latest.record_time.0, amount.to_f64());
+            }
+            if total.period.end.0 <= upto {
+                current.push(total.period.end.0, ABSENT);
             }
         }
-        Ok(samples)
+        Ok(current)
     }
+}
+
+/// `register - start`, exactly; `None` where it does not fit.
+fn difference(register: i64, decimals: u8, start: Amount) -> Option<Amount> {
+    let finer = u32::from(start.decimals.checked_sub(decimals)?);
+    let mantissa = i128::from(register).checked_mul(10_i128.checked_pow(finer)?)?.checked_sub(start.mantissa)?;
+    Some(Amount { mantissa, decimals: start.decimals })
 }
 
 /// How long a sample of a point is shown.
@@ -319,24 +337,34 @@ fn number(point: &Point, sample: &Sample) -> f64 {
 
 fn samples(record: &dyn RecordView, point: &Point, after: i64, upto: i64, most: usize) -> Result<Samples, Error> {
     let mut samples = Samples::default();
+    each_sample(record, point, after, upto, most, |sample| samples.push(sample.record_time.0, number(point, sample)))?;
+    Ok(samples)
+}
+
+/// Takes a point's samples in a range page by page; [`too_many_samples`] when there are more than `most`.
+fn each_sample(
+    record: &dyn RecordView,
+    point: &Point,
+    after: i64,
+    upto: i64,
+    most: usize,
+    mut take: impl FnMut(&Sample),
+) -> Result<(), Error> {
     let (mut from, to) = (UtcMillis(after).plus(1), UtcMillis(upto).plus(1));
+    let mut room = most;
     while from < to {
-        let limit = PAGE.min(most.saturating_sub(samples.times.len()).saturating_add(1)).max(1);
+        let limit = PAGE.min(room.saturating_add(1));
         let page = record.scan(point.id, from, to, limit).map_err(read_failed)?;
-        for sample in &page {
-            samples.push(sample.record_time.0, number(point, sample));
-        }
-        if samples.times.len() > most {
-            return Err(too_many_samples());
-        }
+        page.iter().for_each(&mut take);
+        room = room.checked_sub(page.len()).ok_or_else(too_many_samples)?;
         match page.last() {
-            // Of several in one millisecond the last counts; a further page begins with the rest of them, if any.
+            // The next page begins with the rest of the last millisecond, if there is more of it.
             Some(last) if page.len() >= limit && last.record_time > from => from = last.record_time,
             Some(last) if page.len() >= limit => from = last.record_time.plus(1),
             _ => break,
         }
     }
-    Ok(samples)
+    Ok(())
 }
 
 /// Parts are open on the left, the record's buckets on the right: what lies on an edge goes to the bucket before it.

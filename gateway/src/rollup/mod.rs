@@ -3,7 +3,9 @@
 //!
 //! In reading order: [`total`] what a total is and who may ask for it; [`zone`] the park's calendar; [`rule`] what the
 //! catalogue says about a point; [`partial`] what is kept of a period and how longer ones are made; [`count`] from
-//! samples to hours, with [`counter`], [`gauge`] and [`state`]; [`scan`] the samples that hours need; [`view`] answers.
+//! samples to hours, with [`counter`], [`gauge`] and [`state`]; [`scan`] the samples that hours need; [`store`] the file of
+//! closed periods and [`codec`] its bytes; [`recount`] hours again, with what follows from them; [`follow`] the journal;
+//! [`view`] answers; [`row`] a total as text.
 
 pub mod total;
 pub mod zone;
@@ -14,10 +16,46 @@ pub mod counter;
 pub mod gauge;
 pub mod state;
 pub mod scan;
+pub mod codec;
+pub mod store;
+pub mod recount;
+pub mod follow;
 pub mod view;
+pub mod row;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
+use parkgate_collector::catalogue::Catalogue;
+
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::store::{DataDirectory, Facts, StoreError};
+
+pub use follow::Thread;
 pub use total::{Amount, CounterTotal, Figures, Flags, GaugeTotal, Level, Period, StateTotal, Total, TotalsView};
 pub use view::Totals;
 pub use zone::ParkZone;
+
+/// Opens the totals of a data directory and starts to follow the journal.
+///
+/// # Errors
+/// When `totals.db` cannot be used, or there is no thread to be had.
+pub fn start(
+    catalogue: &Catalogue,
+    engine: &Engine,
+    directory: &DataDirectory,
+    facts: &Arc<Facts>,
+    metrics: &Metrics,
+    grace_ms: i64,
+) -> Result<(Arc<Totals>, Thread), StoreError> {
+    let path = directory.totals();
+    let record = Arc::new(engine.history().clone());
+    let store = store::TotalsStore::open(&path)?;
+    let follower = follow::Follower::new(catalogue, Arc::clone(&record) as _, store, Arc::clone(facts), metrics.clone(), grace_ms)?;
+    let totals = Arc::new(Totals::new(catalogue, record, Some(store::TotalsStore::open_read_only(&path)?)));
+    let thread =
+        Thread::start(follower, engine.journal().clone(), engine.history().clone()).map_err(|error| StoreError::Io { path, error })?;
+    Ok((totals, thread))
+}

@@ -155,6 +155,11 @@ impl DataDirectory {
         self.path.join("facts.db")
     }
 
+    /// The database of totals, a view of the record.
+    pub fn totals(&self) -> PathBuf {
+        self.path.join("totals.db")
+    }
+
     /// The ring of rejected input.
     pub fn rejects(&self) -> PathBuf {
         self.path.join("rejects")

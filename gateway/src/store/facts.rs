@@ -1,5 +1,5 @@
-//! `facts.db`: what the record cannot give back. The point registry, the catalogue versions that were in force, and a
-//! small key-value table. SQLite, WAL, every commit synced.
+//! `facts.db`: what the record cannot give back. The point registry, the catalogue versions that were in force, a small
+//! key-value table, and what [`super::tokens`] keeps here. SQLite, WAL, every commit synced.
 //!
 //! Point numbers are dense from 1, never reused, never changed: rows are only ever added.
 
@@ -15,7 +15,7 @@ use super::StoreError;
 
 /// What each format added to the one before; the format of a file is the number of steps it has taken. A step that was
 /// released is never changed.
-const STEPS: &[&str] = &[POINTS];
+const STEPS: &[&str] = &[POINTS, super::tokens::STEP, TOTAL_CORRECTIONS];
 
 const POINTS: &str = "
 CREATE TABLE IF NOT EXISTS point (
@@ -28,6 +28,38 @@ CREATE TABLE IF NOT EXISTS point (
 CREATE TABLE IF NOT EXISTS catalogue (version INTEGER PRIMARY KEY, first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS item (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ";
+
+const TOTAL_CORRECTIONS: &str = "
+CREATE TABLE IF NOT EXISTS total_correction (
+    id INTEGER PRIMARY KEY,
+    point INTEGER NOT NULL,
+    level TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    old TEXT NOT NULL,
+    new TEXT,
+    cause TEXT NOT NULL,
+    time INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS total_correction_of ON total_correction (point, level, start, id);
+";
+
+/// A total that changed after its period was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TotalCorrection {
+    /// Which point.
+    pub point: PointId,
+    /// Name of the level.
+    pub level: String,
+    /// Start of the period.
+    pub start: UtcMillis,
+    /// The total that was given until then, as JSON.
+    pub old: String,
+    /// What it is now; `None` when nothing is known any more.
+    pub new: Option<String>,
+    /// Why it changed.
+    pub cause: String,
+    /// When the change was noticed.
+    pub time: UtcMillis,
+}
 
 /// The newest format, which this program writes.
 fn newest_format() -> i64 {
@@ -80,7 +112,7 @@ impl Facts {
         Ok(Self { connection: Mutex::new(connection) })
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,6 +172,61 @@ impl Facts {
     /// When it cannot be read.
     pub fn item(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.connection().prepare_cached("SELECT value FROM item WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()?)
+    }
+
+    /// Keeps corrections of totals, in one transaction; how many are new. One that is the last of its period already is
+    /// the same one, found again after a crash.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn add_total_corrections(&self, corrections: &[TotalCorrection]) -> Result<u64, StoreError> {
+        if corrections.is_empty() {
+            return Ok(0);
+        }
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let mut added = 0;
+        {
+            let mut last = transaction.prepare_cached(
+                "SELECT old, new FROM total_correction WHERE point = ?1 AND level = ?2 AND start = ?3 ORDER BY id DESC LIMIT 1",
+            )?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO total_correction (point, level, start, old, new, cause, time) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?;
+            for one in corrections {
+                let key = params![one.point.0, one.level, one.start.0];
+                let known: Option<(String, Option<String>)> = last.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+                if known.is_some_and(|(old, new)| old == one.old && new == one.new) {
+                    continue;
+                }
+                insert.execute(params![one.point.0, one.level, one.start.0, one.old, one.new, one.cause, one.time.0])?;
+                added += 1;
+            }
+        }
+        transaction.commit()?;
+        Ok(added)
+    }
+
+    /// All corrections of totals, oldest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn total_corrections(&self) -> Result<Vec<TotalCorrection>, StoreError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare_cached("SELECT point, level, start, old, new, cause, time FROM total_correction ORDER BY id")?;
+        let rows = statement.query_map([], |row| {
+            Ok(TotalCorrection {
+                point: PointId(row.get(0)?),
+                level: row.get(1)?,
+                start: UtcMillis(row.get(2)?),
+                old: row.get(3)?,
+                new: row.get(4)?,
+                cause: row.get(5)?,
+                time: UtcMillis(row.get(6)?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Keeps a small value under a key.
@@ -299,7 +386,7 @@ mod tests {
     fn a_newer_or_damaged_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("facts.db");
-        Facts::open(&path).unwrap().connection().execute_batch("PRAGMA user_version = 2").unwrap();
+        Facts::open(&path).unwrap().connection().execute_batch("PRAGMA user_version = 1000").unwrap();
         assert!(matches!(Facts::open(&path), Err(StoreError::Version(_))));
         assert!(matches!(Facts::open_read_only(&path), Err(StoreError::Version(_))));
         let path = folder.path().join("broken.db");

@@ -18,6 +18,8 @@ const ENTRIES_PER_LOOK: u32 = 256;
 const WAIT: Duration = Duration::from_secs(1);
 /// Wait after the journal could not be read, and least time between two attempts at a failing checkpoint.
 const RETRY_MS: u64 = 5_000;
+/// Between two looks at the disk's free space, and two months deleted for want of it.
+const RELIEF_MS: u64 = 1_000;
 /// The nightly work begins at the first minute of this hour, UTC: 03:00 in China.
 const NIGHT_HOUR_UTC: i64 = 19;
 
@@ -40,6 +42,10 @@ pub struct ReaderStats {
 /// Where journal entries come from, and who is told that they are not needed any more.
 trait Source {
     fn next(&mut self) -> Result<Next, AppendError>;
+    /// Bytes that the last entry took in the journal.
+    fn entry_bytes(&self) -> u64;
+    /// Whether the disk has hardly more room than the journal keeps free.
+    fn is_short(&self) -> bool;
     /// Goes on with another entry.
     fn seek(&mut self, from: Sequence);
     fn release(&self, upto: Sequence);
@@ -64,6 +70,14 @@ impl Source for FromJournal {
         // Marked as seen before reading, so that what grows meanwhile wakes the next wait.
         self.durable.borrow_and_update();
         self.reader.next()
+    }
+
+    fn entry_bytes(&self) -> u64 {
+        self.reader.entry_bytes()
+    }
+
+    fn is_short(&self) -> bool {
+        self.journal.is_short_of_space()
     }
 
     fn seek(&mut self, from: Sequence) {
@@ -132,6 +146,7 @@ fn follow(mut source: impl Source, history: &History, clock: &dyn Clock, stats: 
                         history.apply(sequence, &record);
                     }
                     history.skip_to(sequence);
+                    history.journal_read(source.entry_bytes());
                     stats.next.store(sequence.0 + 1, Ordering::Relaxed);
                 }
                 Ok(Next::Gone { oldest }) => {
@@ -189,6 +204,7 @@ fn checkpoint(source: &impl Source, history: &History) -> bool {
 /// What is done beside reading.
 struct Chores {
     checkpoint_not_before_ms: u64,
+    relief_not_before_ms: u64,
     /// The night, as a number of days, whose work is done or begun.
     night: i64,
     at_work: bool,
@@ -196,13 +212,22 @@ struct Chores {
 
 impl Chores {
     fn new(now: Now) -> Self {
-        Self { checkpoint_not_before_ms: 0, night: night_of(now.utc), at_work: false }
+        Self { checkpoint_not_before_ms: 0, relief_not_before_ms: 0, night: night_of(now.utc), at_work: false }
     }
 
     /// Does what is due; whether there is more at once.
     fn step(&mut self, source: &impl Source, history: &History, now: Now) -> bool {
         if now.monotonic_ms >= self.checkpoint_not_before_ms && history.checkpoint_due(now) && !checkpoint(source, history) {
             self.checkpoint_not_before_ms = now.monotonic_ms.saturating_add(RETRY_MS);
+        }
+        if now.monotonic_ms >= self.relief_not_before_ms {
+            self.relief_not_before_ms = now.monotonic_ms.saturating_add(RELIEF_MS);
+            if source.is_short()
+                && let Err(error) = history.relieve(now.utc)
+            {
+                tracing::error!(error = %error, "no month could be deleted although the disk is short");
+                self.relief_not_before_ms = now.monotonic_ms.saturating_add(RETRY_MS);
+            }
         }
         // Also back, so that a night begun by a clock that ran ahead does not keep off those to come.
         let night = night_of(now.utc);
@@ -239,6 +264,7 @@ mod tests {
     struct Listed {
         entries: std::vec::IntoIter<Next>,
         seeks: Vec<Sequence>,
+        is_short: bool,
         released: Rc<RefCell<Vec<Sequence>>>,
         cancel: CancellationToken,
     }
@@ -246,6 +272,12 @@ mod tests {
     impl Source for Listed {
         fn next(&mut self) -> Result<Next, AppendError> {
             Ok(self.entries.next().unwrap_or(Next::End))
+        }
+        fn entry_bytes(&self) -> u64 {
+            100
+        }
+        fn is_short(&self) -> bool {
+            self.is_short
         }
         fn seek(&mut self, from: Sequence) {
             self.seeks.push(from);
@@ -270,7 +302,13 @@ mod tests {
         let released = Rc::default();
         let entries =
             vec![Next::Gone { oldest: Sequence(5) }, entry(5), entry(6), Next::Damaged { from: Sequence(7), to: Sequence(9) }, entry(9)];
-        let source = Listed { entries: entries.into_iter(), seeks: Vec::new(), released: Rc::clone(&released), cancel: cancel.clone() };
+        let source = Listed {
+            entries: entries.into_iter(),
+            seeks: Vec::new(),
+            is_short: false,
+            released: Rc::clone(&released),
+            cancel: cancel.clone(),
+        };
         let stats = ReaderStats::default();
         follow(source, &history, &ManualClock::new(UtcMillis(testing::NOVEMBER)), &stats, &cancel);
         assert_eq!(stats.gone.load(Ordering::Relaxed), 4);
@@ -281,11 +319,51 @@ mod tests {
     }
 
     #[test]
+    fn a_short_disk_makes_the_oldest_months_go_one_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(folder.path(), HistorySettings::default(), testing::odd()).unwrap();
+        // Two days of each month from 2026-07 to 2026-11, of a point that is no compliance point.
+        let mut sequence = 0;
+        for day in [-120, -90, -60, -30, 0] {
+            for i in 0..400 {
+                sequence += 1;
+                let sample = testing::sample(2, testing::NOVEMBER + (day + 1) * 86_400_000 + i * 300_000, i);
+                history.apply_samples(Sequence(sequence), &[sample]);
+            }
+        }
+        history.checkpoint().unwrap();
+        let mut source = Listed {
+            entries: Vec::new().into_iter(),
+            seeks: Vec::new(),
+            is_short: false,
+            released: Rc::default(),
+            cancel: CancellationToken::new(),
+        };
+        let mut chores = Chores::new(Now { utc: UtcMillis(testing::NOVEMBER), monotonic_ms: 0 });
+        let mut gone = |source: &Listed, monotonic_ms: u64| {
+            chores.step(source, &history, Now { utc: UtcMillis(testing::NOVEMBER + 3 * 86_400_000), monotonic_ms });
+            history.stats().files_relieved
+        };
+        assert_eq!(gone(&source, 0), 0);
+        source.is_short = true;
+        assert_eq!([gone(&source, 1_000), gone(&source, 1_001), gone(&source, 2_000)], [1, 1, 2]);
+        source.is_short = false;
+        assert_eq!(gone(&source, 3_000), 2, "there is room again");
+        source.is_short = true;
+        assert_eq!([gone(&source, 4_000), gone(&source, 5_000)], [3, 3], "the last two stay");
+    }
+
+    #[test]
     fn nights_go_on_after_a_clock_that_ran_ahead() {
         let folder = tempfile::tempdir().unwrap();
         let history = History::open(folder.path(), HistorySettings::default(), testing::odd()).unwrap();
-        let source =
-            Listed { entries: Vec::new().into_iter(), seeks: Vec::new(), released: Rc::default(), cancel: CancellationToken::new() };
+        let source = Listed {
+            entries: Vec::new().into_iter(),
+            seeks: Vec::new(),
+            is_short: false,
+            released: Rc::default(),
+            cancel: CancellationToken::new(),
+        };
         let now = |utc: i64| Now { utc: UtcMillis(utc), monotonic_ms: 0 };
         let mut chores = Chores::new(now(testing::NOVEMBER));
         let mut begins = |utc: i64| {

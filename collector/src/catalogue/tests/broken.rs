@@ -203,9 +203,10 @@ fn problems_of_tables() {
         (
             format!("include = [\"no.toml\", \"x/*.toml\"]\nprofiles = [\"no\"]\n{PARK}"),
             expect![[r#"
-            main.toml:1:12: there is no such file; paths are relative to this file ["no.toml"]
-            main.toml:2:13: there are no profiles in this folder; paths are relative to this file ["no"]
-        "#]],
+                main.toml:1:12: there is no such file; paths are relative to this file ["no.toml"]
+                main.toml:1:23: no file matches this pattern; paths are relative to this file ["x/*.toml"]
+                main.toml:2:13: there are no profiles in this folder; paths are relative to this file ["no"]
+            "#]],
         ),
     ] {
         check_lines(&text, expected);

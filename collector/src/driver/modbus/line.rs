@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{IntCounter, IntGauge};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{sleep, timeout};
@@ -48,7 +48,6 @@ pub(super) struct Line {
     output: Output,
     health: HealthBoard,
     clock: Arc<dyn Clock>,
-    lateness: Histogram,
     dropped: IntCounter,
     connects: IntCounter,
     link_up: IntGauge,
@@ -90,7 +89,6 @@ impl Line {
             output: Output { link: link.key, outlet, readings: Vec::new(), received_time: UtcMillis(0), origin: Origin::Metered },
             health,
             clock,
-            lateness: metrics.poll_lateness.with_label_values(&labels),
             dropped: metrics.answers_dropped.with_label_values(&labels),
             connects: metrics.connects.with_label_values(&labels),
             link_up: metrics.link_up.with_label_values(&labels),
@@ -200,7 +198,7 @@ impl Line {
         let Some(unit) = self.units.get_mut(index) else { return Ok(()) };
         let now = self.clock.now();
         let start = unit.schedule.start(now);
-        self.lateness.observe(start.lateness_ms as f64 / 1000.0);
+        unit.counters.lateness.observe(start.lateness_ms as f64 / 1000.0);
         if start.skipped > 0 {
             unit.counters.skipped.inc_by(start.skipped);
             self.health.device(&unit.device.id, |health| health.skipped = health.skipped.saturating_add(start.skipped));

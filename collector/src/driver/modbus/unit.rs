@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prometheus::IntCounter;
+use prometheus::{Histogram, IntCounter};
 
 use super::Patience;
 use super::schedule::Schedule;
@@ -53,6 +53,7 @@ pub(super) struct Block {
 pub(super) struct Counters {
     pub(super) readings: IntCounter,
     pub(super) skipped: IntCounter,
+    pub(super) lateness: Histogram,
     pub(super) good: IntCounter,
     pub(super) timeout: IntCounter,
     pub(super) exception: IntCounter,
@@ -66,6 +67,7 @@ impl Counters {
         Self {
             readings: metrics.readings_received.with_label_values(&["modbus_tcp", link, device]),
             skipped: metrics.polls_skipped.with_label_values(&["modbus_tcp", link, device]),
+            lateness: metrics.poll_lateness.with_label_values(&["modbus_tcp", link, device]),
             good: result("good"),
             timeout: result("timeout"),
             exception: result("exception"),

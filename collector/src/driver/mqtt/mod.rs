@@ -47,8 +47,8 @@ const BATCH_READINGS_MAX: usize = 20_000;
 /// Batches handed over and not yet durable; when reached, nothing more is read.
 const BATCHES_IN_FLIGHT_MAX: usize = 64;
 /// Messages without a time of their own that were handed over and are not yet durable; beyond, nothing more is read: with
-/// one more batch they are as many as are remembered, so that each is known when the broker delivers it again.
-const MARKS_IN_FLIGHT_MAX: usize = DELIVERIES_REMEMBERED - BATCH_MESSAGES_MAX as usize;
+/// one more batch they are a quarter of what is remembered, so that each is known when the broker delivers it again.
+const MARKS_IN_FLIGHT_MAX: usize = DELIVERIES_REMEMBERED / 4 - BATCH_MESSAGES_MAX as usize;
 /// A batch of so many messages means traffic: then bytes gather for [`GATHER`] before the next read. A larger one needs no
 /// gathering: the broker waits for acknowledgements, which go out with the next read.
 const BUSY_MESSAGES: std::ops::Range<u64> = 4..256;

@@ -259,7 +259,7 @@ where
     let thread = std::thread::Builder::new().name("query".into()).stack_size(STACK_BYTES).spawn(move || {
         // Held here, not by the request: work goes on for a moment when its request is given up.
         let _place = place;
-        let source = ParkSource::new(&shared.series, &*shared.record, None, &asker);
+        let source = ParkSource::new(&shared.series, &*shared.record, &*shared.totals, &asker);
         let _ = sender.send(work(&source, &cancel));
     });
     if let Err(error) = thread {

@@ -1,10 +1,22 @@
 //! The API over real sockets.
 
-use parkgate_collector::model::{Origin, Quality, Reason, Sample, Status, Step};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use parkgate_collector::catalogue::{Catalogue, Enterprise};
+use parkgate_collector::model::{Kind, Medium, Origin, PointId, Quality, Reason, Sample, Status, Step, UtcMillis};
 use serde_json::{Value, json};
 
-use super::super::fake::{NOW, Served, sample, small_park, start};
-use super::super::tests::{get, send};
+use super::super::fake::{FakeRecord, NOW, Served, device, modbus_link, names, park, sample, small_park, start};
+use super::super::tests::{get, send, send_bytes};
+use super::Form;
+use crate::access::{Identity, Role, Scope};
+use crate::promql::park::{Index, ParkSource};
+use crate::promql::source::is_absent;
+use crate::promql::{self, Answer, Grid, Limits, Source as _};
+use crate::rollup::Totals;
+use crate::store::RecordView;
 
 /// Two points of one device; the second's last sample is bad.
 async fn served() -> Served {
@@ -138,9 +150,282 @@ async fn answers_are_compressed_when_asked() {
         format!("GET /prometheus/api/v1/metadata HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {encoding}\r\nConnection: close\r\n\r\n")
     };
     assert!(!send(&served, &query("br, gzip;q=0")).await.head.contains("content-encoding"));
-    let bytes = super::super::tests::send_bytes(&served, &query("br, gzip")).await;
+    let bytes = send_bytes(&served, &query("br, gzip")).await;
     let cut = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
     let mut text = String::new();
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&bytes[cut + 4..]), &mut text).unwrap();
     assert!(serde_json::from_str::<Value>(&text).unwrap()["data"].is_object());
+}
+
+const HOUR: i64 = 3_600_000;
+/// 2026-01-01T00:00:00+08:00.
+const NEW_YEAR: i64 = 1_767_196_800_000;
+
+/// A park of two enterprises and an outlet, with a record and totals of its own.
+struct Park {
+    index: Index,
+    record: Arc<FakeRecord>,
+    totals: Totals,
+}
+
+fn two_enterprises() -> Catalogue {
+    let line = modbus_link("line-1");
+    let row = |id, quantity, medium, kind, unit| (id, quantity, "某", "some", quantity, medium, kind, unit, 1);
+    let devices = vec![
+        device(
+            "acme/main",
+            names("总表", "Main"),
+            Some("acme"),
+            &line,
+            Origin::Metered,
+            &[row(1, "energy_import", Medium::Power, Kind::Counter, "kWh"), row(2, "active_power", Medium::Power, Kind::Gauge, "kW")],
+        ),
+        device(
+            "bolt/main",
+            names("总表", "Main"),
+            Some("bolt"),
+            &line,
+            Origin::Metered,
+            &[row(3, "energy_import", Medium::Power, Kind::Counter, "kWh"), row(4, "gas_flow", Medium::Gas, Kind::Gauge, "Nm3/h")],
+        ),
+        device(
+            "bolt/stack",
+            names("烟囱", "Stack"),
+            Some("bolt"),
+            &line,
+            Origin::Metered,
+            &[row(5, "so2_concentration", Medium::Emission, Kind::Gauge, "mg/m3")],
+        ),
+        device(
+            "park/pile",
+            names("桩", "Pile"),
+            None,
+            &line,
+            Origin::Metered,
+            &[row(6, "connector_state", Medium::Charging, Kind::State, "state"), row(7, "parkgate_up", Medium::Gateway, Kind::Gauge, "1")],
+        ),
+    ];
+    let enterprises = ["acme", "bolt"].map(|id| Enterprise { id: id.into(), name: names(id, id) });
+    park(enterprises.into(), vec![line], devices)
+}
+
+impl Park {
+    fn new() -> Self {
+        let catalogue = Arc::new(two_enterprises());
+        let record = Arc::new(FakeRecord::default());
+        let view: Arc<dyn RecordView> = Arc::clone(&record) as _;
+        Self { index: Index::new(Arc::clone(&catalogue)), totals: Totals::new(&catalogue, view, None), record }
+    }
+
+    /// A value of a point every ten minutes for `hours` from new year on.
+    fn fill(&self, point: u32, hours: i64, value: impl Fn(i64) -> i64) {
+        for index in 0..hours * 6 + 1 {
+            self.record.push(sample(point, UtcMillis(NEW_YEAR + index * 600_000), value(index)));
+        }
+    }
+
+    fn source<'a>(&'a self, identity: &Identity) -> ParkSource<'a> {
+        ParkSource::new(&self.index, &*self.record, &self.totals, identity)
+    }
+
+    /// Values of the only series that a query gives over a grid; `None` where there is none.
+    fn steps(&self, query: &str, grid: Grid) -> Vec<Option<f64>> {
+        let tree = promql::parse(query).unwrap();
+        let source = self.source(&Identity::local());
+        match promql::evaluate(&tree, &source, grid, &Limits::default(), &AtomicBool::new(false)).unwrap().0 {
+            Answer::Vector(rows) if rows.is_empty() => vec![None; grid.steps],
+            Answer::Vector(rows) => {
+                assert_eq!(rows.len(), 1, "{query}: {rows:?}");
+                rows[0].cells.iter().map(|&cell| (!is_absent(cell)).then_some(cell)).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn totals_stand_at_the_start_of_their_period_and_end_with_it() {
+    let park = Park::new();
+    // 0.1 kWh every ten minutes from register 100.0 on, over 30 hours: 0.6 an hour, 14.4 a day.
+    park.fill(1, 30, |index| 1000 + index);
+    let hourly = |from: i64, steps: usize| Grid { start: NEW_YEAR + from, step: HOUR, steps };
+    let name = "park_energy_import_day_kwh{enterprise=\"acme\"}";
+    // Shown from midnight until the end of its day, not in the days beside it.
+    assert_eq!(park.steps(name, hourly(-1, 3)), [None, Some(14.4), Some(14.4)]);
+    assert_eq!(park.steps(name, hourly(23 * HOUR, 3)), [Some(14.4), None, None]);
+    assert_eq!(park.steps("count_over_time(park_energy_import_day_kwh{enterprise=\"acme\"}[3d])", hourly(30 * HOUR, 1)), [Some(1.0)]);
+    let sum = "sum_over_time(park_energy_import_hour_kwh{enterprise=\"acme\"}[1d])";
+    // 00:00 is the start of the first hour; (-1 h, 23 h] are the day's 24.
+    let sum = park.steps(sum, hourly(23 * HOUR, 1))[0].unwrap();
+    assert!((sum - 14.4).abs() < 1e-9, "{sum}");
+    // So far: the register less that of midnight; nothing is left of it when the day is over.
+    let current = "park_energy_import_day_current_kwh{enterprise=\"acme\"}";
+    assert_eq!(park.steps(current, hourly(0, 3)), [Some(0.0), Some(0.6), Some(1.2)]);
+    assert_eq!(park.steps(current, hourly(23 * HOUR, 3)), [Some(13.8), Some(0.0), Some(0.6)]);
+    assert_eq!(park.steps(current, hourly(30 * HOUR, 1)), [Some(3.6)]);
+}
+
+#[test]
+fn gauges_and_states_have_series_per_period() {
+    let park = Park::new();
+    park.fill(2, 30, |index| if index % 6 < 3 { 10 } else { 30 });
+    park.fill(6, 30, |index| i64::from(index % 6 == 0));
+    let at = |hours: i64| Grid::instant(NEW_YEAR + hours * HOUR);
+    assert_eq!(park.steps("park_active_power_hour_mean_kw", at(1)), [Some(2.0)]);
+    assert_eq!(park.steps("park_active_power_day_max_kw - park_active_power_day_min_kw", at(0)).len(), 1);
+    // State 1 for ten minutes in each hour. The point has one decimal, so its code is 0.1 as a number, 1 as a code.
+    assert_eq!(park.steps("park_connector_state_hour_seconds{state=\"1\"}", at(2)), [Some(600.0)]);
+    assert_eq!(park.steps("sum(park_connector_state_hour_seconds)", at(2)), [Some(3600.0)]);
+}
+
+#[test]
+fn a_bad_sample_ends_the_value_before_it() {
+    let park = Park::new();
+    park.fill(2, 1, |_| 15);
+    let bad = Sample {
+        status: Status::new(Quality::Bad, Reason::Timeout, Origin::Metered, Step::None).without_number(),
+        ..sample(2, UtcMillis(NEW_YEAR + HOUR + 60_000), 0)
+    };
+    park.record.push(bad);
+    let grid = Grid { start: NEW_YEAR + HOUR, step: 60_000, steps: 3 };
+    assert_eq!(park.steps("park_active_power_kw", grid), [Some(1.5), None, None]);
+    assert_eq!(park.steps("park_active_power_kw", Grid::instant(grid.last())), [None]);
+    assert_eq!(park.steps("count_over_time(park_active_power_kw[1h])", grid), [Some(6.0), Some(6.0), Some(6.0)]);
+    assert_eq!(park.steps("last_over_time(park_active_power_kw[5m])", grid), [Some(1.5), Some(1.5), Some(1.5)]);
+}
+
+#[test]
+fn windows_from_buckets_equal_windows_from_samples() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let park = Park::new();
+    let mut time = NEW_YEAR;
+    for _ in 0..3_000 {
+        // Many on the very minute, where windows have their edges.
+        time += if random.bool() { 60_000 - time.rem_euclid(60_000) } else { random.i64(1..90_000) };
+        let quality = if random.u8(..) < 10 { Quality::Bad } else { Quality::Good };
+        let status = Status::new(quality, Reason::None, Origin::Metered, Step::None);
+        park.record.push(Sample { status, ..sample(2, UtcMillis(time), random.i64(0..50)) });
+    }
+    for (range, step) in [(600, 600), (3_600, 600), (900, 3_600), (1_200, 60)] {
+        for name in ["avg", "sum", "min", "max", "count", "last", "present"] {
+            let grid = Grid { start: NEW_YEAR + HOUR, step: step * 1000, steps: 40 };
+            // The second is the first for a source that has no buckets to give, such as a subquery's.
+            let fast = park.steps(&format!("{name}_over_time(park_active_power_kw[{range}s])"), grid);
+            let slow: Vec<Option<f64>> = grid
+                .times()
+                .map(|time| {
+                    let source = park.source(&Identity::local());
+                    let selection = promql::parse_selector("park_active_power_kw").unwrap();
+                    let series = source.select(&selection, 0, time).unwrap().remove(0);
+                    let samples = source.samples(&series, time - range * 1000, time, usize::MAX).unwrap().numbers();
+                    let values = &samples.values;
+                    let sum: f64 = values.iter().sum();
+                    let last = *values.last()?;
+                    Some(match name {
+                        "avg" => sum / values.len() as f64,
+                        "sum" => sum,
+                        "min" => values.iter().copied().fold(f64::INFINITY, f64::min),
+                        "max" => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                        "count" => values.len() as f64,
+                        "last" => last,
+                        _ => 1.0,
+                    })
+                })
+                .collect();
+            for (fast, slow) in fast.iter().zip(&slow) {
+                let near = match (fast, slow) {
+                    (Some(a), Some(b)) => (a - b).abs() < 1e-9,
+                    (a, b) => a == b,
+                };
+                assert!(near, "{name} {range} {step}: {fast:?} {slow:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_sees_what_is_not_theirs() {
+    let park = Park::new();
+    for point in 1..=7 {
+        park.fill(point, 30, |index| index);
+    }
+    let set = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<BTreeSet<_>>();
+    let everything = Scope::default();
+    for (scope, visible) in [
+        (Scope { enterprises: set(&["acme"]), ..everything.clone() }, &["acme/main/energy_import", "acme/main/active_power"][..]),
+        (Scope { outlets: set(&["bolt/stack"]), ..everything.clone() }, &["bolt/stack/so2_concentration"]),
+        (Scope { media: [Medium::Gas].into(), ..everything.clone() }, &["bolt/main/gas_flow"]),
+        (Scope { enterprises: set(&["acme"]), media: [Medium::Gas].into(), ..everything.clone() }, &[]),
+        (Scope { media: [Medium::Charging, Medium::Gateway].into(), ..everything.clone() }, &["park/pile/connector_state"]),
+    ] {
+        let identity = Identity { name: "test".into(), role: Role::Viewer, scope };
+        let source = park.source(&identity);
+        let visible: BTreeSet<&str> = visible.iter().copied().collect();
+        for selector in [
+            "{__name__=~\".+\"}",
+            "{__name__!=\"\"}",
+            "{__name__=~\"park_.*|parkgate_.*\",enterprise=~\".*\"}",
+            "{point!=\"x\"}",
+            "{point=~\"bolt/.*|acme/.*|park/.*\"}",
+            "{enterprise!~\"acme\",point!=\"\"}",
+            "{state=~\".*\",__name__=~\".+\"}",
+            "park_energy_import_kwh{enterprise=\"bolt\"}",
+            "parkgate_up",
+        ] {
+            let series = source.select(&promql::parse_selector(selector).unwrap(), NEW_YEAR, NEW_YEAR + 30 * HOUR).unwrap();
+            for series in series {
+                assert!(visible.contains(series.labels.get("point")), "{selector} shows {} to {identity:?}", series.labels);
+            }
+        }
+        // What is theirs is there, through every endpoint.
+        let mut form = Form::default();
+        form.read(b"match[]={point!=\"\"}");
+        let listed = super::listed(&source, &form, UtcMillis(NEW_YEAR + 30 * HOUR)).unwrap();
+        let points: BTreeSet<&str> = listed.iter().map(|labels| labels.get("point")).collect();
+        assert_eq!(points, visible);
+        let quantities: BTreeSet<&str> = visible.iter().filter_map(|point| point.rsplit('/').next()).collect();
+        for name in source.meanings().keys() {
+            assert!(quantities.iter().any(|quantity| name.starts_with(&format!("park_{quantity}"))), "{name} is told to {identity:?}");
+        }
+        let tree = promql::parse("count by (point) ({__name__=~\".+\"}) or absent(parkgate_up) * 0").unwrap();
+        let grid = Grid::instant(NEW_YEAR + 30 * HOUR);
+        let (answer, _) = promql::evaluate(&tree, &source, grid, &Limits::default(), &AtomicBool::new(false)).unwrap();
+        let Answer::Vector(rows) = answer else { panic!("{answer:?}") };
+        for row in rows {
+            assert!(row.labels.get("point").is_empty() || visible.contains(row.labels.get("point")), "{row:?}");
+        }
+    }
+    assert_eq!(park.record.latest(PointId(7)).map(|sample| sample.value), Some(180));
+}
+
+#[tokio::test]
+async fn query_bombs_are_refused_and_the_api_lives_on() {
+    let served = served().await;
+    let post = |query: String| {
+        let form = format!("query={query}&start=0&end=315360000&step=1");
+        format!(
+            "POST /prometheus/api/v1/query_range HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        )
+    };
+    let begun = std::time::Instant::now();
+    for (bomb, status) in [
+        (format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000)), 413),
+        (format!("{}1{}", "(".repeat(8_000), ")".repeat(8_000)), 400),
+        (format!("1{}", "%2B1".repeat(10_000)), 400),
+        ("x%7Ba%3D~%22(a%7B1000%7D)%7B1000%7D%22%7D".to_owned(), 400),
+        ("park_active_power_kw".to_owned(), 400),
+    ] {
+        let answer = send(&served, &post(bomb)).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert!(answer.body.contains("bad_data"), "{}", answer.body);
+    }
+    for heavy in ["max_over_time(park_active_power_kw[10y:1s])", "count_over_time({__name__=~\".%2B\"}[100y:1ms])"] {
+        let answer =
+            get(&served, &format!("/prometheus/api/v1/query?query={}", heavy.replace('"', "%22").replace('{', "%7B").replace('}', "%7D")))
+                .await;
+        assert_eq!(answer.status, 422, "{}", answer.body);
+    }
+    assert!(begun.elapsed().as_secs() < 10);
+    assert_eq!(get(&served, "/prometheus/api/v1/query?query=1").await.status, 200);
 }

@@ -119,7 +119,7 @@ fn what_the_journal_let_go_of_comes_from_history() {
         found.extend(text(&batch.lines));
         state.commit(&batch.moves, &[], None).unwrap();
         if at_end && state.gaps().unwrap().is_empty() {
-            assert_eq!(gatherer.behind(), 0);
+            assert_eq!(gatherer.behind(gatherer.position()), 0);
             break;
         }
     }

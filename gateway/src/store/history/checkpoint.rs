@@ -25,6 +25,7 @@ pub(super) struct Snapshot {
     checkpoint: u64,
     position: Sequence,
     journal_bytes: u64,
+    journal_samples: u64,
     closed: Vec<Arc<Window>>,
     gains: Vec<Gain>,
     points: Vec<(UtcMillis, Sample)>,
@@ -133,6 +134,7 @@ fn snapshot(head: &mut Head, head_bytes: usize) -> Snapshot {
         checkpoint: head.checkpoint + 1,
         position: head.position,
         journal_bytes: head.journal_bytes,
+        journal_samples: head.journal_samples,
         closed: head.closed.clone(),
         gains,
         points,
@@ -144,6 +146,7 @@ fn commit(head: &mut Head, snapshot: &Snapshot) {
     head.checkpoint = snapshot.checkpoint;
     head.committed = snapshot.position;
     head.journal_bytes = head.journal_bytes.saturating_sub(snapshot.journal_bytes);
+    head.journal_samples = head.journal_samples.saturating_sub(snapshot.journal_samples);
     let bytes: usize = snapshot.closed.iter().map(|window| window.bytes.len()).sum();
     head.closed.drain(..snapshot.closed.len());
     head.closed_bytes = head.closed_bytes.saturating_sub(bytes);

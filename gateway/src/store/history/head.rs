@@ -157,8 +157,9 @@ pub(super) struct Head {
     pub(super) version: u64,
     /// Blocks of checkpoints up to this one are in files; later ones are still here.
     pub(super) checkpoint: u64,
-    /// Bytes of the journal taken over since the last snapshot, estimated.
+    /// Bytes of the journal read since the last snapshot, and samples taken over.
     pub(super) journal_bytes: u64,
+    pub(super) journal_samples: u64,
     /// Bytes of open and of closed windows.
     pub(super) open_bytes: usize,
     pub(super) closed_bytes: usize,

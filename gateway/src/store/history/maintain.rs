@@ -6,6 +6,9 @@
 //! that is, hold samples of two days or more and not lie in the future. So a jump deletes nothing, and a clock that stays
 //! wrong makes at most as many months go early as it filled itself. Times without samples make months stay longer. What
 //! counts is in the files, so it does not matter how often the program is started.
+//!
+//! When the disk runs short, one month after the other goes before its time ([`relieve`]), so that the journal need not
+//! stop taking: retention acts first, but never on compliance records nor on the two newest months lived through.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -67,17 +70,7 @@ fn begin(inner: &Inner, writer: &mut Writer, now: UtcMillis) -> Result<(), Store
 fn retain(inner: &Inner, writer: &mut Writer, now: UtcMillis) -> Result<(), StoreError> {
     let settings = &inner.settings;
     let present = Month::of(now);
-    let all: Vec<FileKey> = inner.layout().iter().map(|file| file.key).collect();
-    let mut lived = BTreeSet::new();
-    for &key in all.iter().filter(|key| key.month <= present) {
-        match inner.files.read(key, files::has_two_days) {
-            Ok(true) => _ = lived.insert(key.month),
-            Ok(false) => {}
-            // Not counted: rather a month too many is kept.
-            Err(error) if files::is_damage(&error) => inner.damage(&format!("{}: {error}", inner.files.path(key).display())),
-            Err(error) => return Err(error),
-        }
-    }
+    let (all, lived) = months(inner, present)?;
     let Some(&last) = lived.last() else { return Ok(()) };
     let mut keys: Vec<FileKey> = all.into_iter().filter(|key| FIRST_MONTH <= key.month && key.month < last).collect();
     // Other classes go before compliance, the oldest first.
@@ -89,17 +82,63 @@ fn retain(inner: &Inner, writer: &mut Writer, now: UtcMillis) -> Result<(), Stor
         let too_old = key.month < present.minus(months) && later > months as usize;
         let too_much = !key.compliance && settings.budget_bytes.is_some_and(|budget| bytes > budget);
         if too_old || too_much {
-            inner.step("delete")?;
             bytes = bytes.saturating_sub(inner.files.bytes(key));
-            writer.months.close(key);
-            inner.change_layout(|layout| {
-                layout.retain(|file| file.key != key);
-                inner.files.delete(key)
-            })?;
-            inner.counters.files_deleted.fetch_add(1, Ordering::Relaxed);
+            delete(inner, writer, key)?;
             tracing::info!(file = %inner.files.path(key).display(), too_old, "month deleted by retention");
         }
     }
+    Ok(())
+}
+
+/// See [`super::History::relieve`].
+pub(super) fn relieve(inner: &Inner, now: UtcMillis) -> Result<bool, StoreError> {
+    let mut writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    // What a failed checkpoint left behind is dealt with first: it may be about the file that goes.
+    checkpoint::finish(inner, &mut writer)?;
+    let previous = Month::of(now).minus(1);
+    let (all, lived) = months(inner, Month::of(now))?;
+    let Some(&stays) = lived.iter().rev().nth(1) else { return Ok(false) };
+    let may_go = |key: &&FileKey| !key.compliance && FIRST_MONTH <= key.month && key.month < stays.min(previous);
+    let Some(&oldest) = all.iter().filter(may_go).min() else { return Ok(false) };
+    let bytes = inner.files.bytes(oldest);
+    delete(inner, &mut writer, oldest)?;
+    // The night may be about to merge it.
+    let night = &mut writer.night;
+    if let Some(files) = &mut night.files {
+        if files.last() == Some(&oldest) {
+            night.point = -1;
+        }
+        files.retain(|file| *file != oldest);
+    }
+    inner.counters.files_relieved.fetch_add(1, Ordering::Relaxed);
+    tracing::warn!(file = %inner.files.path(oldest).display(), bytes, "month deleted before its time: the disk is short");
+    Ok(true)
+}
+
+/// All files, and the months up to the present one that were lived through.
+fn months(inner: &Inner, present: Month) -> Result<(Vec<FileKey>, BTreeSet<Month>), StoreError> {
+    let all: Vec<FileKey> = inner.layout().iter().map(|file| file.key).collect();
+    let mut lived = BTreeSet::new();
+    for &key in all.iter().filter(|key| key.month <= present) {
+        match inner.files.read(key, files::has_two_days) {
+            Ok(true) => _ = lived.insert(key.month),
+            Ok(false) => {}
+            // Not counted: rather a month too many is kept.
+            Err(error) if files::is_damage(&error) => inner.damage(&format!("{}: {error}", inner.files.path(key).display())),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((all, lived))
+}
+
+fn delete(inner: &Inner, writer: &mut Writer, key: FileKey) -> Result<(), StoreError> {
+    inner.step("delete")?;
+    writer.months.close(key);
+    inner.change_layout(|layout| {
+        layout.retain(|file| file.key != key);
+        inner.files.delete(key)
+    })?;
+    inner.counters.files_deleted.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! Reading never panics: `None` when the bytes end or a number is longer than its type.
 
 /// Appends `value` as LEB128.
-pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
         value >>= 7;
@@ -12,12 +12,12 @@ pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends `value` as zigzag LEB128.
-pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
     put(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
 /// Appends `value` as zigzag LEB128 of 128 bits.
-pub(super) fn put_signed_128(out: &mut Vec<u8>, value: i128) {
+pub(crate) fn put_signed_128(out: &mut Vec<u8>, value: i128) {
     let mut rest = ((value << 1) ^ (value >> 127)) as u128;
     while rest >= 0x80 {
         out.push((rest as u8) | 0x80);
@@ -27,7 +27,7 @@ pub(super) fn put_signed_128(out: &mut Vec<u8>, value: i128) {
 }
 
 /// Takes a LEB128 number off the front of `input`.
-pub(super) fn take(input: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let byte = take_byte(input)?;
@@ -44,12 +44,12 @@ pub(super) fn take(input: &mut &[u8]) -> Option<u64> {
 }
 
 /// Takes a zigzag number off the front of `input`.
-pub(super) fn take_signed(input: &mut &[u8]) -> Option<i64> {
+pub(crate) fn take_signed(input: &mut &[u8]) -> Option<i64> {
     take(input).map(unzigzag)
 }
 
 /// Takes a zigzag number of 128 bits off the front of `input`.
-pub(super) fn take_signed_128(input: &mut &[u8]) -> Option<i128> {
+pub(crate) fn take_signed_128(input: &mut &[u8]) -> Option<i128> {
     let mut value = 0u128;
     for shift in (0..128).step_by(7) {
         let byte = take_byte(input)?;
@@ -66,26 +66,26 @@ pub(super) fn take_signed_128(input: &mut &[u8]) -> Option<i128> {
 }
 
 /// Takes one byte off the front of `input`.
-pub(super) fn take_byte(input: &mut &[u8]) -> Option<u8> {
+pub(crate) fn take_byte(input: &mut &[u8]) -> Option<u8> {
     let (&byte, rest) = input.split_first()?;
     *input = rest;
     Some(byte)
 }
 
 /// Takes `length` bytes off the front of `input`.
-pub(super) fn take_bytes<'a>(input: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+pub(crate) fn take_bytes<'a>(input: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (bytes, rest) = input.split_at_checked(length)?;
     *input = rest;
     Some(bytes)
 }
 
 /// The unsigned form in which small magnitudes are small.
-pub(super) fn zigzag(value: i64) -> u64 {
+pub(crate) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
 /// Back from [`zigzag`].
-pub(super) fn unzigzag(value: u64) -> i64 {
+pub(crate) fn unzigzag(value: u64) -> i64 {
     ((value >> 1) as i64) ^ -((value & 1) as i64)
 }
 

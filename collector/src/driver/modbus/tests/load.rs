@@ -49,11 +49,11 @@ fn thousand_units_of_hundred_registers() {
         let (mut skipped, mut late, mut on_time) = (0, 0, 0);
         for line in 0..LINKS {
             let id = format!("line-{line}");
-            let histogram = metrics.poll_lateness.with_label_values(&["modbus_tcp", id.as_str()]);
-            let within: u64 = prometheus::core::Metric::metric(&histogram).get_histogram().get_bucket()[5].cumulative_count();
-            (on_time, late) = (on_time + within, late + histogram.get_sample_count() - within);
             for unit_id in 1..=UNITS_PER_LINK {
                 let device = format!("unit-{line}-{unit_id}");
+                let histogram = metrics.poll_lateness.with_label_values(&["modbus_tcp", id.as_str(), device.as_str()]);
+                let within: u64 = prometheus::core::Metric::metric(&histogram).get_histogram().get_bucket()[5].cumulative_count();
+                (on_time, late) = (on_time + within, late + histogram.get_sample_count() - within);
                 skipped += metrics.polls_skipped.with_label_values(&["modbus_tcp", id.as_str(), device.as_str()]).get();
             }
         }

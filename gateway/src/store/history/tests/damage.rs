@@ -306,6 +306,72 @@ fn months_go_by_retention_other_classes_first() {
     );
 }
 
+#[test]
+fn a_checkpoint_is_due_by_bytes_read_or_by_samples() {
+    let settings = HistorySettings { checkpoint_bytes: 1_000, checkpoint_samples: 10, ..HistorySettings::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::open(folder.path(), settings, odd()).unwrap();
+    let due = || history.checkpoint_due(Now { utc: UtcMillis(0), monotonic_ms: 0 });
+    let mut sequence = 0;
+    let mut apply = |samples: u64| {
+        for _ in 0..samples {
+            sequence += 1;
+            history.apply_samples(Sequence(sequence), &[sample(1, NOVEMBER + sequence as i64, 1)]);
+        }
+    };
+    apply(9);
+    history.journal_read(999);
+    assert!(!due());
+    history.journal_read(1);
+    assert!(due(), "by bytes");
+    history.checkpoint().unwrap();
+    assert!(!due());
+    apply(10);
+    assert!(due(), "by samples");
+    history.checkpoint().unwrap();
+    assert!(!due());
+}
+
+#[test]
+fn a_short_disk_takes_the_oldest_months_but_neither_compliance_nor_the_last_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::open(folder.path(), HistorySettings::default(), odd()).unwrap();
+    let mut sequence = 0;
+    // From 2026-07 to 2026-11, two days of each month; point 1 is a compliance point.
+    for day in [-120, -90, -60, -30, 0] {
+        for i in 0..400 {
+            sequence += 1;
+            let time = NOVEMBER + day * DAY_MS + DAY_MS + i * 300_000;
+            history.apply_samples(Sequence(sequence), &[sample(1, time, i), sample(2, time, i)]);
+        }
+    }
+    history.inner.head().close_windows(|_| true);
+    history.checkpoint().unwrap();
+    let others = || {
+        let mut names: Vec<String> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name.ends_with("-other.db"));
+        names.sort();
+        names
+    };
+    let now = UtcMillis(NOVEMBER + 3 * DAY_MS);
+    let (july, september) =
+        (&["2026-08-other.db", "2026-09-other.db", "2026-10-other.db", "2026-11-other.db"], &["2026-10-other.db", "2026-11-other.db"]);
+    assert!(history.relieve(now).unwrap());
+    assert_eq!(others(), july);
+    assert!(history.relieve(now).unwrap() && history.relieve(now).unwrap());
+    // A clock that ran far ahead changes nothing.
+    for now in [now, now.plus(80 * 365 * DAY_MS)] {
+        assert!(!history.relieve(now).unwrap());
+        assert_eq!(others(), september);
+    }
+    // One that is behind deletes less, never more.
+    assert!(!history.relieve(UtcMillis(NOVEMBER - 100 * DAY_MS)).unwrap());
+    assert_eq!((all(&history, 1).len(), all(&history, 2).len()), (2_000, 800));
+    let stats = history.stats();
+    assert_eq!((stats.files_deleted, stats.files_relieved), (3, 3));
+}
+
 /// Days of the record, of a compliance point and another, every three hours; names of the files that are left after the
 /// night of each of `nights`.
 fn left_after(days: impl Iterator<Item = i64>, nights: &[i64]) -> Vec<Vec<String>> {

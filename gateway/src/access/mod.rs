@@ -1,5 +1,13 @@
 //! Who asks, and what they may see: the one place that decides it. Every query takes an [`Identity`] and shows only
 //! points that [`Identity::sees`]; filters of the asker are applied to what is left, so none can widen it.
+//!
+//! [`secret`] what a token is and what is kept of it; [`tokens`] the tokens in force; [`who`] the user that acts.
+
+pub mod secret;
+pub mod tokens;
+pub mod who;
+
+pub use tokens::{Grant, Token, Tokens};
 
 use std::collections::BTreeSet;
 
@@ -22,6 +30,19 @@ pub enum Role {
     Regulator,
     /// May do everything, access included.
     Admin,
+}
+
+impl Role {
+    /// Its name in commands, tables and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Reviewer => "reviewer",
+            Self::Regulator => "regulator",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// What part of the park is visible. An empty set in a dimension means no restriction in it; dimensions restrict together.
@@ -57,6 +78,12 @@ impl Identity {
     /// Whoever asks over the loopback while no token is demanded: sees everything.
     pub fn local() -> Self {
         Self { name: "local".into(), role: Role::Admin, scope: Scope::default() }
+    }
+
+    /// Whether they may see how the gateway itself is doing: metrics and checks name every device and link, so only those
+    /// who run the whole park.
+    pub fn runs_the_park(&self) -> bool {
+        matches!(self.role, Role::Operator | Role::Admin) && self.scope.is_everything()
     }
 
     /// Whether a point of a device may be seen. The gateway's own metrics are for those whose scope is the whole park.

@@ -1,0 +1,404 @@
+//! From the journal to stored totals: a reader with its own cursor that notes what came late, closes hours when their
+//! grace is over, and counts both from the record. A blocking loop for a thread of its own.
+//!
+//! A point's hour closes when its own readings have passed the hour's end by the grace; of a silent point, when the
+//! park's readings have, and nothing was received from it for as long as its values hold and the grace. So a meter that
+//! brings history in is not silent, however old what it brings is. What is counted is written together with the place in
+//! the journal: a crash only makes it count again, with the same result. It never writes to the journal and holds
+//! nothing in it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use parkgate_collector::catalogue::Catalogue;
+use parkgate_collector::journal::{Journal, Next, Record, Sequence};
+use parkgate_collector::model::{Medium, PointId, PointIdentity, Sample, UtcMillis};
+use tokio_util::sync::CancellationToken;
+
+use super::recount::{Change, Recount, Recounted};
+use super::row::TotalRow;
+use super::rule::{PointRule, counts};
+use super::scan;
+use super::store::{Changes, Followed, TotalsStore};
+use super::total::Level;
+use super::zone::ParkZone;
+use crate::metrics::Metrics;
+use crate::store::{Facts, History, RecordView, StoreError, TotalCorrection};
+
+/// Journal entries read before what they brought is counted: about a second's work of the reader.
+const ENTRIES_PER_ROUND: usize = 20_000;
+/// Late ranges kept per point; when full, the two nearest become one.
+const LATE_MAX: usize = 32;
+/// Points whose figures go in one transaction.
+const POINTS_PER_TRANSACTION: usize = 32;
+/// Wait for news of the journal, and between two looks at what is due.
+const WAIT: Duration = Duration::from_millis(500);
+/// Wait after something failed.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What the follower works on.
+pub struct Follower {
+    rules: HashMap<PointId, (PointRule, PointIdentity)>,
+    zone: ParkZone,
+    grace_ms: i64,
+    record: Arc<dyn RecordView>,
+    store: TotalsStore,
+    facts: Arc<Facts>,
+    metrics: Metrics,
+    points: HashMap<PointId, Tracked>,
+    /// Greatest record time, not beyond the greatest time of receipt.
+    reaches: UtcMillis,
+    received: UtcMillis,
+    /// The next journal entry to read, as stored.
+    next: Option<Sequence>,
+}
+
+/// A point and what is due of it.
+#[derive(Clone, Debug)]
+struct Tracked {
+    /// As stored when it was last counted.
+    stored: Option<Followed>,
+    /// As read.
+    now: Followed,
+    /// Ranges of record times of samples in closed hours.
+    late: Vec<(UtcMillis, UtcMillis)>,
+}
+
+impl Follower {
+    /// Goes on from what is stored.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn new(
+        catalogue: &Catalogue,
+        record: Arc<dyn RecordView>,
+        store: TotalsStore,
+        facts: Arc<Facts>,
+        metrics: Metrics,
+        grace_ms: i64,
+    ) -> Result<Self, StoreError> {
+        let tracked = |(point, stored): (PointId, Followed)| {
+            let mut now = stored;
+            // What was read since it was last counted.
+            if let Some(latest) = record.latest(point).filter(|latest| counts(latest).is_some()) {
+                now.latest = now.latest.max(latest.record_time);
+                now.received = now.received.max(latest.received_time);
+            }
+            (point, Tracked { stored: Some(stored), now, late: Vec::new() })
+        };
+        let points: HashMap<PointId, Tracked> = store.followed()?.into_iter().map(tracked).collect();
+        let latest = |of: fn(&Followed) -> UtcMillis| points.values().map(|point| of(&point.now)).max().unwrap_or(UtcMillis(i64::MIN));
+        let (reaches, received) = (latest(|point| point.latest), latest(|point| point.received));
+        Ok(Self {
+            rules: catalogue
+                .points
+                .iter()
+                .filter(|point| point.medium != Medium::Gateway)
+                .map(|point| (point.id, (PointRule::new(point), point.identity.clone())))
+                .collect(),
+            zone: ParkZone::new(&catalogue.park.time_zone),
+            grace_ms,
+            record,
+            store,
+            facts,
+            metrics,
+            points,
+            reaches: reaches.min(received),
+            received,
+            next: None,
+        })
+    }
+
+    /// Follows the journal until `cancel`. `history` has to take an entry in before it counts here.
+    pub fn run(mut self, journal: &Journal, history: &History, cancel: &CancellationToken) {
+        let cursor = match self.store.cursor() {
+            Ok(cursor) => cursor,
+            Err(error) => {
+                tracing::error!(error = %error, "place of the totals in the journal cannot be read; all is counted again");
+                Sequence(1)
+            }
+        };
+        let mut reader = journal.reader(cursor);
+        while !cancel.is_cancelled() {
+            let taken_in = history.position();
+            let mut read = 0;
+            while read < ENTRIES_PER_ROUND && reader.position() <= taken_in {
+                match reader.next() {
+                    Ok(Next::Entry(_, Record::Samples(record))) => record.samples.iter().for_each(|sample| self.note(sample)),
+                    Ok(Next::Entry(..)) => {}
+                    Ok(Next::End) => break,
+                    Ok(Next::Gone { oldest }) => {
+                        tracing::info!(oldest = oldest.0, "journal entries are gone before totals read them; going on from the blocks");
+                        reader = journal.reader(oldest);
+                        self.rejoin();
+                    }
+                    // What cannot be read has not come into the record either.
+                    Ok(Next::Damaged { .. }) => {}
+                    Err(error) => {
+                        tracing::error!(error = %error, "journal cannot be read for totals");
+                        break;
+                    }
+                }
+                read += 1;
+            }
+            let lag = taken_in.0.saturating_add(1).saturating_sub(reader.position().0);
+            self.metrics.totals_lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+            match self.count_due(reader.position(), cancel) {
+                Ok(()) if read < ENTRIES_PER_ROUND => wait(WAIT, cancel),
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::error!(error = %error, "totals cannot be stored; it is tried again");
+                    wait(RETRY, cancel);
+                }
+            }
+        }
+    }
+
+    /// Takes note of a sample that is in the record.
+    pub fn note(&mut self, sample: &Sample) {
+        if !self.rules.contains_key(&sample.point) {
+            return;
+        }
+        self.received = self.received.max(sample.received_time);
+        self.reaches = self.reaches.max(sample.record_time).min(self.received);
+        let counted = counts(sample).is_some();
+        let tracked = match self.points.entry(sample.point) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            // Nothing is counted of a point before its first number.
+            std::collections::hash_map::Entry::Vacant(_) if !counted => return,
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let until = self.zone.period_of(Level::Hour, sample.record_time).start;
+                let now = Followed { until, latest: sample.record_time, received: sample.received_time };
+                entry.insert(Tracked { stored: None, now, late: Vec::new() })
+            }
+        };
+        if sample.record_time < tracked.now.until {
+            tracked.late(sample.record_time);
+        }
+        // The one it replaces may lie where the device's clock says.
+        if sample.key_time() != sample.record_time && sample.key_time() < tracked.now.until {
+            tracked.late(sample.key_time());
+        }
+        if counted {
+            tracked.now.latest = tracked.now.latest.max(sample.record_time);
+            tracked.now.received = tracked.now.received.max(sample.received_time);
+        }
+    }
+
+    /// Part of the journal went unread: whatever came meanwhile is in the record, and any hour may have changed.
+    pub fn rejoin(&mut self) {
+        let rules: Vec<PointRule> = self.rules.values().map(|(rule, _)| *rule).collect();
+        for rule in rules {
+            let first = match scan::neighbour_after(&*self.record, rule.point, UtcMillis(i64::MIN)) {
+                Ok(Some(first)) => first,
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::error!(error = %error, point = rule.point.0, "record cannot be read; run `parkgate rebuild` later");
+                    continue;
+                }
+            };
+            self.note(&first);
+            if let Some(latest) = self.record.latest(rule.point) {
+                self.note(&latest);
+            }
+            if let Some(tracked) = self.points.get_mut(&rule.point) {
+                tracked.late.clear();
+                if first.record_time < tracked.now.until {
+                    tracked.late.push((first.record_time, tracked.now.until));
+                }
+            }
+        }
+    }
+
+    /// Up to where a point's hours can be closed.
+    fn closed(&self, rule: &PointRule, now: &Followed) -> UtcMillis {
+        let hour = |time: UtcMillis| self.zone.period_of(Level::Hour, time).start;
+        let own = hour(now.latest.plus(self.grace_ms.saturating_neg()));
+        let silence = rule.hold_ms.max(self.grace_ms);
+        let silent = self.received.since(now.received) >= silence;
+        let park = if silent { hour(self.reaches.plus(silence.saturating_neg())) } else { own };
+        now.until.max(own).max(park)
+    }
+
+    /// Counts what is due and stores it together with `next`, the entry to read next.
+    pub fn count_due(&mut self, next: Sequence, cancel: &CancellationToken) -> Result<(), StoreError> {
+        let mut due: Vec<PointId> = Vec::new();
+        for (point, tracked) in &self.points {
+            let Some((rule, _)) = self.rules.get(point) else { continue };
+            if tracked.stored.is_none() || !tracked.late.is_empty() || self.closed(rule, &tracked.now) > tracked.now.until {
+                due.push(*point);
+            }
+        }
+        due.sort_unstable();
+        for points in due.chunks(POINTS_PER_TRANSACTION) {
+            if cancel.is_cancelled() {
+                return Ok(());
+            }
+            self.metrics.totals_dirty.set(i64::try_from(due.len()).unwrap_or(i64::MAX));
+            self.count(points)?;
+        }
+        self.metrics.totals_dirty.set(0);
+        if self.next != Some(next) {
+            let writing = self.store.write()?;
+            writing.set_cursor(next)?;
+            writing.commit()?;
+            self.next = Some(next);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, points: &[PointId]) -> Result<(), StoreError> {
+        let mut counted: Vec<(PointId, Followed)> = Vec::new();
+        let mut changes: Vec<(PointId, Vec<Change>)> = Vec::new();
+        let mut hours = 0;
+        let closing: HashMap<PointId, UtcMillis> = points
+            .iter()
+            .filter_map(|point| Some((*point, self.closed(&self.rules.get(point)?.0, &self.points.get(point)?.now))))
+            .collect();
+        let writing = self.store.write()?;
+        for point in points {
+            let (Some((rule, _)), Some(tracked), Some(&closed)) = (self.rules.get(point), self.points.get(point), closing.get(point))
+            else {
+                continue;
+            };
+            let recount = Recount { record: &*self.record, zone: &self.zone, rule };
+            let mut changed = Vec::new();
+            let mut take = |recounted: Recounted| {
+                hours += recounted.hours;
+                changed.extend(recounted.changed);
+            };
+            let until = tracked.now.until;
+            for &(first, last) in &tracked.late {
+                let from = scan::neighbour_before(&*self.record, *point, first)?.map_or(first, |sample| sample.record_time);
+                let to = scan::neighbour_after(&*self.record, *point, last.plus(1))?.map_or(last, |sample| sample.record_time);
+                let from = self.zone.period_of(Level::Hour, from).start;
+                // A value that nothing follows holds for a while.
+                let to = self.zone.period_of(Level::Hour, to.max(last.plus(rule.hold_ms))).end.min(until);
+                take(recount.run(&writing, (from, to), until, until)?);
+            }
+            if closed > until {
+                // A pair that began before what was closed in silence now has its end.
+                let open = tracked.stored.map_or(until, |stored| stored.latest.min(until));
+                let from = self.zone.period_of(Level::Hour, open).start;
+                take(recount.run(&writing, (from, closed), until, closed)?);
+            }
+            let now = Followed { until: closed, ..tracked.now };
+            writing.follow(*point, now)?;
+            counted.push((*point, now));
+            changes.push((*point, changed));
+        }
+        let mut log = Changes::new();
+        for (point, changed) in &changes {
+            for change in changed {
+                log.entry((change.period.level, change.period.start)).or_default().insert(*point);
+            }
+        }
+        writing.changed(&log)?;
+        let corrections = corrections(&self.rules, &self.zone, &changes, self.received);
+        // Before the figures: a crash between the two leaves a correction that is known when it is found again.
+        let added = self.facts.add_total_corrections(&corrections)?;
+        writing.commit()?;
+        self.metrics.totals_corrections.inc_by(added);
+        self.metrics.totals_hours.inc_by(hours);
+        for (point, now) in counted {
+            if let Some(tracked) = self.points.get_mut(&point) {
+                tracked.now = now;
+                tracked.stored = Some(now);
+                tracked.late.clear();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of what changed, what had been closed before.
+fn corrections(
+    rules: &HashMap<PointId, (PointRule, PointIdentity)>,
+    zone: &ParkZone,
+    changes: &[(PointId, Vec<Change>)],
+    time: UtcMillis,
+) -> Vec<TotalCorrection> {
+    let mut corrections = Vec::new();
+    for (point, changed) in changes {
+        let Some((_, identity)) = rules.get(point) else { continue };
+        let text = |total: &super::Total| serde_json::to_string(&TotalRow::new(total, identity, zone)).unwrap_or_default();
+        for change in changed {
+            let Some(old) = &change.old else { continue };
+            corrections.push(TotalCorrection {
+                point: *point,
+                level: change.period.level.name().to_owned(),
+                start: change.period.start,
+                old: text(old),
+                new: change.new.as_ref().map(text),
+                cause: "readings that came late or were repaired".to_owned(),
+                time,
+            });
+        }
+    }
+    corrections
+}
+
+impl Tracked {
+    /// Notes a record time within closed hours; times near each other become one range.
+    fn late(&mut self, time: UtcMillis) {
+        let index = self.late.partition_point(|(_, last)| *last < time);
+        match self.late.get(index) {
+            Some((first, _)) if *first <= time => return,
+            _ => self.late.insert(index, (time, time)),
+        }
+        if self.late.len() <= LATE_MAX {
+            return;
+        }
+        let gaps = self.late.windows(2).enumerate().map(|(index, pair)| (pair[1].0.since(pair[0].1), index));
+        if let Some((_, index)) = gaps.min() {
+            let (_, last) = self.late.remove(index + 1);
+            self.late[index].1 = last;
+        }
+    }
+}
+
+/// Waits, but not beyond `cancel`.
+fn wait(time: Duration, cancel: &CancellationToken) {
+    const STEP: Duration = Duration::from_millis(50);
+    let mut left = time;
+    while !cancel.is_cancelled() && !left.is_zero() {
+        std::thread::sleep(STEP.min(left));
+        left = left.saturating_sub(STEP);
+    }
+}
+
+/// A shared follower's handle: its thread, and how it is told to end.
+#[derive(Debug)]
+pub struct Thread {
+    handle: Mutex<Option<std::thread::JoinHandle<()>>>,
+    cancel: CancellationToken,
+}
+
+impl Thread {
+    /// Starts a follower on a thread of its own.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn start(follower: Follower, journal: Journal, history: History) -> std::io::Result<Self> {
+        let cancel = CancellationToken::new();
+        let handle = {
+            let cancel = cancel.clone();
+            std::thread::Builder::new().name("rollup".into()).spawn(move || follower.run(&journal, &history, &cancel))?
+        };
+        Ok(Self { handle: Mutex::new(Some(handle)), cancel })
+    }
+
+    /// Whether it ended although it should run.
+    pub fn failed(&self) -> bool {
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        handle.as_ref().is_some_and(std::thread::JoinHandle::is_finished) && !self.cancel.is_cancelled()
+    }
+
+    /// Tells it to end and waits for that; `false` when it panicked. It ends after the points it is counting. Blocks.
+    pub fn stop(&self) -> bool {
+        self.cancel.cancel();
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        handle.is_none_or(|handle| handle.join().is_ok())
+    }
+}

@@ -1,0 +1,316 @@
+//! `totals.db`: parts of closed periods, how far each point has been counted, and which totals closed or changed when.
+//! A view: it can be deleted and is made again from the record, as far as the record reaches back.
+//!
+//! SQLite, WAL. A row of `part` holds the periods of one level within the next longer one (hours of a day, days of a
+//! month, months of a year; a year alone) of one point: 24 hours of a counter take about 600 bytes. Its bytes are
+//! described in `codec.rs`. A row of `change` names the points whose period closed or changed in one transaction, in
+//! order of that happening: numbers of the points, each a varint more than the one before.
+//!
+//! One writer, the follower's thread; figures, what is known of points, changes and the place in the journal go in one
+//! transaction. `PRAGMA user_version` is the format.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use parkgate_collector::journal::Sequence;
+use parkgate_collector::model::{PointId, UtcMillis};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::codec::{self, RowKey};
+use super::partial::Partial;
+use super::total::{Level, Period};
+use super::zone::ParkZone;
+use crate::store::StoreError;
+use crate::store::history::varint;
+
+const FORMAT: i64 = 1;
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS part (
+    point INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (point, level, start)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS followed (
+    point INTEGER PRIMARY KEY,
+    until INTEGER NOT NULL,
+    latest INTEGER NOT NULL,
+    received INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS change (
+    id INTEGER PRIMARY KEY,
+    level INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    points BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS cursor (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL);
+";
+/// A file made again goes on behind the numbers of the one before, so that cursors of others stay good: changes are
+/// fewer than 16 a second in the long run.
+const FIRST_CHANGE: &str = "
+INSERT INTO change (id, level, start, points) SELECT CAST(strftime('%s', 'now') AS INTEGER) * 16, 0, 0, x'' WHERE NOT EXISTS (SELECT 1 FROM change);
+";
+/// Bits of a change cursor that count points within a row of `change`.
+const INDEX_BITS: u32 = 20;
+
+/// What is known of a point that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// Hours that end at or before this are closed and stored.
+    pub until: UtcMillis,
+    /// Greatest record time of a sample that counts.
+    pub latest: UtcMillis,
+    /// When a sample that counts was last received.
+    pub received: UtcMillis,
+}
+
+/// Periods that closed or changed, by level and start, with their points.
+pub type Changes = BTreeMap<(Level, UtcMillis), BTreeSet<PointId>>;
+
+/// The file.
+#[derive(Debug)]
+pub struct TotalsStore {
+    connection: Connection,
+}
+
+impl TotalsStore {
+    /// Opens or creates the file for writing.
+    ///
+    /// # Errors
+    /// When SQLite refuses, or the file is of a newer format.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        // Not synced at each commit: what a power cut takes is counted again.
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
+        check(path, &connection)?;
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} {FIRST_CHANGE} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
+        Ok(Self { connection })
+    }
+
+    /// Opens the file for reading beside a writer.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when it is not there.
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        check(path, &connection)?;
+        Ok(Self { connection })
+    }
+
+    /// Copies the file as it is now.
+    pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        self.connection.execute("VACUUM INTO ?1", [path.to_string_lossy()])?;
+        Ok(())
+    }
+
+    /// The next journal entry to read.
+    pub fn cursor(&self) -> Result<Sequence, StoreError> {
+        let sequence: Option<i64> = self.connection.query_row("SELECT sequence FROM cursor", [], |row| row.get(0)).optional()?;
+        Ok(Sequence(sequence.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(1)))
+    }
+
+    /// All points followed.
+    pub fn followed(&self) -> Result<Vec<(PointId, Followed)>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT point, until, latest, received FROM followed")?;
+        let rows = statement.query_map([], |row| Ok((PointId(row.get(0)?), followed_from(row)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// One of them.
+    pub fn followed_one(&self, point: PointId) -> Result<Option<Followed>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT point, until, latest, received FROM followed WHERE point = ?1")?;
+        Ok(statement.query_row([point.0], |row| followed_from(row)).optional()?)
+    }
+
+    /// Stored parts of a level that start in `[from, to)`, oldest first. A damaged row is reported and left out.
+    pub fn parts(
+        &self,
+        zone: &ParkZone,
+        point: PointId,
+        level: Level,
+        from: UtcMillis,
+        to: UtcMillis,
+    ) -> Result<Vec<(Period, Partial)>, StoreError> {
+        let mut parts = Vec::new();
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT start, data FROM part WHERE point = ?1 AND level = ?2 AND start >= ?3 AND start < ?4 ORDER BY start")?;
+        let first = zone.period_of(longer(level), from).start;
+        let mut rows = statement.query(params![point.0, level as i64, first.0, to.0])?;
+        while let Some(row) = rows.next()? {
+            let key = RowKey { level, point: point.0, start: UtcMillis(row.get(0)?) };
+            match codec::decode(key, row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?) {
+                Some(found) => parts.extend(found.into_iter().filter(|(period, _)| from <= period.start && period.start < to)),
+                None => {
+                    tracing::error!(point = point.0, level = level.name(), start = %key.start, "stored totals are damaged; run `parkgate rebuild`");
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Whether hours of a point are stored that start before `time`.
+    pub fn has_hours_before(&self, zone: &ParkZone, point: PointId, time: UtcMillis) -> Result<bool, StoreError> {
+        let day = zone.period_of(Level::Day, time).start;
+        let mut statement = self.connection.prepare_cached("SELECT 1 FROM part WHERE point = ?1 AND level = ?2 AND start < ?3 LIMIT 1")?;
+        Ok(statement.exists(params![point.0, Level::Hour as i64, day.0])? || !self.parts(zone, point, Level::Hour, day, time)?.is_empty())
+    }
+
+    /// Changes after `cursor`, at most `limit`, each with the cursor to go on with.
+    pub fn changes(&self, cursor: u64, limit: usize) -> Result<Vec<(u64, Level, UtcMillis, PointId)>, StoreError> {
+        let (id, seen) = (cursor >> INDEX_BITS, cursor & ((1 << INDEX_BITS) - 1));
+        let mut statement = self.connection.prepare_cached("SELECT id, level, start, points FROM change WHERE id >= ?1 ORDER BY id")?;
+        let mut rows = statement.query([i64::try_from(id).unwrap_or(i64::MAX)])?;
+        let mut changes = Vec::new();
+        while let Some(row) = rows.next()? {
+            let row_id = row.get::<_, i64>(0)?.unsigned_abs();
+            let Some(&level) = Level::ALL.get(usize::from(row.get::<_, u8>(1)?)) else { continue };
+            let start = UtcMillis(row.get(2)?);
+            let input = &mut row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
+            let (mut point, mut index) = (0u32, 0u64);
+            while let Some(step) = varint::take(input) {
+                point = point.saturating_add(u32::try_from(step).unwrap_or(u32::MAX));
+                index = index.saturating_add(1);
+                if row_id == id && index <= seen {
+                    continue;
+                }
+                if changes.len() >= limit {
+                    return Ok(changes);
+                }
+                changes.push((row_id << INDEX_BITS | index, level, start, PointId(point)));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Begins a transaction; dropping it without [`Writing::commit`] undoes it.
+    pub fn write(&mut self) -> Result<Writing<'_>, StoreError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(Writing { store: self, done: false })
+    }
+}
+
+/// A transaction.
+#[derive(Debug)]
+pub struct Writing<'a> {
+    store: &'a mut TotalsStore,
+    done: bool,
+}
+
+impl Writing<'_> {
+    /// Reads what is stored, this transaction's own rows included.
+    pub fn store(&self) -> &TotalsStore {
+        self.store
+    }
+
+    /// Replaces the stored periods of a level that start in `[from, to)` with `parts`, which lie in it.
+    pub fn replace(
+        &self,
+        zone: &ParkZone,
+        point: PointId,
+        level: Level,
+        (from, to): (UtcMillis, UtcMillis),
+        parts: &[(Period, Partial)],
+    ) -> Result<(), StoreError> {
+        let connection = &self.store.connection;
+        for row in zone.periods(longer(level), zone.period_of(longer(level), from).start, to) {
+            let key = RowKey { level, point: point.0, start: row.start };
+            let mut kept = if from <= row.start && row.end <= to {
+                Vec::new()
+            } else {
+                let mut kept = self.store.parts(zone, point, level, row.start, row.end)?;
+                kept.retain(|(period, _)| period.start < from || to <= period.start);
+                kept
+            };
+            let first = parts.partition_point(|(period, _)| period.start < row.start);
+            kept.extend(parts.iter().skip(first).take_while(|(period, _)| period.start < row.end).cloned());
+            kept.sort_by_key(|(period, _)| period.start);
+            if kept.is_empty() {
+                connection.prepare_cached("DELETE FROM part WHERE point = ?1 AND level = ?2 AND start = ?3")?.execute(params![
+                    point.0,
+                    level as i64,
+                    row.start.0
+                ])?;
+            } else {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO part (point, level, start, data) VALUES (?1, ?2, ?3, ?4)")?
+                    .execute(params![point.0, level as i64, row.start.0, codec::encode(key, &kept)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes how far a point was counted.
+    pub fn follow(&self, point: PointId, followed: Followed) -> Result<(), StoreError> {
+        self.store
+            .connection
+            .prepare_cached("INSERT OR REPLACE INTO followed (point, until, latest, received) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![point.0, followed.until.0, followed.latest.0, followed.received.0])?;
+        Ok(())
+    }
+
+    /// Notes what closed or changed.
+    pub fn changed(&self, changes: &Changes) -> Result<(), StoreError> {
+        let mut statement = self.store.connection.prepare_cached("INSERT INTO change (level, start, points) VALUES (?1, ?2, ?3)")?;
+        for (&(level, start), points) in changes {
+            let mut bytes = Vec::new();
+            let mut before = 0;
+            for point in points {
+                varint::put(&mut bytes, u64::from(point.0.saturating_sub(before)));
+                before = point.0;
+            }
+            statement.execute(params![level as i64, start.0, bytes])?;
+        }
+        Ok(())
+    }
+
+    /// Notes the next journal entry to read.
+    pub fn set_cursor(&self, next: Sequence) -> Result<(), StoreError> {
+        self.store
+            .connection
+            .prepare_cached("INSERT OR REPLACE INTO cursor (one, sequence) VALUES (1, ?1)")?
+            .execute([i64::try_from(next.0).unwrap_or(i64::MAX)])?;
+        Ok(())
+    }
+
+    /// Makes it count.
+    pub fn commit(mut self) -> Result<(), StoreError> {
+        self.store.connection.execute_batch("COMMIT")?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if !self.done
+            && let Err(error) = self.store.connection.execute_batch("ROLLBACK")
+        {
+            tracing::warn!(error = %error, "transaction on totals could not be undone");
+        }
+    }
+}
+
+/// The level whose periods hold those of `level`, as rows do; a year holds itself.
+pub fn longer(level: Level) -> Level {
+    match level {
+        Level::Hour => Level::Day,
+        Level::Day => Level::Month,
+        Level::Month | Level::Year => Level::Year,
+    }
+}
+
+fn followed_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Followed> {
+    Ok(Followed { until: UtcMillis(row.get(1)?), latest: UtcMillis(row.get(2)?), received: UtcMillis(row.get(3)?) })
+}
+
+fn check(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if format > FORMAT {
+        return Err(StoreError::Version(format!(
+            "{} has format {format}, this program knows formats up to {FORMAT}; use the newer program, or delete the file: it is made again",
+            path.display()
+        )));
+    }
+    Ok(())
+}
