@@ -83,6 +83,7 @@ pub struct Asking<'a> {
 ///
 /// # Errors
 /// The answer for who is not let in: 401, 403 or 429.
+#[expect(clippy::result_large_err, reason = "made once for a request that is refused")]
 pub fn admit(shared: &Shared, need: Need, asking: &Asking<'_>) -> Result<Option<Grant>, Response> {
     let found = find(shared, asking);
     if need == Need::Nobody {

@@ -807,18 +807,45 @@ async fn todays_totals_are_over_gates_only() {
     let served = start("127.0.0.1:0", park_of(Vec::new(), vec![line.clone()], devices), None, "boot-1").await;
     let midnight = UtcMillis(1_767_283_200_000);
     for (point, time, register) in [
-        (1, midnight, 100_00),
-        (1, NOW.plus(-2_000), 112_50),
-        (2, midnight, 10_00),
-        (2, NOW.plus(-5_000), 11_25),
+        (1, midnight, 10_000),
+        (1, NOW.plus(-2_000), 11_250),
+        (2, midnight, 1_000),
+        (2, NOW.plus(-5_000), 1_125),
         (3, midnight, 0),
-        (3, NOW.plus(-1_000), 5_00),
+        (3, NOW.plus(-1_000), 500),
     ] {
         served.record.push(sample(point, time, register));
     }
     let answer = get(&served, "/api/v1/totals/today").await;
     let body: Value = serde_json::from_str(&answer.body).unwrap();
-    expect![[""]].assert_eq(&serde_json::to_string_pretty(&body).unwrap());
+    expect![[r#"
+        {
+          "items": [
+            {
+              "age_ms": 5000,
+              "completeness_ppm": 0,
+              "counted": 2,
+              "display": {
+                "shift": 3,
+                "unit": "MWh"
+              },
+              "doubtful": false,
+              "gates": 2,
+              "medium": "power",
+              "name": {
+                "en": "Electricity",
+                "zh": "用电"
+              },
+              "quality": "good",
+              "quantity": "energy_import",
+              "unit": "kWh",
+              "value": "13.75"
+            }
+          ],
+          "start": "2026-01-01T16:00:00.000Z",
+          "time": "2026-01-02T03:04:05.678Z"
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&body).unwrap());
     let nothing = get(&self::served().await, "/api/v1/totals/today").await;
     assert!(nothing.body.contains(r#""items":[]"#), "{}", nothing.body);
 }

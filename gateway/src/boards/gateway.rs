@@ -83,25 +83,25 @@ fn details() -> Vec<Panel> {
             &t("各表读数", "Readings by meter"),
             &t("每秒收到的读数。", "Readings received per second."),
             "cps",
-            vec![query(&format!("sum by (device) ({})", chosen("parkgate_driver_readings_received_total")), &device)],
+            vec![query(format!("sum by (device) ({})", chosen("parkgate_driver_readings_received_total")), &device)],
         ),
         lines(
             &t("拒收", "Rejected input"),
             &t("每秒无法解析的输入，按原因。", "Inputs per second that could not be decoded or mapped, by reason."),
             "cps",
-            vec![query(&format!("sum by (reason) ({})", chosen("parkgate_driver_rejected_total")), &legend("{{reason}}"))],
+            vec![query(format!("sum by (reason) ({})", chosen("parkgate_driver_rejected_total")), &legend("{{reason}}"))],
         ),
         lines(
             &t("请求结果", "Requests by result"),
             &t("每秒对设备的请求，按结果。", "Requests to devices per second, by result."),
             "reqps",
-            vec![query(&format!("sum by (result) ({})", chosen("parkgate_driver_requests_total")), &legend("{{result}}"))],
+            vec![query(format!("sum by (result) ({})", chosen("parkgate_driver_requests_total")), &legend("{{result}}"))],
         ),
         lines(
             &t("样本质量", "Samples by quality"),
             &t("每秒样本，按质量。", "Samples per second, by quality."),
             "cps",
-            vec![query(&format!("sum by (quality) ({})", rate("parkgate_pipeline_samples_total")), &legend("{{quality}}"))],
+            vec![query(format!("sum by (quality) ({})", rate("parkgate_pipeline_samples_total")), &legend("{{quality}}"))],
         ),
     ];
     let times = vec![

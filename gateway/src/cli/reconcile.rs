@@ -19,6 +19,7 @@ use crate::forward::reconcile::{self, Difference, Subject};
 use crate::forward::state::State;
 use crate::forward::{SinkKind, SinkSettings, state_path};
 use crate::rollup::Totals;
+use crate::rollup::store::TotalsStore;
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
@@ -105,7 +106,9 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
     for correction in park.record.corrections().context("corrections cannot be read")? {
         corrected.entry(correction.point).or_default().push(correction.key_time);
     }
-    let totals = Totals::new(&park.catalogue, Arc::new(park.record.clone()), settings.totals.grace_ms());
+    let path = park.directory.totals();
+    let stored = if path.exists() { Some(TotalsStore::open_read_only(&path).context("totals.db cannot be read")?) } else { None };
+    let totals = Totals::new(&park.catalogue, Arc::new(park.record.clone()), stored);
     let mut different = false;
     for sink in sinks {
         let client = Client::new(sink, &app::base_of(config)).with_context(|| format!("[[gateway.sink]] `{}`", sink.id))?;

@@ -247,7 +247,7 @@ pub fn quantile(phi: f64, values: &mut [f64]) -> f64 {
 }
 
 /// Population variance (Welford).
-pub fn variance(values: &mut Vec<f64>) -> f64 {
+pub fn variance(values: &mut [f64]) -> f64 {
     let (mut count, mut mean, mut squares) = (0.0, Sum::default(), Sum::default());
     for &value in values.iter() {
         count += 1.0;

@@ -119,7 +119,7 @@ impl TotalsStore {
     /// One of them.
     pub fn followed_one(&self, point: PointId) -> Result<Option<Followed>, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT point, until, latest, received FROM followed WHERE point = ?1")?;
-        Ok(statement.query_row([point.0], |row| followed_from(row)).optional()?)
+        Ok(statement.query_row([point.0], followed_from).optional()?)
     }
 
     /// Stored parts of a level that start in `[from, to)`, oldest first. A damaged row is reported and left out.
