@@ -34,8 +34,8 @@ pub struct SampleQuery {
     to: Option<String>,
     /// Most samples, 1000 unless given, at most 100000.
     limit: Option<usize>,
-    /// `json`, or `csv` with the columns of `parkgate export`; what `Accept` asks for unless given, else JSON.
-    format: Option<String>,
+    /// `json`, or `csv` with the columns of `parkgate export`; by the header `Accept` unless given.
+    format: Option<table::Format>,
 }
 
 /// Samples of a point with record time in `[from, to)`, in order of record time. `next` is what to pass as `from`.
@@ -46,7 +46,6 @@ pub struct SampleQuery {
     responses((status = 200, content((Page<SampleDto> = "application/json"), (String = "text/csv"))), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(App(shared): App, asker: Asker, headers: HeaderMap, Params(query): Params<SampleQuery>) -> Result<Response, Problem> {
-    let as_csv = table::is_csv(query.format.as_deref(), &headers)?;
     let point = Visible::new(&shared.catalogue, &asker).point(&query.point)?;
     let (from, to) = range(query.from.as_deref(), query.to.as_deref(), "-1h", shared.clock.now().utc)?;
     let limit = limit(query.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
@@ -66,7 +65,7 @@ pub async fn list(App(shared): App, asker: Asker, headers: HeaderMap, Params(que
             Ok((samples, next.map(|time| time.to_string())))
         })
         .await?;
-    if as_csv {
+    if table::is_csv(query.format, &headers) {
         return table::samples(&shared.catalogue, &point.identity, &samples, next);
     }
     let items = samples.iter().map(|sample| SampleDto::new(sample, point.identity.decimals)).collect();
