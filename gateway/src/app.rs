@@ -37,6 +37,7 @@ use crate::readiness::Readiness;
 use crate::rollup;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
+use crate::transfer::import;
 use crate::{cli, logging, metrics, own, replay, watch};
 
 /// How long drivers may take to hand over what they have. MQTT takes up to 6 s: 3 s for its last answers, 3 s to part from
@@ -189,7 +190,6 @@ pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn 
     Ok(Start { catalogue, settings, directory, facts, clock, base: base.to_owned(), demo })
 }
 
-#[allow(dead_code, reason = "for the commands that follow")]
 /// What a command that only reads works on.
 pub(crate) struct ReadOnly {
     /// Points under the numbers that the record knows; those that the gateway has not seen yet have no samples.
@@ -202,7 +202,6 @@ pub(crate) struct ReadOnly {
     pub(crate) facts: Facts,
 }
 
-#[allow(dead_code, reason = "for the commands that follow")]
 /// Opens a park's record beside a running gateway or without one, changing nothing. `data`: the data directory, instead
 /// of the configured one.
 pub(crate) fn open_read_only(config: &Path, data: Option<&Path>) -> Result<ReadOnly> {
@@ -558,6 +557,11 @@ async fn answer_control(
                 None => Err(anyhow::anyhow!("the gateway is stopping")),
             }
             .map_or_else(|error| Answer::Error { error: format!("{error:#}") }, Answer::Replayed),
+            Request::Import(values) => match outlet.upgrade() {
+                Some(outlet) => import::import(&catalogue, &outlet, (&journal, &history), clock.now().utc, values).await,
+                None => Err(anyhow::anyhow!("the gateway is stopping")),
+            }
+            .map_or_else(|error| Answer::Error { error: format!("{error:#}") }, Answer::Imported),
             Request::Position { checkpoint } => position(checkpoint, &journal, &history).await,
             Request::CreateToken { token, who } => {
                 let (tokens, catalogue, now) = (Arc::clone(&tokens), Arc::clone(&catalogue), clock.now().utc);

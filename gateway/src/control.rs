@@ -19,9 +19,10 @@ use tracing::{debug, warn};
 
 use crate::access::Token;
 use crate::access::tokens::NewToken;
+use crate::transfer::import::{Imported, Values};
 
 /// Longest request line accepted, in bytes; a longer one ends the connection.
-const REQUEST_BYTES: u64 = 64 * 1024;
+const REQUEST_BYTES: u64 = 4 * 1024 * 1024;
 /// How long a command waits for its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -39,6 +40,8 @@ pub enum Request {
         /// After a checkpoint of history.
         checkpoint: bool,
     },
+    /// Make values durable.
+    Import(Values),
     /// Create a token.
     CreateToken {
         /// What it is to be.
@@ -66,6 +69,8 @@ pub enum Answer {
         /// The last durable journal entry.
         durable: u64,
     },
+    /// See [`Request::Import`].
+    Imported(Imported),
     /// See [`Request::CreateToken`].
     Created {
         /// The token.

@@ -4,7 +4,7 @@
 //! control socket; [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history,
 //! views, facts; [`rollup`] totals per period; [`series`] names and labels of what boards and sinks see; [`titles`] what
 //! people call them; [`promql`] queries; [`boards`] for Grafana; [`access`] who may see what; [`forward`] to databases of
-//! others; [`backup`] copies of the data directory; [`api`] HTTP; [`metrics`], and [`own`] how they become samples;
+//! others; [`backup`] copies of the data directory; [`transfer`] values out to files and in; [`api`] HTTP; [`metrics`], and [`own`] how they become samples;
 //! [`demo`] the simulated park (feature `demo`).
 
 pub mod app;
@@ -24,6 +24,7 @@ pub mod boards;
 pub mod access;
 pub mod forward;
 pub mod backup;
+pub mod transfer;
 pub mod promql;
 pub mod api;
 pub mod metrics;

@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         Command::Forward(arguments) => cli::reconcile::forward(&arguments),
         Command::Backup(arguments) => cli::backup::backup(&arguments),
         Command::Restore(arguments) => cli::backup::restore(&arguments),
+        Command::Export(arguments) => cli::transfer::export(&arguments),
+        Command::Import(arguments) => cli::transfer::import(&arguments),
         Command::Grafana(arguments) => cli::grafana::run(&arguments),
         Command::Token(arguments) => cli::token(&arguments),
         Command::Changes(arguments) => cli::changes(&arguments),

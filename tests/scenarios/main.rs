@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "libtest shows it with a failure")]
 
+mod backup;
 mod access;
 mod commands;
 mod damage;
@@ -10,4 +11,5 @@ mod disk_full;
 mod first_park;
 mod forward;
 mod mqtt_kill;
+mod transfer;
 mod promql;

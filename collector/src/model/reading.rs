@@ -21,6 +21,8 @@ pub struct Reading {
 pub enum Number {
     /// An integer register or an exact text.
     Exact(Decimal),
+    /// A number in the point's canonical unit already, scale and offset applied: from a file, not from a device.
+    Canonical(Decimal),
     /// A 32-bit float register.
     F32(f32),
     /// A 64-bit float register.

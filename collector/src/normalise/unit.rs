@@ -21,6 +21,8 @@ pub(super) struct Scaling {
     /// Nearest floats of factor / divisor and summand / divisor.
     slope: f64,
     intercept: f64,
+    /// The point's.
+    decimals: u8,
 }
 
 /// Floats below this magnitude have a fraction that can be looked at.
@@ -50,7 +52,7 @@ impl Scaling {
         };
         #[expect(clippy::cast_precision_loss, reason = "the doubt of the fast path counts these roundings")]
         let float = |ratio: Ratio| ratio.numerator as f64 / ratio.denominator as f64;
-        Some(Self { factor, summand, divisor, narrow, slope: float(slope), intercept: float(intercept) })
+        Some(Self { factor, summand, divisor, narrow, slope: float(slope), intercept: float(intercept), decimals })
     }
 
     /// The mantissa of a number, or why there is none: the device's reason, not a number, overflow.
@@ -60,6 +62,7 @@ impl Scaling {
             Number::F32(value) if value.is_finite() => self.float(f64::from(value), DOUBT_F32, |text| write!(text, "{value:e}")),
             Number::F64(value) if value.is_finite() => self.float(value, DOUBT_F64, |text| write!(text, "{value:e}")),
             Number::F32(_) | Number::F64(_) => Err(Reason::NotANumber),
+            Number::Canonical(decimal) => decimal.to_mantissa(self.decimals).ok_or(Reason::Overflow),
             Number::Missing(reason) => Err(reason),
         }
     }

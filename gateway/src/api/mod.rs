@@ -27,6 +27,7 @@ mod queries;
 mod samples;
 mod session;
 mod stream;
+mod table;
 mod tls;
 mod today;
 mod totals;

@@ -1,6 +1,8 @@
 //! `/api/v1/samples`: the record of a point, as it is or in buckets.
 
 use axum::Json;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use parkgate_collector::catalogue::Catalogue;
@@ -11,7 +13,7 @@ use utoipa::IntoParams;
 use super::dto::{BucketDto, Page, SampleDto};
 use super::error::Problem;
 use super::params::{Params, limit, range, span_ms, time};
-use super::{App, Asker, Visible};
+use super::{App, Asker, Visible, table};
 
 /// Samples given at once unless asked otherwise.
 const LIMIT_DEFAULT: usize = 1_000;
@@ -32,20 +34,23 @@ pub struct SampleQuery {
     to: Option<String>,
     /// Most samples, 1000 unless given, at most 100000.
     limit: Option<usize>,
+    /// `json`, or `csv` with the columns of `parkgate export`; by the header `Accept` unless given.
+    format: Option<table::Format>,
 }
 
 /// Samples of a point with record time in `[from, to)`, in order of record time. `next` is what to pass as `from`.
 ///
-/// A part may hold a few samples less than `limit`, so that those of one millisecond stay together.
+/// A part may hold a few samples less than `limit`, so that those of one millisecond stay together. As CSV the header
+/// `parkgate-next` takes the place of `next`; it is absent at the end.
 #[utoipa::path(get, operation_id = "get_samples", path = "/api/v1/samples", tag = "samples", params(SampleQuery),
-    responses((status = 200, body = Page<SampleDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
+    responses((status = 200, content((Page<SampleDto> = "application/json"), (String = "text/csv"))), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn list(App(shared): App, asker: Asker, Params(query): Params<SampleQuery>) -> Result<Json<Page<SampleDto>>, Problem> {
+pub async fn list(App(shared): App, asker: Asker, headers: HeaderMap, Params(query): Params<SampleQuery>) -> Result<Response, Problem> {
     let point = Visible::new(&shared.catalogue, &asker).point(&query.point)?;
     let (from, to) = range(query.from.as_deref(), query.to.as_deref(), "-1h", shared.clock.now().utc)?;
     let limit = limit(query.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
-    let (id, decimals) = (point.id, point.identity.decimals);
-    let page = shared
+    let id = point.id;
+    let (samples, next) = shared
         .read(move |record| {
             let mut samples = record.scan(id, from, to, limit.saturating_add(1))?;
             let mut next = None;
@@ -57,11 +62,14 @@ pub async fn list(App(shared): App, asker: Asker, Params(query): Params<SampleQu
                     next = Some(over.plus(1));
                 }
             }
-            let items = samples.iter().map(|sample| SampleDto::new(sample, decimals)).collect();
-            Ok(Page { items, next: next.map(|time| time.to_string()) })
+            Ok((samples, next.map(|time| time.to_string())))
         })
         .await?;
-    Ok(Json(page))
+    if table::is_csv(query.format, &headers) {
+        return table::samples(&shared.catalogue, &point.identity, &samples, next);
+    }
+    let items = samples.iter().map(|sample| SampleDto::new(sample, point.identity.decimals)).collect();
+    Ok(Json(Page { items, next }).into_response())
 }
 
 /// Which buckets.

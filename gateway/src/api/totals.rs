@@ -1,7 +1,7 @@
 //! `/api/v1/totals`: totals of a point per hour, day, month or year, as JSON or CSV.
 
 use axum::Json;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::dto::Page;
 use super::error::Problem;
 use super::params::{Params, time};
-use super::{App, Asker, Visible};
+use super::{App, Asker, Visible, table};
 use crate::rollup::row::{COLUMNS, MORE_COLUMNS, TotalRow};
 use crate::rollup::{Level, ParkZone};
 
@@ -30,17 +30,7 @@ pub struct TotalQuery {
     /// Periods that start before, in the same forms. Now unless given.
     to: Option<String>,
     /// `json` or `csv`; by the header `Accept` unless given.
-    format: Option<Format>,
-}
-
-/// Form of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// A page of objects.
-    Json,
-    /// A line per total, with a head.
-    Csv,
+    format: Option<table::Format>,
 }
 
 /// Totals of a point whose period starts in `[from, to)`, oldest first; the open period is there with what it has so far.
@@ -73,19 +63,16 @@ pub async fn list(App(shared): App, asker: Asker, headers: HeaderMap, Params(que
     let rows: Vec<TotalRow> = shared
         .read(move |_| Ok(totals.totals(id, level, from, to)?.iter().map(|total| TotalRow::new(total, &identity, &zone)).collect()))
         .await?;
-    let accepts_csv =
-        headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.starts_with("text/csv"));
-    match query.format {
-        Some(Format::Csv) => csv(&rows),
-        None if accepts_csv => csv(&rows),
-        _ => Ok(Json(Page { items: rows, next: None }).into_response()),
+    if table::is_csv(query.format, &headers) {
+        return csv(&rows);
     }
+    Ok(Json(Page { items: rows, next: None }).into_response())
 }
 
 fn csv(rows: &[TotalRow]) -> Result<Response, Problem> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut writer = crate::transfer::csv::writer(Vec::new());
     let head = writer.write_record(COLUMNS.iter().chain(&MORE_COLUMNS));
     let written = head.and_then(|()| rows.iter().try_for_each(|row| writer.write_record(row.fields())));
     let bytes = written.ok().and_then(|()| writer.into_inner().ok()).ok_or_else(Problem::internal)?;
-    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], bytes).into_response())
+    Ok(table::answer(bytes, None))
 }

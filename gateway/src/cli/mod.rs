@@ -6,6 +6,7 @@
 
 pub mod reconcile;
 pub mod backup;
+pub mod transfer;
 pub mod grafana;
 mod changes;
 mod token;
@@ -73,6 +74,10 @@ pub enum Command {
     Backup(backup::BackupArguments),
     /// Make a data directory of a backup.
     Restore(backup::RestoreArguments),
+    /// Write samples as CSV or JSON lines, also beside a running gateway.
+    Export(transfer::ExportArguments),
+    /// Bring values of a CSV file or of line protocol into the record.
+    Import(transfer::ImportArguments),
     /// Write Grafana boards for the park.
     Grafana(grafana::GrafanaArguments),
     /// Make, list and revoke the tokens by which people and programs come in.
@@ -259,16 +264,9 @@ pub fn rejects(arguments: &RejectsArguments) -> Result<ExitCode> {
     }
 }
 
-/// Replays with no gateway running: takes the lock, starts the engine without drivers, stops it again.
+/// Replays with no gateway running.
 fn replay_alone(data: &DataArguments, device: Option<String>) -> Result<ReplayReport> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let mut loaded = app::load(&data.config, &Disk)?;
-    crate::logging::start(&loaded.gateway.log);
-    loaded.gateway.data_directory = data.directory()?;
-    let start = app::open(loaded, std::path::Path::new(""), Arc::clone(&clock), false)?;
-    let runtime = app::runtime()?;
-    let metrics = parkgate_collector::metrics::Metrics::new(&prometheus::Registry::new());
-    let engine = Engine::start(&start.directory, &start.catalogue, start.settings.engine(), clock, metrics, runtime.handle())?;
+    let Alone { engine, start, runtime } = Alone::start(data, Arc::new(SystemClock::new()))?;
     let (outlet, sink) = (engine.outlet(), engine.rejects().clone());
     let record = (engine.journal(), engine.history());
     let rejects = start.directory.rejects();
@@ -276,6 +274,26 @@ fn replay_alone(data: &DataArguments, device: Option<String>) -> Result<ReplayRe
     drop((outlet, sink));
     engine.stop();
     report
+}
+
+/// An engine for a command that changes the record while no gateway runs: it holds the lock, drivers and HTTP do not run.
+struct Alone {
+    engine: Engine,
+    start: app::Start,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Alone {
+    fn start(data: &DataArguments, clock: Arc<dyn Clock>) -> Result<Self> {
+        let mut loaded = app::load(&data.config, &Disk)?;
+        crate::logging::start(&loaded.gateway.log);
+        loaded.gateway.data_directory = data.directory()?;
+        let start = app::open(loaded, std::path::Path::new(""), Arc::clone(&clock), false)?;
+        let runtime = app::runtime()?;
+        let metrics = parkgate_collector::metrics::Metrics::new(&prometheus::Registry::new());
+        let engine = Engine::start(&start.directory, &start.catalogue, start.settings.engine(), clock, metrics, runtime.handle())?;
+        Ok(Self { engine, start, runtime })
+    }
 }
 
 /// `parkgate journal`.
