@@ -289,7 +289,8 @@ impl Gateway {
             .await
             .with_context(|| format!("cannot listen on {}: choose another [gateway.http] listen or --listen", settings.http.listen))?;
         let address = listener.local_addr()?;
-        let tls = settings.http.tls(&base).map(api::Tls::open).transpose().context("HTTPS cannot be served")?.map(Arc::new);
+        let files = settings.http.tls(&base).map(|(certificate, key)| api::TlsFiles { certificate, key });
+        let tls = files.map(api::Tls::open).transpose().context("HTTPS cannot be served")?.map(Arc::new);
         if tls.is_none() && !address.ip().is_loopback() {
             warn!(address = %address, "tokens and values cross the network unencrypted; set [gateway.http] tls_certificate and tls_key");
         }

@@ -66,6 +66,9 @@ const REJECTED: &[&str] = &["syntax", "path", "type", "timestamp", "oversized"];
 const REJECTED_UNKNOWN: &[&str] = &["syntax", "unmapped", "retained", "oversized"];
 const RESULTS: &[&str] = &["good", "timeout", "exception", "bad_answer", "link_down"];
 const QUERY_FAILED: &[&str] = &["bad_data", "execution", "timeout", "canceled", "unavailable", "internal"];
+/// Why a request was not let in.
+const REFUSED: &[&str] = &["role", "no_token", "unknown", "expired"];
+const RELOADED: &[&str] = &["loaded", "failed"];
 const QUALITIES: &[&str] = &["good", "uncertain", "bad"];
 
 macro_rules! rows {
@@ -135,6 +138,13 @@ rows! {
     Counter "parkgate_query_samples_read_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_query_failed_total" "1" 0 Per::Gateway, Some(("reason", QUERY_FAILED));
     Counter "parkgate_http_misdirected_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_http_refused_total" "1" 0 Per::Gateway, Some(("reason", REFUSED));
+    Counter "parkgate_tls_handshakes_failed_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_tls_reloads_total" "1" 0 Per::Gateway, Some(("result", RELOADED));
+    Gauge "parkgate_totals_lag_entries" "1" 0 Per::Gateway, None;
+    Gauge "parkgate_totals_dirty_points" "1" 0 Per::Gateway, None;
+    Counter "parkgate_totals_hours_counted_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_totals_corrections_total" "1" 0 Per::Gateway, None;
     Gauge "parkgate_http_stream_clients" "1" 0 Per::Gateway, None;
     Counter "parkgate_http_stream_lagged_total" "1" 0 Per::Gateway, None;
     Gauge "parkgate_process_start_time_seconds" "s" 3 Per::Gateway, None;
@@ -373,6 +383,8 @@ register = { address = 0, type = "f32" }
         "parkgate_http_request_seconds",
         // Always 1.
         "parkgate_build_info",
+        // One series per certificate file: watched where the file is known.
+        "parkgate_tls_certificate_expiry_days",
     ];
 
     fn registry() -> (Registry, parkgate_collector::metrics::Metrics, Metrics) {

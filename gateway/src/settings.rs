@@ -4,7 +4,6 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::api::TlsFiles;
 use crate::engine::EngineSettings;
 use crate::forward::settings::{SinkSettings, are_sinks};
 use crate::store;
@@ -123,10 +122,10 @@ fn both(other: &Option<PathBuf>) -> impl FnOnce(&Option<PathBuf>, &()) -> garde:
 }
 
 impl HttpSettings {
-    /// The files of TLS, paths counted from `base`, when it is configured.
-    pub fn tls(&self, base: &Path) -> Option<TlsFiles> {
+    /// Certificate and key, paths counted from `base`, when TLS is configured.
+    pub fn tls(&self, base: &Path) -> Option<(PathBuf, PathBuf)> {
         let (certificate, key) = (self.tls_certificate.as_ref()?, self.tls_key.as_ref()?);
-        Some(TlsFiles { certificate: base.join(certificate), key: base.join(key) })
+        Some((base.join(certificate), base.join(key)))
     }
 }
 

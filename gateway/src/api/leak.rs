@@ -4,6 +4,9 @@
 //! leak is found by looking for the marks of hidden points in the bytes of the answer, head included. Every route of the
 //! routes table is asked, in every way that [`questions`] knows, by every role with scopes of every dimension. A route
 //! without a question fails the test.
+//!
+//! Marks do not find what is only counted or summed up. So the same questions are put to a second park that has nothing
+//! but what is visible: its answers must be the same, byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use parkgate_collector::model::{Kind, Medium, Origin};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::fake::{NOW, Served, device, modbus_link, names, park, sample, start};
+use super::fake::{NOW, PointRow, Served, device, modbus_link, names, park, sample, start};
 use super::tests::{Answer, read_until, send};
 use crate::access::tokens::NewToken;
 use crate::access::{Identity, Role, Scope};
@@ -47,23 +50,31 @@ fn value(point: u32, sample: u32) -> i64 {
 }
 
 fn marked_park() -> Catalogue {
+    park_of(|_| true)
+}
+
+/// The park with only some of its points, under the numbers that they have in the whole one.
+fn park_of(has: impl Fn(u32) -> bool) -> Catalogue {
     // One link for all devices: what is said of it must not tell about them.
     let line = modbus_link("line-1");
-    let devices = DEVICES.iter().enumerate().map(|(place, &(id, enterprise, media))| {
-        let ids: Vec<String> = (0..2).map(|index| format!("mark{}id", number(place, index))).collect();
-        let texts: Vec<String> = (0..2).map(|index| format!("mark{}name", number(place, index))).collect();
-        let row = |index: usize| {
-            let (id, name) = (ids[index].as_str(), texts[index].as_str());
-            (number(place, index), id, name, name, "active_power", media[index], Kind::Gauge, "kW", 0)
-        };
-        device(
-            id,
-            names(&format!("mark-device-{place}-"), &format!("mark-device-{place}-")),
-            enterprise,
-            &line,
-            Origin::Metered,
-            &[row(0), row(1)],
-        )
+    let devices = DEVICES.iter().enumerate().filter_map(|(place, &(id, enterprise, media))| {
+        let of =
+            |index: usize| (number(place, index), format!("mark{0}id", number(place, index)), format!("mark{0}name", number(place, index)));
+        let points: Vec<_> = (0..2).map(of).zip(media).filter(|((number, ..), _)| has(*number)).collect();
+        let rows: Vec<PointRow<'_>> = points
+            .iter()
+            .map(|((number, id, name), medium)| match number % 2 {
+                1 => (*number, id.as_str(), name.as_str(), name.as_str(), "energy_import", *medium, Kind::Counter, "kWh", 0),
+                _ => (*number, id.as_str(), name.as_str(), name.as_str(), "active_power", *medium, Kind::Gauge, "kW", 0),
+            })
+            .collect();
+        let name = format!("mark-device-{place}-");
+        let mut made = device(id, names(&name, &name), enterprise, &line, Origin::Metered, &rows);
+        // So that sums over gates may tell something.
+        for point in &mut Arc::get_mut(&mut made).unwrap().points {
+            Arc::get_mut(point).unwrap().role = Some("gate".into());
+        }
+        (!rows.is_empty()).then_some(made)
     });
     let devices = devices.collect();
     let enterprises = ["acme", "bloom"].map(|id| Enterprise { id: id.into(), name: names(&format!("mark-{id}-"), &format!("mark-{id}-")) });
@@ -71,14 +82,18 @@ fn marked_park() -> Catalogue {
 }
 
 async fn served() -> Served {
-    let served = start("127.0.0.1:0", marked_park(), None, "boot-1").await;
+    served_of(marked_park()).await
+}
+
+async fn served_of(park: Catalogue) -> Served {
+    let points: Vec<u32> = park.points.iter().map(|point| point.id.0).collect();
+    let served = start("127.0.0.1:0", park, None, "boot-1").await;
     served.readiness.set("journal", Err("mark-problem".into()));
+    for point in points {
+        served.record.push(sample(point, NOW.plus(-20_000), value(point, 1)));
+        served.record.push(sample(point, NOW.plus(-10_000), value(point, 2)));
+    }
     for (place, (id, _, _)) in DEVICES.iter().enumerate() {
-        for index in 0..2 {
-            let point = number(place, index);
-            served.record.push(sample(point, NOW.plus(-20_000), value(point, 1)));
-            served.record.push(sample(point, NOW.plus(-10_000), value(point, 2)));
-        }
         // What a driver may say: it names points.
         let words = format!("register of mark{}id and mark{}id refused", number(place, 0), number(place, 1));
         served.health.device(id, |health| health.error(NOW, HealthState::Degraded, &words));
@@ -151,6 +166,9 @@ fn queries() -> impl Iterator<Item = String> {
             format!("{one} unless on (point) {{enterprise=\"acme\",__name__=~\".+\"}}"),
             format!(r#"label_replace({one}, "enterprise", "$1", "point", "(.*)")"#),
             format!("topk(100, {one} offset 1s)"),
+            format!("sum({one}) + count({one})"),
+            format!("max without (point, device) (avg_over_time({one}[1h]))"),
+            format!("{one} * on (medium) group_left () max by (medium) ({one} > bool 0)"),
             format!(r#"absent({one}) or label_replace(vector(1), "point", "x", "", "")"#),
         ]
     };
@@ -370,6 +388,42 @@ fn change(served: &Served) {
         served.health.device(id, |health| health.error(NOW.plus(i64::try_from(health.failed).unwrap()), HealthState::Down, &words));
     }
     served.health.link("line-1", |health| health.error(NOW.plus(1), HealthState::Down, "no answer for mark2id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_park_without_what_is_hidden_gives_the_same_answers() {
+    let catalogue = marked_park();
+    let body = |answer: Answer| {
+        let head: Vec<&str> = answer.head.lines().filter(|line| !line.starts_with("date: ")).collect();
+        (answer.status, head.join("\n"), answer.body)
+    };
+    for scope in scopes().into_iter().filter(|scope| !scope.is_everything()) {
+        let whole = served().await;
+        let asking = Asking::new(&whole, &catalogue, "viewer", Role::Viewer, &scope);
+        let part = served_of(park_of(|point| asking.visible.contains(&point))).await;
+        let beside = Asking::new(&part, &catalogue, "viewer", Role::Viewer, &scope);
+        // Of a device that is seen in part, errors are told in the park that has nothing else of it.
+        let is_seen_in_part =
+            (0..DEVICES.len()).any(|place| asking.visible.contains(&number(place, 0)) != asking.visible.contains(&number(place, 1)));
+        for (route, _, _) in super::routes() {
+            let questions = questions(route, &catalogue).into_iter().filter(|question| {
+                let is_other = question.ends_with("/stream") || question.starts_with("POST ");
+                !(is_other || is_seen_in_part && route.starts_with("/api/v1/devices"))
+            });
+            for question in questions {
+                let (one, other) = (ask(&whole, &question, &asking.secret).await, ask(&part, &question, &beside.secret).await);
+                assert_eq!(body(one), body(other), "{scope:?} {question}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_documented_is_in_the_routes_table() {
+    let document = serde_json::to_value(super::document()).unwrap();
+    for path in document["paths"].as_object().unwrap().keys() {
+        assert!(super::routes().iter().any(|(route, _, _)| route == path), "{path} is documented, but not in the table that is tested");
+    }
 }
 
 #[tokio::test]

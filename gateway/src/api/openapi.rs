@@ -2,6 +2,12 @@
 
 use axum::Json;
 use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+
+use super::auth::Need;
+
+/// Name of the way to say who asks.
+const TOKEN: &str = "token";
 
 /// Collects all documented routes.
 #[derive(OpenApi)]
@@ -34,9 +40,18 @@ use utoipa::OpenApi;
 )]
 struct Document;
 
-/// The description itself.
+/// The description itself: a token for all but what the routes table opens to everybody.
 pub fn document() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+    let mut document = Document::openapi();
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    document.components.get_or_insert_default().add_security_scheme(TOKEN, scheme);
+    document.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);
+    for (route, _, _) in super::routes().into_iter().filter(|(_, need, _)| *need == Need::Nobody) {
+        if let Some(operation) = document.paths.paths.get_mut(route).and_then(|item| item.get.as_mut()) {
+            operation.security = Some(Vec::new());
+        }
+    }
+    document
 }
 
 /// This description.

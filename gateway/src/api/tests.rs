@@ -738,6 +738,10 @@ async fn openapi_describes_every_route() {
         // Those under `/prometheus` are described by Prometheus.
         assert_eq!(described.contains(&path), !is_page && !path.starts_with("/prometheus/"), "{path}");
     }
+    assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    for (path, is_open) in [("/livez", true), ("/readyz", true), ("/metrics", false), ("/api/v1/points", false)] {
+        assert_eq!(document["paths"][path]["get"]["security"].is_array(), is_open, "{path}");
+    }
     for reference in document.to_string().split("\"$ref\":\"#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();
         assert!(document["components"]["schemas"][name].is_object(), "{name} is referred to but not there");

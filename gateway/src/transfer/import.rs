@@ -139,8 +139,10 @@ pub async fn import(
 
 type SeriesRows = (PointId, u8, LinkKey, Vec<(i64, Option<Decimal>, Option<Reason>)>);
 
+type LinkReadings = Vec<(LinkKey, Vec<Reading>)>;
+
 /// What the record does not have yet, by link. Blocks.
-fn new_readings(history: &dyn RecordView, series: Vec<SeriesRows>) -> Result<(Imported, Vec<(LinkKey, Vec<Reading>)>), StoreError> {
+fn new_readings(history: &dyn RecordView, series: Vec<SeriesRows>) -> Result<(Imported, LinkReadings), StoreError> {
     let mut report = Imported::default();
     let mut by_link: Vec<(LinkKey, Vec<Reading>)> = Vec::new();
     for (point, decimals, link, rows) in series {
