@@ -285,7 +285,7 @@ fn certificates_are_changed_without_a_restart() -> Result<()> {
     let url = format!("https://localhost:{}/metrics", gateway.port());
     let metrics = |agent: &Agent| -> Option<String> { agent.get(&url).call().ok()?.body_mut().read_to_string().ok() };
     let text = wait_for("an answer over TLS", LIMIT, || Ok(metrics(&first)))?;
-    ensure!(text.contains("parkgate_http_requests_total"), "{text}");
+    ensure!(text.contains("parkgate_build_info"), "{text}");
     ensure!(gateway.get_text("/livez").is_err(), "answers without TLS");
     let answer = first.delete(format!("https://localhost:{}/api/v1/session", gateway.port())).call()?;
     let cookie = answer.headers().get("set-cookie").context("no cookie")?.to_str()?;

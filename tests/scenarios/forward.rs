@@ -59,9 +59,10 @@ fn sinks_have_the_record_after_every_trouble() -> Result<()> {
     let _guard = runtime.enter();
     let mut meters = Meters::open(&runtime, &broker, &gateway)?;
     runtime.block_on(meters.publish(MESSAGES))?;
-    // Registers at the boundaries of three whole hours that ended two hours ago: 10, 20 and 30 kWh.
+    // Registers at the boundaries of three whole hours, 10, 20 and 30 kWh, and a fourth that is open: what was received
+    // passes only the end of the third by the grace.
     let (mut energy, start) = (broker.publisher("energy"), (now_ms() / HOUR_MS - 5) * HOUR_MS);
-    for (hour, register) in [(0, 100), (1, 110), (2, 130), (3, 160)] {
+    for (hour, register) in [(0, 100), (1, 110), (2, 130), (3, 160), (4, 200)] {
         let payload = format!("{{\"n\":{register},\"ts\":{}}}", start + hour * HOUR_MS);
         runtime.block_on(energy.publish("meters/energy", payload))?;
     }

@@ -280,7 +280,11 @@ impl Tokens {
         let mut board = self.board();
         let number: Option<i64> = which.parse().ok();
         let found = board.entries.values().find(|entry| entry.token.name == which || Some(entry.token.id) == number);
-        let Some(id) = found.map(|entry| entry.token.id) else { return Err(TokenError::Unknown(which.to_owned())) };
+        let Some(entry) = found else { return Err(TokenError::Unknown(which.to_owned())) };
+        let id = entry.token.id;
+        if let (true, Some(at)) = (entry.used, entry.token.last_used_at) {
+            self.facts.tokens_used(&[(id, at)])?;
+        }
         self.facts.revoke_token(id, now, who)?;
         let mut token = board.entries.remove(&id).expect("just found").token;
         token.revoked_at = Some(now);

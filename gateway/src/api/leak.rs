@@ -252,7 +252,7 @@ async fn ask(served: &Served, question: &str, token: &str) -> Answer {
 fn told(question: &str, answer: &Answer) -> String {
     let mut text = format!("{}\n{}", answer.head, answer.body);
     let path = question.split_once(' ').unwrap().1.replace("%2F", "/").replace("/api/v1/devices/", "=");
-    for part in path.split(['?', '&', '=', ',']).filter(|part| part.len() > 5) {
+    for part in path.split(['?', '&', '=', ',']).filter(|part| part.len() > 4) {
         text = text.replace(&format!("`{part}`"), "`asked`");
     }
     text

@@ -36,7 +36,13 @@ const TOKEN: &str = "token";
         super::probes::readyz,
         super::probes::metrics,
     ),
-    components(schemas(super::stream::HelloDto, super::stream::HealthEventDto, super::stream::StatsDto))
+    components(schemas(
+        super::stream::HelloDto,
+        super::stream::HealthEventDto,
+        super::stream::StatsDto,
+        super::table::Format,
+        crate::rollup::total::Level
+    ))
 )]
 struct Document;
 

@@ -530,14 +530,14 @@ async fn problems_say_what_to_do() {
             expect![[r#"
             400 urn:parkgate:problem:bad-query
             unknown parameter `form`
-            did you mean `from`? parameters are: point, from, to, limit"#]],
+            did you mean `from`? parameters are: point, from, to, limit, format"#]],
         ),
         (
             "/api/v1/samples",
             expect![[r#"
             400 urn:parkgate:problem:bad-query
             missing field `point`
-            parameters are: point, from, to, limit"#]],
+            parameters are: point, from, to, limit, format"#]],
         ),
         (
             "/api/v1/samples?point=acme/main/power&from=yesterday",

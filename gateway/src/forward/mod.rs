@@ -4,7 +4,7 @@
 //! the journal no longer has when the sink gets to it is sent from blocks of history. A batch is noted ([`state`]) after
 //! the sink acknowledged it, so after a crash the last one is sent again: at least once, and the same thing at the sink,
 //! which keeps one value per series and time. Late values and corrections are newer writes. [`delivery`] decides what an
-//! answer ([`verdict`]) means for the lines that were sent; [`client`] sends them; [`table`] and [`line`] make them;
+//! answer ([`verdict`]) means for the lines that were sent; [`client`] sends them; [`table`] and [`mod@line`] make them;
 //! [`settings`] the configuration; [`reconcile`] compares afterwards.
 //!
 //! Samples go to every sink as they are recorded, totals when they are closed. VictoriaMetrics does not surely replace a

@@ -318,7 +318,8 @@ impl Worker {
     }
 
     fn wait(&self, limit: Duration) -> Result<(), Cancelled> {
-        let cancelled = self.runtime.block_on(tokio::time::timeout(limit, self.cancel.cancelled()));
+        // The timer is made inside: it needs the runtime around it.
+        let cancelled = self.runtime.block_on(async { tokio::time::timeout(limit, self.cancel.cancelled()).await });
         if cancelled.is_ok() { Err(Cancelled) } else { Ok(()) }
     }
 }

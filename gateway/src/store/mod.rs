@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`directory`] version and lock of the data directory; [`facts`] point registry, cursors and other
 //! things that the record cannot give back; [`tokens`] tokens and changes, in the same file; [`view`] the reading side of
-//! history, as the API sees it; [`history`] blocks; [`reader`] from the journal to history; [`snapshot`] the record for
-//! commands beside a running gateway.
+//! history, as the API sees it; [`history`] blocks; [`reader`] from the journal to history; [`record_read_only`] the
+//! record for commands beside a running gateway.
 
 pub mod directory;
 pub mod facts;

@@ -16,7 +16,8 @@ use crate::promql::park::{Index, ParkSource};
 use crate::promql::source::is_absent;
 use crate::promql::{self, Answer, Grid, Limits, Source as _};
 use crate::rollup::Totals;
-use crate::store::RecordView;
+use crate::rollup::total::{Level, Period, Total, TotalsView};
+use crate::store::{RecordView, StoreError};
 
 /// Two points of one device; the second's last sample is bad.
 async fn served() -> Served {
@@ -165,7 +166,27 @@ const NEW_YEAR: i64 = 1_767_196_800_000;
 struct Park {
     index: Index,
     record: Arc<FakeRecord>,
-    totals: Totals,
+    totals: Closing,
+}
+
+/// Totals without a store, each closed as soon as its period is over.
+struct Closing(Totals, Arc<FakeRecord>);
+
+impl TotalsView for Closing {
+    fn totals(&self, point: PointId, level: Level, from: UtcMillis, to: UtcMillis) -> Result<Vec<Total>, StoreError> {
+        let latest = self.1.latest_since(0).1.iter().map(|sample| sample.record_time).max();
+        let mut all = self.0.totals(point, level, from, to)?;
+        all.iter_mut().for_each(|total| total.closed = latest.is_some_and(|latest| total.period.end <= latest));
+        Ok(all)
+    }
+
+    fn closed_since(&self, cursor: u64, _limit: usize) -> Result<(u64, Vec<Total>), StoreError> {
+        Ok((cursor, Vec::new()))
+    }
+
+    fn period_of(&self, level: Level, instant: UtcMillis) -> Period {
+        self.0.period_of(level, instant)
+    }
 }
 
 fn two_enterprises() -> Catalogue {
@@ -214,7 +235,11 @@ impl Park {
         let catalogue = Arc::new(two_enterprises());
         let record = Arc::new(FakeRecord::default());
         let view: Arc<dyn RecordView> = Arc::clone(&record) as _;
-        Self { index: Index::new(Arc::clone(&catalogue)), totals: Totals::new(&catalogue, view, None), record }
+        Self {
+            index: Index::new(Arc::clone(&catalogue)),
+            totals: Closing(Totals::new(&catalogue, view, None), Arc::clone(&record)),
+            record,
+        }
     }
 
     /// A value of a point every ten minutes for `hours` from new year on.
