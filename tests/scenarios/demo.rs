@@ -11,6 +11,8 @@ use parkgate_tests::{Stopwatch, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::boards;
+
 /// Longest that the back-fill may take, on a machine with other work.
 const FILL_LIMIT: Duration = Duration::from_secs(180);
 /// Longest until every point has a live value; the slowest device is asked every ten seconds.
@@ -51,6 +53,7 @@ fn the_demo_fills_history_goes_live_and_goes_on_after_a_restart() -> Result<()> 
     page(&demo)?;
     metrics(&demo)?;
     totals(&demo)?;
+    boards::ask_all(&demo)?;
     let (boot, mut stream) = hello(&demo)?;
     stream.await_event("latest")?;
 

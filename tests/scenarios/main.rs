@@ -2,8 +2,9 @@
 
 #![expect(clippy::print_stdout, reason = "libtest shows it with a failure")]
 
-mod backup;
 mod access;
+mod backup;
+mod boards;
 mod commands;
 mod damage;
 mod demo;
