@@ -299,6 +299,7 @@ impl Gateway {
         let gateway_metrics = metrics::Metrics::new(&registry);
         let health = HealthBoard::default();
         let tokens = Arc::new(Tokens::open(Arc::clone(&facts)).context("the tokens cannot be read from facts.db")?);
+        let identities = facts.identities().context("the points cannot be read from facts.db")?;
         let readiness = Readiness::default();
         readiness.set("engine", Err("starting: reading the journal".into()));
 
@@ -328,6 +329,7 @@ impl Gateway {
         let forwarders = {
             let sources = forward::Sources {
                 catalogue: Arc::clone(&catalogue),
+                identities: identities.into(),
                 journal: engine.journal().clone(),
                 history: engine.history().clone(),
                 totals: Some(Arc::clone(&totals) as Arc<dyn rollup::TotalsView>),

@@ -341,7 +341,8 @@ function showDetails(card) {
     ["detail_link", `${device.link} \u00b7 ${text(`device_${(state.links.get(device.link) ?? device.link_health).state}`)}`],
     ["detail_last_ok", health.last_ok ? shownTime(health.last_ok) : "\u2013"],
     ["detail_last_error", health.last_error ? `${shownTime(health.last_error_time)} ${health.last_error}` : "\u2013"],
-    ["detail_counters", text("counters", {
+    // Who does not see all that is counted is told no counts.
+    ["detail_counters", health.received === null ? "\u2013" : text("counters", {
       received: number(health.received), failed: number(health.failed), rejected: number(health.rejected), skipped: number(health.skipped),
     })],
   ];
@@ -375,7 +376,8 @@ function showHeadline(isSilent) {
   const { stats } = state;
   const rate = stats?.samples_per_s ?? null;
   const shownRate = rate === null || isSilent ? "\u2013" : grouped(rate.toFixed(rate < 10 ? 1 : 0));
-  tile("tile-rate", "", shownRate, stats ? text("samples_total", { total: grouped(String(stats.samples_total)) }) : "");
+  const total = stats?.samples_total ?? null;
+  tile("tile-rate", "", shownRate, total === null ? "" : text("samples_total", { total: grouped(String(total)) }));
   if (isSilent) tile("tile-gateway", "bad", text("gateway_no_contact"), text("gateway_silent_hint"));
   else if (!stats) tile("tile-gateway", "", text("connecting"), "");
   else if (stats.ready) tile("tile-gateway", "", text("gateway_ready"), text("gateway_version", { version: state.park.version }));
@@ -387,8 +389,8 @@ function showHeadline(isSilent) {
 async function refreshToday() {
   const { time, items } = await load("/api/v1/totals/today");
   const heardMs = (item) => (item.age_ms === null ? null : Date.parse(time) - item.age_ms);
-  const known = state.today.map(({ item }) => `${item.quantity} ${item.unit}`).join();
-  const isSame = known === items.map((item) => `${item.quantity} ${item.unit}`).join();
+  const key = (item) => `${item.medium} ${item.quantity} ${item.unit}`;
+  const isSame = state.today.map(({ item }) => key(item)).join() === items.map(key).join();
   const root = byId("today");
   if (!isSame) root.textContent = "";
   state.today = items.map((item, index) => {
@@ -421,7 +423,10 @@ function showToday(now) {
     }
     if (heardMs !== null) notes.push(text("today_heard", { age: age(now - heardMs) }));
     node.dataset.level = !hasValue ? "bad" : isPart || isStale || item.doubtful || item.quality !== "good" ? "warn" : "";
-    put(node.querySelector("dt"), text("today_total", { name: named(item.name) }));
+    // One name may stand for several media, such as volume for water and gas.
+    const isShared = state.today.some((other) => other.item.quantity === item.quantity && other.item.medium !== item.medium);
+    const name = isShared ? `${text(`medium_${item.medium}`)} \u00b7 ${named(item.name)}` : named(item.name);
+    put(node.querySelector("dt"), text("today_total", { name }));
     put(node.querySelector(".number"), hasValue ? shownValue(item, item.value) : text("quality_none"));
     put(node.querySelector(".unit"), hasValue ? shownUnit(item) : "");
     put(node.querySelector(".note"), notes.join(" \u00b7 "));

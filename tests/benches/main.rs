@@ -1,10 +1,11 @@
 //! `make bench`: the figures of the README's performance table, printed with the machine they were measured on.
 //!
-//! `bench` runs all, `bench NAME...` some: in_process, mqtt, modbus, history. Ratios are formed inside one run, since
+//! `bench` runs all, `bench NAME...` some: in_process, history, mqtt, modbus, boards. Ratios are formed inside one run, since
 //! machines drift. Each measurement that needs a process of its own starts this program again as `bench child ...`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table and what happens meanwhile are for people")]
 
+mod boards;
 mod fixture;
 mod history;
 mod in_process;
@@ -25,8 +26,8 @@ const CHILD_LIMIT: Duration = Duration::from_secs(420);
 type Bench = fn(&mut Table) -> anyhow::Result<()>;
 
 /// Name on the command line and what it measures.
-const BENCHES: [(&str, Bench); 4] =
-    [("in_process", in_process::run), ("history", history::run), ("mqtt", mqtt::run), ("modbus", modbus::run)];
+const BENCHES: [(&str, Bench); 5] =
+    [("in_process", in_process::run), ("history", history::run), ("mqtt", mqtt::run), ("modbus", modbus::run), ("boards", boards::run)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -73,6 +74,7 @@ fn child(arguments: &[String]) -> anyhow::Result<()> {
         "mqtt_bare" => mqtt::child_bare(rest),
         "modbus_server" => modbus::child_server(rest),
         "modbus_journal_only" => modbus::child_journal_only(rest),
+        "boards_fill" => boards::child_fill(rest),
         "history_day" => history::child_day(rest),
         "history_tail" => history::child_tail(rest),
         "history_start" => history::child_start(rest),

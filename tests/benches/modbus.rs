@@ -168,14 +168,16 @@ fn each_100_ms(table: &mut Table) -> Result<()> {
 }
 
 /// The simulated units with the config that reads them.
-struct Units {
+pub struct Units {
     _server: Helper,
     _profiles: tempfile::TempDir,
-    config: String,
+    /// Configuration.
+    pub config: String,
 }
 
 impl Units {
-    fn start(poll_interval_ms: u32) -> Result<Self> {
+    /// Starts them, each to be read every `poll_interval_ms`.
+    pub fn start(poll_interval_ms: u32) -> Result<Self> {
         let mut server = Helper::start("modbus_server", &[LINKS.to_string()])?;
         let ports = server.numbers()?;
         let profiles = tempfile::tempdir()?;

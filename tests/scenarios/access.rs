@@ -4,8 +4,9 @@
 use std::ffi::OsStr;
 use std::io::Read as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use parkgate_tests::gateway::{Gateway, parkgate};
@@ -17,7 +18,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 /// Longest that a change may take to count.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Two enterprises' meters behind a broker that is not there: who sees them is the matter, not what they say.
+/// Two enterprises' meters behind a broker that is not there: their values are imported.
 const CONFIG: &str = r#"
 [park]
 id = "park"
@@ -110,6 +111,13 @@ fn tokens_count_as_soon_as_they_are_made_and_no_longer_than_until_they_are_revok
     ensure!(status(&points, None)? == 200, "the loopback is closed before there is any token");
     ensure!(get(&points, None, &[("x-forwarded-for", "192.0.2.7")])?.0 == 401, "a forwarded request is let in");
 
+    // Both enterprises have values: who sees everything is shown both by the query API.
+    import_values(&gateway)?;
+    wait_for("the imported values", LIMIT, || {
+        let (_, shown) = get(&gateway.url(QUERIES[0]), None, &[])?;
+        Ok((shown.contains("acme-main") && shown.contains("bloom-main")).then_some(()))
+    })?;
+
     let viewer = create(&gateway, "grafana", "viewer", &["--enterprise", "acme"])?;
     ensure!(viewer.starts_with("pkg_") && viewer.len() == 68, "{viewer}");
     command(&gateway, &["token", "create", "--name", "x", "--role", "viewer", "--enterprise", "nobody"], 2)?;
@@ -118,6 +126,11 @@ fn tokens_count_as_soon_as_they_are_made_and_no_longer_than_until_they_are_revok
     let (code, seen) = get(&points, Some(&viewer), &[])?;
     ensure!(code == 200 && seen.contains("acme-main/active_power"), "{code} {seen}");
     ensure!(!seen.contains("bloom"), "{seen}");
+    for query in QUERIES {
+        ensure!(status(&gateway.url(query), None)? == 401, "{query} is answered without a token");
+        let (code, seen) = get(&gateway.url(query), Some(&viewer), &[])?;
+        ensure!(code == 200 && seen.contains("acme-main/active_power") && !seen.contains("bloom"), "{query}: {code} {seen}");
+    }
     for (path, expected) in [
         ("/livez", 200),
         ("/readyz", 200),
@@ -185,7 +198,10 @@ fn tokens_count_as_soon_as_they_are_made_and_no_longer_than_until_they_are_revok
         ],
         "{told:?}"
     );
-    ensure!(changes.iter().all(|change| change["who"].as_str().is_some_and(|who| !who.is_empty())), "{changes:?}");
+    let user = user()?;
+    let by_sudo = format!("{user} (sudo by ");
+    let is_ours = |change: &Value| change["who"].as_str().is_some_and(|who| who == user || who.starts_with(&by_sudo));
+    ensure!(changes.iter().all(is_ours), "not all by {user}: {changes:?}");
     let (first, last) = (&changes[0], &changes[6]);
     ensure!(first["new"].as_str().is_some_and(|text| text.contains("link[broker].password = \"****\"")), "{first}");
     ensure!(last["old"] == "parkgate.toml: enterprise[bloom].name = \"Bloom\"", "{last}");
@@ -196,6 +212,37 @@ fn tokens_count_as_soon_as_they_are_made_and_no_longer_than_until_they_are_revok
         ensure!(!std::fs::read_to_string(gateway.log())?.contains(secret), "a secret is in the log");
     }
     Ok(())
+}
+
+/// What Grafana asks for all series, by every label: values, and which there are.
+const QUERIES: [&str; 4] = [
+    "/prometheus/api/v1/query?query=%7Bpoint!%3D%22%22%7D",
+    "/prometheus/api/v1/query?query=%7Benterprise%3D~%22acme%7Cbloom%22%7D",
+    "/prometheus/api/v1/series?match%5B%5D=%7Bpoint!%3D%22%22%7D",
+    "/prometheus/api/v1/series?match%5B%5D=%7Benterprise%3D~%22acme%7Cbloom%22%7D",
+];
+
+/// A value of each meter, a moment ago.
+fn import_values(gateway: &Gateway) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("values.csv");
+    let time_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis() - 5_000;
+    let rows = format!("acme/acme-main/active_power,{time_ms},11.5\nbloom/bloom-main/active_power,{time_ms},22.5\n");
+    std::fs::write(&file, format!("point,time_ms,value\n{rows}"))?;
+    command(gateway, &["import", &file.display().to_string()], 0)?;
+    Ok(())
+}
+
+/// Name of the user that runs this test, and so the commands; its number where it has none.
+fn user() -> Result<String> {
+    let asked = |option: &str| -> Result<Option<String>> {
+        let output = Command::new("id").arg(option).output().context("id")?;
+        Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+    };
+    match asked("-un")? {
+        Some(name) => Ok(name),
+        None => Ok(format!("uid {}", asked("-u")?.context("id tells no number")?)),
+    }
 }
 
 /// No file below `folder` holds `secret`.

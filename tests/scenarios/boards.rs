@@ -5,6 +5,9 @@
 //! How Grafana asks is read from `@grafana/prometheus` 13.1.4 (datasource) and `@grafana/data` 13.2.3 (rangeutil): the step
 //! is the range by the number of points, rounded, not below the panel's; start and end are multiples of the step in the
 //! board's zone; `$__rate_interval` is four scrapes at least.
+//!
+//! A VictoriaMetrics that the forwarder fed from the demo's record answers what boards ask of samples and closed totals
+//! with the same numbers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _, Zoned};
 use parkgate_tests::gateway::{Gateway, parkgate};
+use parkgate_tests::server::Server;
 use parkgate_tests::wait_for;
 use serde_json::Value;
 use ureq::Agent;
@@ -28,6 +32,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const SLOW: Duration = Duration::from_millis(500);
 /// Longest until a rate over the gateway's own metrics can be told.
 const OWN_LIMIT: Duration = Duration::from_secs(60);
+/// Longest until a sink has the demo's record, in a build for tests.
+const FEED_LIMIT: Duration = Duration::from_secs(90);
 /// Zone of the demo park, and one of a browser elsewhere.
 const ZONES: [&str; 2] = ["Asia/Shanghai", "America/New_York"];
 
@@ -135,6 +141,8 @@ impl Choice {
 struct Grafana {
     agent: Agent,
     base: String,
+    /// Behind the path of a request.
+    more: &'static str,
 }
 
 /// Labels and values with their times in milliseconds.
@@ -143,7 +151,13 @@ type Series = Vec<(BTreeMap<String, String>, Vec<(i64, f64)>)>;
 impl Grafana {
     fn new(demo: &Gateway) -> Self {
         let agent = Agent::config_builder().timeout_global(Some(ANSWER_LIMIT)).http_status_as_error(false).build().into();
-        Self { agent, base: demo.url("/prometheus/api/v1") }
+        Self { agent, base: demo.url("/prometheus/api/v1"), more: "" }
+    }
+
+    /// Asks VictoriaMetrics; without its cache it leaves start and end as they are.
+    fn of_victoria(server: &Server) -> Self {
+        let agent = Agent::config_builder().timeout_global(Some(ANSWER_LIMIT)).http_status_as_error(false).build().into();
+        Self { agent, base: format!("{}/prometheus/api/v1", server.url()), more: "?nocache=1" }
     }
 
     /// All, and each value of each variable alone where it has some.
@@ -212,7 +226,7 @@ impl Grafana {
             };
             ("query_range", vec![("query", expr), ("start", aligned(range.from)?), ("end", aligned(range.to)?), ("step", step)])
         };
-        let url = format!("{}/{path}", self.base);
+        let url = format!("{}/{path}{}", self.base, self.more);
         let by_post = self.read(self.agent.post(&url).send_form(form.clone())?, &form)?;
         if choice.is_all {
             let pairs = form.iter().map(|(name, value)| (*name, value.as_str()));
@@ -246,6 +260,78 @@ impl Grafana {
     }
 }
 
+/// Asks the boards of a VictoriaMetrics that the forwarder feeds from the record of a demo that was stopped at `stopped`.
+pub fn beside_victoria(data: &Path, stopped: Timestamp) -> Result<()> {
+    let victoria = Server::victoria_metrics(&[
+        "-dedup.minScrapeInterval=1ms",
+        "-search.latencyOffset=0s",
+        // A value counts as long as with us.
+        "-search.minStalenessInterval=5m",
+        "-search.maxStalenessInterval=5m",
+    ])?;
+    let demo = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/demo/parkgate.toml"))?;
+    let mut gateway = Gateway::prepare(Some(data))?;
+    gateway.configure(&format!(
+        "{demo}\n[[gateway.sink]]\nid = \"victoria\"\nkind = \"victoriametrics\"\nurl = \"{}\"\n\
+         media = [\"power\", \"gas\", \"water\", \"heat\", \"charging\"]\n",
+        victoria.url()
+    ))?;
+    gateway.restart()?;
+    wait_for("a sink that has everything", FEED_LIMIT, || {
+        let metrics = gateway.text("/metrics")?;
+        Ok(metrics.contains("parkgate_forward_lag_entries{sink=\"victoria\"} 0\n").then_some(()))
+    })?;
+    let zone = TimeZone::get(ZONES[0])?;
+    let now = stopped.to_zoned(zone.clone());
+    let (ours, theirs, choice) = (Grafana::new(&gateway), Grafana::of_victoria(&victoria), Choice::everything());
+    let all: Vec<Target> = boards()?.iter().map(targets).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let of_record = |target: &&Target| !["rate(", "_current_", "parkgate_"].iter().any(|other| target.expr.contains(other));
+    let (mut asked, mut values) = (0, 0);
+    for target in all.iter().filter(of_record) {
+        for range in [relative(target, &now)?, last_month(&now)?] {
+            // Closed totals follow the samples.
+            let count = wait_for("the same from both", FEED_LIMIT, || {
+                ureq::get(format!("{}/internal/force_flush", victoria.url())).call()?;
+                let (ours, theirs) = (ours.ask(target, range, &zone, &choice)?, theirs.ask(target, range, &zone, &choice)?);
+                Ok(same_series(ours, theirs).ok())
+            });
+            let count = count.with_context(|| {
+                let told = |grafana: &Grafana| grafana.ask(target, range, &zone, &choice);
+                let difference = told(&ours).and_then(|ours| same_series(ours, told(&theirs)?));
+                format!("{}, {}: {}: {difference:?}", target.board, target.panel, target.expr)
+            })?;
+            (asked, values) = (asked + 1, values + count);
+        }
+    }
+    println!("boards beside VictoriaMetrics: {asked} requests, {values} values");
+    ensure!(asked > 60 && values > 10_000, "{asked} requests, {values} values");
+    ensure!(gateway.stop()?.success(), "did not stop cleanly");
+    Ok(())
+}
+
+/// How many values two answers have in common: all. Names of series are left out: some functions keep them there.
+fn same_series(ours: Series, theirs: Series) -> Result<usize> {
+    let by_labels = |series: Series| -> BTreeMap<BTreeMap<String, String>, BTreeMap<i64, f64>> {
+        let unnamed = |mut labels: BTreeMap<String, String>| {
+            labels.remove("__name__");
+            labels
+        };
+        series.into_iter().map(|(labels, values)| (unnamed(labels), values.into_iter().collect())).collect()
+    };
+    let (ours, theirs) = (by_labels(ours), by_labels(theirs));
+    ensure!(ours.keys().eq(theirs.keys()), "{:?}, theirs {:?}", ours.keys(), theirs.keys());
+    let mut count = 0;
+    for (labels, values) in &ours {
+        let others = &theirs[labels];
+        ensure!(values.keys().eq(others.keys()), "{labels:?}: {values:?}, theirs {others:?}");
+        for (time, value) in values {
+            ensure!(same(*value, others[time]), "{labels:?} at {time}: {value}, theirs {}", others[time]);
+        }
+        count += values.len();
+    }
+    Ok(count)
+}
+
 /// Bars and sums of last month against `parkgate totals`, which shares no query with them.
 fn last_month_is_right(demo: &Gateway, grafana: &Grafana, boards: &[Value]) -> Result<()> {
     let all: Vec<Target> = boards.iter().map(targets).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
@@ -277,7 +363,9 @@ fn last_month_is_right(demo: &Gateway, grafana: &Grafana, boards: &[Value]) -> R
             ensure!(days.get(&day).is_none_or(|total| same(value, *total)), "{gate}: {value} on {time}");
         }
         // "Last month" and the bar of the month.
-        let figure = find(&format!(r#"sum(last_over_time({series}_month_{unit}{{role="gate"}}[63d]))"#))?;
+        let closed = format!(r#"last_over_time({series}_month_{unit}{{role="gate"}}"#);
+        let day = "day_of_month(vector(time() + 28800))";
+        let figure = find(&format!("sum(({closed}[45d]) and on () ({day} <= 10)) or ({closed}[63d]) and on () ({day} > 10)))"))?;
         let figure = one(grafana.ask(figure, relative(figure, &now)?, &park, &everything)?)?;
         ensure!(figure.iter().all(|(_, value)| same(*value, total)), "{gate}: {figure:?}, totals say {total}");
         let months = find(&format!(r#"sum(last_over_time({series}_month_{unit}{{role="gate"}}[1d]))"#))?;
@@ -288,14 +376,16 @@ fn last_month_is_right(demo: &Gateway, grafana: &Grafana, boards: &[Value]) -> R
         // A meter behind the gate, over the range.
         let (_, total) = totals(demo, sub, month, &park)?;
         let matchers = r#"{role="sub",enterprise=~"$enterprise",device=~"$device"}"#;
-        let parts = find(&format!("sum by (device) (sum_over_time({series}_day_{unit}{matchers}[$__range]))"))?;
-        let parts = grafana.ask(parts, month, &park, &everything)?;
+        let target = find(&format!("sum by (device) (sum_over_time({series}_day_{unit}{matchers}[$__range] offset 1s))"))?;
         let device = sub.split('/').nth(1).unwrap_or_default();
-        let part = parts.iter().find(|(labels, _)| labels.get("device").is_some_and(|name| name == device));
-        ensure!(
-            part.is_some_and(|(_, values)| values.iter().all(|(_, value)| same(*value, total))),
-            "{sub}: {parts:?}, totals say {total}"
-        );
+        // Grafana rounds ranges to seconds; days that begin on a range's start are in it, those on its end are not.
+        for end_ms in [0, 1, 201, 601] {
+            let month = Range { to: month.to + SignedDuration::from_millis(end_ms), ..month };
+            let parts = grafana.ask(target, month, &park, &everything)?;
+            let part = parts.iter().find(|(labels, _)| labels.get("device").is_some_and(|name| name == device));
+            let shown = part.with_context(|| format!("{sub}: {parts:?}"))?;
+            ensure!(shown.1.iter().all(|(_, value)| same(*value, total)), "{sub}, {end_ms} ms: {shown:?}, totals say {total}");
+        }
     }
     Ok(())
 }

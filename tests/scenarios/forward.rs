@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use parkgate_collector::journal::inspect;
 use parkgate_collector::model::{Unit, UtcMillis};
+use parkgate_gateway::forward::{state::State, state_path};
 use parkgate_tests::gateway::{Finished, Gateway, parkgate};
 use parkgate_tests::http::{Proxy, Reply};
 use parkgate_tests::mosquitto::{Mosquitto, Options};
@@ -18,6 +20,8 @@ use parkgate_tests::{Stopwatch, now_ms, wait_for};
 
 /// Messages published in each stage.
 const MESSAGES: u64 = 600;
+/// Longest that it may take until the journal has let go of what sinks lack that are away.
+const OUTAGE_LIMIT: Duration = Duration::from_secs(10);
 /// How long each trouble lasts, with messages coming in.
 const TROUBLE: Duration = Duration::from_millis(700);
 /// Longest that sinks may take to get the rest.
@@ -78,13 +82,25 @@ fn sinks_have_the_record_after_every_trouble() -> Result<()> {
         runtime.block_on(meters.publish(MESSAGES))?;
         std::thread::sleep(TROUBLE);
         match number {
+            0 => {
+                // A stop saves all state and ends the segment: soon the journal has let go of what the sinks lack, and
+                // that is sent from blocks.
+                ensure!(gateway.stop()?.success(), "the gateway did not stop cleanly");
+                gateway.restart()?;
+                runtime.block_on(meters.publish(MESSAGES))?;
+                wait_for("a journal that goes on without the sinks", OUTAGE_LIMIT, || {
+                    Ok((is_beyond(&gateway, "influx")? && is_beyond(&gateway, "victoria")?).then_some(()))
+                })?;
+            }
             1 => {
                 gateway.kill_9()?;
                 gateway.restart()?;
             }
             2 => {
-                // What VictoriaMetrics acknowledged is in its memory for a while; a kill would lose that.
+                // What VictoriaMetrics acknowledged is in its memory for a while; a kill would lose that. A snapshot needs
+                // it on the disk.
                 ureq::get(format!("{}/internal/force_flush", victoria.url())).call()?;
+                ureq::get(format!("{}/snapshot/create", victoria.url())).call()?;
                 influx.restart()?;
                 victoria.restart()?;
             }
@@ -128,6 +144,18 @@ fn sinks_have_the_record_after_every_trouble() -> Result<()> {
         let letters = parkgate(&["forward", "dead-letters", "--config", &gateway.config().display().to_string()])?;
         ensure!((letters.code, letters.stdout.as_str()) == (0, ""), "{letters:?}");
     }
+    // What a sink lost is found, named by series, point and day.
+    let drop_series = r#"DROP SERIES FROM "park_energy_import_hour""#;
+    ureq::post(format!("{}/query", influx.url())).query("db", "park").query("q", drop_series).send_empty()?;
+    let finished = reconcile(&gateway, "influxdb")?;
+    let lost = "park_energy_import_hour_kwh acme/energy/energy_import: record 3 values, sum 60; sink 0 values";
+    ensure!(finished.code == 1 && finished.stdout.contains(lost) && finished.stdout.contains(" 0 superseded"), "{finished:?}");
+    let series = r#"{__name__=~"park_number_.*",point="acme/t1/number"}"#;
+    ureq::post(format!("{}/api/v1/admin/tsdb/delete_series", victoria.url())).query("match[]", series).send_empty()?;
+    let finished = reconcile(&gateway, "victoriametrics")?;
+    let lines: Vec<&str> = finished.stdout.lines().filter(|line| line.contains("acme/")).collect();
+    ensure!(finished.code == 1 && !lines.is_empty(), "{finished:?}");
+    ensure!(lines.iter().all(|line| line.contains("acme/t1/number: ") && line.contains("; sink 0 values")), "{finished:?}");
     // A value that the record does not have is found.
     let field = Unit::parse("1").context("a unit")?.name_form();
     let line = format!("park_number,point=acme/t0/number {field}=7 {}", now_ms());
@@ -138,6 +166,13 @@ fn sinks_have_the_record_after_every_trouble() -> Result<()> {
     ensure!(reconcile(&gateway, "influxdb")?.code == 2);
     ensure!(gateway.stop()?.success(), "the gateway did not stop cleanly");
     Ok(())
+}
+
+/// Whether the journal has let go of entries that a sink has not got.
+fn is_beyond(gateway: &Gateway, sink: &str) -> Result<bool> {
+    let next = State::open_read_only(&state_path(gateway.data_directory(), sink))?.cursor()?.unwrap_or_default();
+    let segments = inspect::segments(&gateway.data_directory().join("journal"))?;
+    Ok(segments.first().is_some_and(|(oldest, _)| *oldest > next))
 }
 
 fn reconcile(gateway: &Gateway, kind: &str) -> Result<Finished> {

@@ -261,7 +261,7 @@ pub struct ModbusAddress {
 }
 
 /// One measured quantity of a device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Point {
     /// The registry's number.
     pub id: PointId,

@@ -210,6 +210,8 @@ fn record_time_is_the_source_time_unless_it_cannot_be() {
         (Origin::Imported, long_ago, long_ago, good),
         (Origin::HandRead, long_ago, long_ago, good),
         (Origin::Simulated, long_ago, long_ago, good),
+        (Origin::Declared, long_ago, long_ago, good),
+        (Origin::Estimated, long_ago, long_ago, good),
         (Origin::Simulated, i64::MAX, received, doubt),
         (Origin::Metered, i64::MIN, received, doubt),
     ] {

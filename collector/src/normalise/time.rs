@@ -3,8 +3,8 @@
 //! `record_time` is the source time, unless
 //! - our own clock is before `not_before` and it is not (a box that starts in 1970): source time, doubtful;
 //! - it lies in the future of the received time beyond `future_tolerance_ms`: received time, doubtful;
-//! - it lies before `not_before` (commissioning, at least the year 2000), but for imported, hand-read and simulated
-//!   readings, which keep theirs: received time, doubtful;
+//! - it lies before `not_before` (commissioning, at least the year 2000) and is a meter's; readings of any other origin
+//!   keep theirs: received time, doubtful;
 //! - the device's clock is known to be off beyond `clock_tolerance_ms` and the stamp is off by that same amount, so that
 //!   the reading is live: received time, doubtful. A stamp that is off by another amount is back-fill by a wrong clock:
 //!   it keeps its source time, which is nearer the truth than now, and is doubtful too. A stamp that is about now is
@@ -43,7 +43,7 @@ pub(super) fn choose(settings: &NormaliseSettings, origin: Origin, received: Utc
         return Chosen { record_time: source, doubtful: true };
     }
     let age = received.since(source);
-    let keeps_old = matches!(origin, Origin::Imported | Origin::HandRead | Origin::Simulated);
+    let keeps_old = origin != Origin::Metered;
     if age < settings.future_tolerance_ms.saturating_neg() || (source < settings.not_before && !keeps_old) {
         return Chosen { record_time: received, doubtful: true };
     }

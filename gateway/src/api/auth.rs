@@ -2,8 +2,9 @@
 //!
 //! A token comes in `Authorization: Bearer`, or in the cookie that [`super::session`] set for the page. Nothing but the
 //! loopback is served without one. On the loopback it is demanded once a token was ever created or the configuration says
-//! so, and always of a request that did not begin on this machine: one whose Host is no loopback name, or that a proxy
-//! says it forwarded.
+//! so, and always of a request that did not begin on this machine: one whose Host is no loopback name, that a proxy says it
+//! forwarded, or that came as HTTP/1.0, as which nginx passes requests on unless told otherwise. A proxy that gives no sign
+//! at all cannot be told from this machine.
 //!
 //! Tokens cannot be guessed, so a peer that presents wrong ones is not locked out: its failures are counted, and after a
 //! few are answered 429 and logged no more. A right token is always let in, even beside them.
@@ -12,7 +13,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use parkgate_collector::model::Now;
 
@@ -24,11 +25,14 @@ use crate::access::{Grant, Identity, Role};
 pub const COOKIE: &str = "parkgate_session";
 
 /// What proxies add to a request that they pass on.
-const FORWARDED: [HeaderName; 5] = [
+const FORWARDED: [HeaderName; 8] = [
     header::FORWARDED,
     header::VIA,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-server"),
     HeaderName::from_static("x-real-ip"),
 ];
 
@@ -75,6 +79,8 @@ pub struct Asking<'a> {
     pub peer: Option<SocketAddr>,
     /// Host asked for, without port; empty when unclear.
     pub host: &'a str,
+    /// Version of HTTP that the request came as.
+    pub version: Version,
     /// All headers.
     pub headers: &'a HeaderMap,
 }
@@ -137,6 +143,7 @@ fn is_local(shared: &Shared, asking: &Asking<'_>) -> bool {
     shared.listen.ip().is_loopback()
         && !shared.require_token
         && asking.peer.is_some_and(|peer| peer.ip().is_loopback())
+        && asking.version >= Version::HTTP_11
         && is_loopback_name
         && !FORWARDED.iter().any(|name| asking.headers.contains_key(name))
         && !shared.tokens.any()

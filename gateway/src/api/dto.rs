@@ -152,8 +152,8 @@ pub struct DeviceDto {
 impl DeviceDto {
     /// Of a device, with what the board says about it and its link.
     ///
-    /// What went wrong with a device may be about any of its points, with a link about any of its devices: only who sees
-    /// all of them is told.
+    /// Errors and counts of a device may be about any of its points, of a link about any of its devices: only who sees all of
+    /// them is told.
     pub fn new(visible: Visible<'_>, device: &Device, health: Option<&Health>, link_health: Option<&Health>) -> Self {
         Self {
             id: device.id.clone(),
@@ -195,17 +195,17 @@ pub struct HealthDto {
     pub last_ok: Option<String>,
     /// Last error, for a person; it may be long over. `null` also where it may be about what the asker does not see.
     pub last_error: Option<String>,
-    /// When that was.
+    /// When that was; `null` also where `last_error` is hidden.
     #[schema(format = DateTime)]
     pub last_error_time: Option<String>,
-    /// Readings received since start.
-    pub received: u64,
+    /// Readings received since start. This and the counts below are `null` where they may be about what the asker does not see.
+    pub received: Option<u64>,
     /// Inputs rejected since start.
-    pub rejected: u64,
+    pub rejected: Option<u64>,
     /// Polls, messages or requests that failed since start.
-    pub failed: u64,
+    pub failed: Option<u64>,
     /// Polls skipped since start because the one before was not done.
-    pub skipped: u64,
+    pub skipped: Option<u64>,
 }
 
 impl HealthDto {
@@ -218,16 +218,20 @@ impl HealthDto {
             last_ok: health.last_ok.map(|time| time.to_string()),
             last_error: health.last_error,
             last_error_time: health.last_error_time.map(|time| time.to_string()),
-            received: health.received,
-            rejected: health.rejected,
-            failed: health.failed,
-            skipped: health.skipped,
+            received: Some(health.received),
+            rejected: Some(health.rejected),
+            failed: Some(health.failed),
+            skipped: Some(health.skipped),
         }
     }
 
-    /// With its error in words only for who may know them.
+    /// With its errors and counts only for who may know them.
     pub fn told(self, is_told: bool) -> Self {
-        Self { last_error: self.last_error.filter(|_| is_told), ..self }
+        if is_told {
+            return self;
+        }
+        let Self { state, since, last_ok, .. } = self;
+        Self { state, since, last_ok, last_error: None, last_error_time: None, received: None, rejected: None, failed: None, skipped: None }
     }
 }
 

@@ -64,7 +64,8 @@ pub async fn admit(State(guarded): State<Guarded>, mut request: Request, next: N
     let start = Instant::now();
     let peer: Option<SocketAddr> = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.0);
     let host = host(request.uri(), request.headers());
-    let response = match auth::admit(&shared, need, &Asking { peer, host: &host, headers: request.headers() }) {
+    let asking = Asking { peer, host: &host, version: request.version(), headers: request.headers() };
+    let response = match auth::admit(&shared, need, &asking) {
         Ok(grant) => {
             if let Some(grant) = grant {
                 request.extensions_mut().insert(Arc::clone(&grant.identity));

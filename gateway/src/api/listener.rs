@@ -1,6 +1,8 @@
-//! The listening socket with its bounds: how many connections there may be, and how long one may stay silent.
+//! The listening socket with its bounds: how many connections there may be, how long one may stay silent, and how long it
+//! may take from the first byte of a request to the first of its answer.
 //!
-//! Without them, clients that connect and say nothing take every file descriptor, and the record needs some too. With TLS
+//! Without them, clients that connect and say nothing, or a byte now and then, take every place and every file descriptor,
+//! and the record needs some too. With TLS
 //! the handshake is part of the connection: it takes place when the connection is first read, so that a slow one holds up
 //! no other, and it has a time-out of its own.
 
@@ -23,7 +25,8 @@ use tokio_rustls::{Accept, TlsAcceptor};
 
 /// Connections at one time; further ones wait in the queue of the operating system until one closes.
 pub const CONNECTIONS_MAX: usize = 256;
-/// A connection on which nothing moved for so long, in either direction, is closed. Event streams write every second.
+/// A connection on which nothing was written for so long since the last write, or since the first byte that came after it,
+/// is closed. More than a request has to come in and be answered. Event streams write every second.
 pub const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Longest time of a TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -67,7 +70,7 @@ impl Listener for Bounded {
                 failed: failed.clone(),
             },
         };
-        (Connection { stream, idle, idle_max: self.idle_max, _permit: permit }, address)
+        (Connection { stream, idle, idle_max: self.idle_max, is_asked: false, _permit: permit }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -90,6 +93,8 @@ pub struct Connection {
     stream: Stream,
     idle: Pin<Box<Sleep>>,
     idle_max: Duration,
+    /// Something was read since the last write: further bytes give no more time.
+    is_asked: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -138,11 +143,14 @@ impl Stream {
 }
 
 impl Connection {
-    /// Passes `result` on; progress starts the idle time anew, and waiting ends with it.
-    fn watched<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Passes the result of a read or write on; progress that gives time starts the idle time anew, and waiting ends with it.
+    fn watched<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>, is_read: bool) -> Poll<io::Result<T>> {
         if result.is_ready() {
-            let deadline = Instant::now() + self.idle_max;
-            self.idle.as_mut().reset(deadline);
+            if !(is_read && self.is_asked) {
+                let deadline = Instant::now() + self.idle_max;
+                self.idle.as_mut().reset(deadline);
+            }
+            self.is_asked = is_read;
             return result;
         }
         match self.idle.as_mut().poll(context) {
@@ -170,19 +178,19 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let result = self.on_wire(context, |wire, context| wire.poll_read(context, buffer));
-        self.watched(context, result)
+        self.watched(context, result, true)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = self.on_wire(context, |wire, context| wire.poll_write(context, bytes));
-        self.watched(context, result)
+        self.watched(context, result, false)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let result = self.on_wire(context, |wire, context| wire.poll_write_vectored(context, bytes));
-        self.watched(context, result)
+        self.watched(context, result, false)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -225,6 +233,33 @@ mod tests {
         drop(connection);
         let (mut connection, _) = bounded.accept().await;
         assert_eq!(connection.read_u8().await.unwrap(), b'b');
+    }
+
+    #[tokio::test]
+    async fn a_request_that_comes_byte_by_byte_ends_and_an_answer_gives_time_again() {
+        let idle_max = Duration::from_millis(400);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut connection, _) = Bounded::new(listener, 1, idle_max).accept().await;
+        let slow = tokio::spawn(async move {
+            while client.write_all(b"a").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let begun = Instant::now();
+        while begun.elapsed() < 2 * idle_max {
+            connection.read_u8().await.unwrap();
+            connection.write_all(b"b").await.unwrap();
+        }
+        let begun = Instant::now();
+        let ended = loop {
+            match connection.read_u8().await {
+                Ok(_) => assert!(begun.elapsed() < 10 * idle_max, "it goes on for ever"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+        slow.abort();
     }
 
     /// Whether `future` is not done at its first poll.

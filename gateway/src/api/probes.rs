@@ -30,7 +30,7 @@ pub struct ReadyQuery {
 }
 
 /// Whether all parts are up: 200 or 503. Links to meters do not count: restarting the gateway would not mend them.
-/// What is not up is told to operators and admins of the whole park.
+/// What is not up, or done without, is told to operators and admins of the whole park.
 #[utoipa::path(get, operation_id = "get_readyz", path = "/readyz", tag = "probes", params(ReadyQuery),
     responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = String, content_type = "text/plain"),
         (status = 401, body = Problem, content_type = "application/problem+json"), (status = 403, body = Problem, content_type = "application/problem+json")))]
@@ -69,8 +69,10 @@ pub async fn readyz(App(shared): App, grant: Option<Extension<Grant>>, Params(qu
             writeln!(text, "[{mark}] link {name} {state}{since}{error}").expect("a string takes everything");
         }
     }
-    for (part, what) in shared.readiness.degraded_parts() {
-        writeln!(text, "[~] {part} degraded: {what}").expect("a string takes everything");
+    if is_told {
+        for (part, what) in shared.readiness.degraded_parts() {
+            writeln!(text, "[~] {part} degraded: {what}").expect("a string takes everything");
+        }
     }
     text.push_str(if ready { "ready\n" } else { "not ready\n" });
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text).into_response()

@@ -75,14 +75,15 @@ pub struct HealthEventDto {
 }
 
 /// Event `stats`, every second.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StatsDto {
     /// Gateway's clock in milliseconds since 1970.
     time_ms: i64,
-    /// Samples taken over per second, over the last ten seconds; `null` before two rounds are known.
+    /// Samples taken over per second, over the last ten seconds; `null` before two rounds are known, and for who does not see
+    /// the whole park.
     samples_per_s: Option<f64>,
-    /// Samples taken over since start.
-    samples_total: u64,
+    /// Samples taken over since start; `null` for who does not see the whole park.
+    samples_total: Option<u64>,
     /// Whether all parts of the gateway are up.
     ready: bool,
     /// What is not, in words; only for who sees the whole park.
@@ -126,8 +127,7 @@ impl Message {
                 let event = event.seen(visible);
                 (!event.devices.is_empty() || !event.links.is_empty()).then(|| (name, text(&event)))
             }
-            // What is wrong may name what is not seen.
-            Content::Stats(event) => Some((name, text(&StatsDto { problems: Vec::new(), ..StatsDto::clone(event) }))),
+            Content::Stats(event) => Some((name, text(&event.seen()))),
         }
     }
 }
@@ -145,6 +145,14 @@ impl HealthEventDto {
             }
         }
         seen
+    }
+}
+
+impl StatsDto {
+    /// What of it someone is told who does not see everything: what is wrong may name what is hidden, and samples are
+    /// counted over all points.
+    fn seen(&self) -> Self {
+        Self { time_ms: self.time_ms, samples_per_s: None, samples_total: None, ready: self.ready, problems: Vec::new() }
     }
 }
 
@@ -295,7 +303,7 @@ fn latest(shared: &Shared, samples: &[Sample], now: UtcMillis) -> Message {
 fn stats(shared: &Shared, samples_per_s: Option<f64>, now: UtcMillis) -> Message {
     let failed = |(name, outcome): (&str, Result<(), String>)| outcome.err().map(|what| format!("{name}: {what}"));
     let problems = shared.readiness.checks().into_iter().filter_map(failed).collect();
-    let samples_total = shared.record.samples_applied();
+    let samples_total = Some(shared.record.samples_applied());
     let stats = StatsDto { time_ms: now.0, samples_per_s, samples_total, ready: shared.readiness.ready(), problems };
     message("stats", stats, Content::Stats)
 }

@@ -853,3 +853,27 @@ async fn todays_totals_are_over_gates_only() {
     let nothing = get(&self::served().await, "/api/v1/totals/today").await;
     assert!(nothing.body.contains(r#""items":[]"#), "{}", nothing.body);
 }
+
+/// Two gates of one quantity and unit: 12.50 m3 of water and 1.25 m3 of gas since midnight, which never become 13.75.
+#[tokio::test]
+async fn todays_totals_are_apart_for_each_medium() {
+    let line = modbus_link("line-1");
+    let gate = |name: &str, id, medium| {
+        let volume = [(id, "volume", "累计量", "Volume", "volume", medium, Kind::Counter, "m3", 2)];
+        let mut device = device(name, names(name, name), None, &line, Origin::Metered, &volume);
+        let points = &mut Arc::get_mut(&mut device).unwrap().points;
+        Arc::get_mut(&mut points[0]).unwrap().role = Some("gate".into());
+        device
+    };
+    let devices = vec![gate("gate-1", 1, Medium::Water), gate("gate-2", 2, Medium::Gas)];
+    let served = start("127.0.0.1:0", park_of(Vec::new(), vec![line.clone()], devices), None, "boot-1").await;
+    let midnight = UtcMillis(1_767_283_200_000);
+    for (point, before, after) in [(1, 10_000, 11_250), (2, 1_000, 1_125)] {
+        served.record.push(sample(point, midnight, before));
+        served.record.push(sample(point, NOW.plus(-2_000), after));
+    }
+    let body: Value = serde_json::from_str(&get(&served, "/api/v1/totals/today").await.body).unwrap();
+    let items = body["items"].as_array().unwrap().iter();
+    let told: Vec<_> = items.map(|item| (item["medium"].as_str(), item["value"].as_str(), item["gates"].as_u64())).collect();
+    assert_eq!(told, [(Some("water"), Some("12.50"), Some(1)), (Some("gas"), Some("1.25"), Some(1))]);
+}

@@ -27,11 +27,11 @@ pub struct TodayDto {
     /// The gateway's clock.
     #[schema(format = DateTime)]
     pub time: String,
-    /// One per quantity and unit, in the order of the configuration; empty for a park without gates.
+    /// One per medium, quantity and unit, in the order of the configuration; empty for a park without gates.
     pub items: Vec<TodayItemDto>,
 }
 
-/// The total of one quantity, summed over counters with role `gate`: never over meters behind them.
+/// The total of one quantity of a medium, summed over counters with role `gate`: never over meters behind them.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TodayItemDto {
     /// Medium.
@@ -49,7 +49,7 @@ pub struct TodayItemDto {
     pub unit: Unit,
     /// How pages show it.
     pub display: Option<DisplayDto>,
-    /// Gates of this quantity.
+    /// Gates of this medium and quantity.
     pub gates: usize,
     /// Those that the sum is over; the others have counted nothing today that is known.
     pub counted: usize,
@@ -79,8 +79,7 @@ pub async fn get(App(shared): App, Asker(asker): Asker, _: Params<Nothing>) -> R
                 continue;
             }
             let today = totals.totals(point.id, Level::Day, day.start, day.end)?;
-            let place = sums.iter().position(|sum| sum.point.quantity == point.quantity && sum.point.identity.unit == point.identity.unit);
-            let place = place.unwrap_or_else(|| {
+            let place = sums.iter().position(|sum| sum.is_of(point)).unwrap_or_else(|| {
                 sums.push(Sum::new(point));
                 sums.len().saturating_sub(1)
             });
@@ -125,6 +124,12 @@ impl Sum {
             completeness_ppm: None,
             doubtful: false,
         }
+    }
+
+    /// Whether a point belongs in it: what is called `volume` may be of water or of gas.
+    fn is_of(&self, point: &Point) -> bool {
+        let of = |point: &Point| (point.medium, point.identity.unit);
+        of(&self.point) == of(point) && self.point.quantity == point.quantity
     }
 
     fn add(&mut self, point: &Point, today: Option<&Total>, record: &dyn RecordView, now: UtcMillis) {

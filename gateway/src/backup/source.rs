@@ -4,8 +4,9 @@
 //! merges and deletes meanwhile is not seen. In this order: files that are not SQLite (the normaliser's state is never
 //! ahead of the journal), SQLite files with history's `state.db` first, then the last durable entry is asked for, then the
 //! journal's segments are opened. They are cut behind that entry: what lies up to it does not change any more. So the
-//! picture is the record as of that entry, and no cursor in it is ahead. When history was committed anew in between, or
-//! points were registered, another picture is taken: segments may be missing from this one.
+//! picture is the record as of that entry, and no cursor in it is ahead. When history was committed anew in between, the
+//! journal let go of a segment, or points were registered, another picture is taken: entries behind the state of history
+//! or of the normaliser may be missing from this one.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -85,6 +86,9 @@ impl Picture {
         let directory = DataDirectory::open_read_only(data)?;
         let mut picture =
             Self { sources: Vec::new(), park: None, version: directory::VERSION, position: None, warnings: Vec::new(), _lock: lock };
+        let state_path = directory.history().join("state.db");
+        // Before anything is opened: the normaliser's state goes on with entries that are in the journal now.
+        let before = (registered(&directory)?, committed(&state_path)?, oldest(&directory)?);
         let mut databases = Vec::new();
         let mut paths = Vec::new();
         list(data, &directory.journal(), DEPTH_MAX, &mut paths)?;
@@ -98,8 +102,6 @@ impl Picture {
                 picture.sources.push(Source { name, path, content: Content::Plain { file, bytes: u64::MAX } });
             }
         }
-        let state_path = directory.history().join("state.db");
-        let (facts_before, state_before) = (registered(&directory)?, committed(&state_path)?);
         databases.sort_by_key(|path| (*path != state_path, path.clone()));
         for path in databases {
             let name = name_of(data, &path);
@@ -137,9 +139,15 @@ impl Picture {
             let park = Facts::open_read_only(&directory.facts())?.item("park")?;
             picture.park = park.map(|park| String::from_utf8_lossy(&park).into_owned());
         }
-        let same = (registered(&directory)?, committed(&state_path)?) == (facts_before, state_before);
+        let same = (registered(&directory)?, committed(&state_path)?, segments.first().map(|(first, _)| *first)) == before;
         Ok(same.then_some(picture))
     }
+}
+
+/// First entry of the oldest segment of the journal.
+fn oldest(directory: &DataDirectory) -> Result<Option<Sequence>, BackupError> {
+    let segments = inspect::segments(&directory.journal()).map_err(failed(&directory.journal()))?;
+    Ok(segments.first().map(|(first, _)| *first))
 }
 
 /// How many points have numbers.

@@ -121,6 +121,36 @@ fn a_backup_beside_the_writer_is_the_record_as_of_its_position() {
 }
 
 #[test]
+fn another_picture_is_taken_when_the_journal_lets_go_of_a_segment_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
+    let writer = Writer::open(&data);
+    // Stands for the normaliser's state: opened first, and not ahead of the journal that goes with it.
+    let state = data.join("normaliser.state");
+    fs::write(&state, "old").unwrap();
+    (0..2_000).for_each(|_| writer.write());
+    // Committed before, so that only the journal tells.
+    let committed = writer.history.checkpoint().unwrap();
+    let asked = Cell::new(0);
+    let ask = |_| {
+        asked.set(asked.get() + 1);
+        if asked.get() == 2 {
+            let first = writer.journal.oldest();
+            fs::write(&state, "new").unwrap();
+            writer.journal.release(committed);
+            assert_ne!(writer.journal.oldest(), first);
+        }
+        Ok(Some(writer.journal.durable()))
+    };
+    make(&data, &backup, UtcMillis(NOVEMBER), &ask).unwrap();
+    assert_eq!(asked.get(), 4, "one picture, and another one");
+    let copy = folder.path().join("copy");
+    restore(&backup, &copy).unwrap();
+    assert_eq!(fs::read_to_string(copy.join("normaliser.state")).unwrap(), "new");
+    assert_eq!(values(&copy), up_to(2_000));
+}
+
+#[test]
 fn the_restored_copy_goes_on_with_numbers_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let (data, backup, copy) = (folder.path().join("data"), folder.path().join("backup"), folder.path().join("copy"));

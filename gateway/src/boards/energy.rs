@@ -6,7 +6,7 @@ use super::overview::word;
 use super::panel::{self, Board, bars, gauges, lines, months, named, over, query, stacked_bars, stat, t, table};
 use super::park::{Flow, GENERATION, Park};
 use crate::rollup::Level;
-use crate::titles::{self, Title};
+use crate::titles;
 
 /// The board.
 pub fn board(park: &Park) -> Option<Dashboard> {
@@ -23,7 +23,7 @@ pub fn board(park: &Park) -> Option<Dashboard> {
     let mut stats = Vec::new();
     for flow in park.flows_of("energy_import") {
         if let Some(role) = flow.total_role() {
-            stats.extend(totals(flow, role, &titles::used(&flow.quantity)));
+            stats.extend(totals(flow, role, park.seconds_east));
         }
     }
     for flow in park.flows_of("active_power").filter(|flow| flow.total_role().is_some()) {
@@ -34,12 +34,12 @@ pub fn board(park: &Park) -> Option<Dashboard> {
     }
     for flow in park.flows_of("energy_export").filter(|flow| flow.has(GENERATION)) {
         let about = t("本月至今发电设备发电量之和。", "Energy of the generators, this month so far.");
-        let sum = sum(&current(flow, Level::Month, Of::Role(GENERATION)));
+        let sum = sum(flow, GENERATION, &current(flow, Level::Month, Of::Role(GENERATION)));
         stats.push(stat(&t("本月发电", "Generation this month"), &about, &flow.unit(), sum));
     }
     board.add_evenly(6, 4, stats);
     for flow in park.flows_of("energy_import") {
-        electricity(&mut board, flow);
+        electricity(&mut board, flow, park.seconds_east);
     }
     let mut rest = Vec::new();
     for flow in park.flows_of("active_power") {
@@ -70,29 +70,29 @@ pub fn board(park: &Park) -> Option<Dashboard> {
 }
 
 /// Today, this month, last month, this year: sums over one role.
-pub(super) fn totals(flow: &Flow, role: &str, used: &Title) -> Vec<super::grafana::Panel> {
-    let (unit, of) = (flow.unit(), Of::Role(role));
+pub(super) fn totals(flow: &Flow, role: &str, seconds_east: i32) -> Vec<super::grafana::Panel> {
+    let (unit, of, used) = (flow.unit(), Of::Role(role), titles::used(&flow.quantity));
     let whose = word(role);
     let so_far = t(format!("至今，{}表之和。", whose.zh), format!("So far, sum over {} meters.", whose.en));
-    let closed = t(format!("最近一个已结月，{}表之和。", whose.zh), format!("The last closed month, sum over {} meters.", whose.en));
+    let closed = t(format!("上月（已结），{}表之和。", whose.zh), format!("Last month once it is closed, sum over {} meters.", whose.en));
     let title = |zh: &str, en: &str| t(format!("{zh}{}", used.zh), format!("{} {en}", used.en));
     vec![
-        stat(&title("今日", "today"), &so_far, &unit, sum(&current(flow, Level::Day, of))),
-        stat(&title("本月", "this month"), &so_far, &unit, sum(&current(flow, Level::Month, of))),
-        stat(&title("上月", "last month"), &closed, &unit, sum(&last_month(flow, of))),
-        stat(&title("本年", "this year"), &so_far, &unit, sum(&current(flow, Level::Year, of))),
+        stat(&title("今日", "today"), &so_far, &unit, sum(flow, role, &current(flow, Level::Day, of))),
+        stat(&title("本月", "this month"), &so_far, &unit, sum(flow, role, &current(flow, Level::Month, of))),
+        stat(&title("上月", "last month"), &closed, &unit, sum(flow, role, &last_month(flow, of, seconds_east))),
+        stat(&title("本年", "this year"), &so_far, &unit, sum(flow, role, &current(flow, Level::Year, of))),
     ]
 }
 
-fn electricity(board: &mut Board, flow: &Flow) {
+fn electricity(board: &mut Board, flow: &Flow, seconds_east: i32) {
     let unit = flow.unit();
     if let Some(role) = flow.total_role() {
         let of = Of::Role(role);
         let about = t("已结日，柱立于当日零点。", "Closed days; a bar stands on the start of its day.");
-        let queries = vec![query(sum(&closed(flow, Level::Day, of)), &t("园区", "Park"))];
+        let queries = vec![query(sum(flow, role, &closed(flow, Level::Day, of)), &t("园区", "Park"))];
         board.add(16, 9, bars(&t("每日用电", "Electricity by day"), &about, &unit, Level::Day, queries));
         let about = t("最近13个月中的已结月。", "Closed months of the last 13.");
-        let queries = vec![query(sum(&closed(flow, Level::Month, of)), &t("园区", "Park"))];
+        let queries = vec![query(sum(flow, role, &closed(flow, Level::Month, of)), &t("园区", "Park"))];
         board.add(8, 9, over(months(&t("每月用电", "Electricity by month"), &about, &unit, queries), "400d"));
     }
     let role = flow.part_role();
@@ -113,7 +113,7 @@ fn electricity(board: &mut Board, flow: &Flow) {
     let queries = vec![
         query(by_device(&current(flow, Level::Day, of)), &t("今日", "Today")),
         query(by_device(&current(flow, Level::Month, of)), &t("本月", "This month")),
-        query(by_device(&last_month(flow, of)), &t("上月", "Last month")),
+        query(by_device(&last_month(flow, of, seconds_east)), &t("上月", "Last month")),
         query(by_device(&current(flow, Level::Year, of)), &t("本年", "This year")),
     ];
     board.add(12, 9, table(&t("分表用电", "Electricity by meter"), &about, &unit, &meters, queries));

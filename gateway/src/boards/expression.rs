@@ -1,6 +1,6 @@
 //! PromQL of the boards, from the series of a flow.
 
-use super::park::Flow;
+use super::park::{Flow, GATE};
 use crate::rollup::Level;
 use crate::series::{Stat, What};
 
@@ -8,10 +8,9 @@ use crate::series::{Stat, What};
 /// its variable stands for `.*` when all are chosen.
 const CHOSEN: &str = r#"enterprise=~"$enterprise",device=~"$device""#;
 
-/// Longest time from the start of the last closed day to now: two days, and two hours for closing.
-const DAYS_BACK: &str = "50h";
-/// Longest time from the start of the last closed month to now: two months of 31 days, and a day for closing.
-const MONTHS_BACK: &str = "63d";
+/// One second: a range that Grafana rounds to whole seconds begins that much earlier, so that a total stamped on its
+/// start is in it, and one stamped on its end is not.
+const ROUNDED: &str = " offset 1s";
 
 /// Which meters of a flow.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +53,7 @@ pub(super) fn hour_means(flow: &Flow, of: Of) -> String {
 
 /// The highest value in the board's range.
 pub(super) fn highest(flow: &Flow, of: Of) -> String {
-    format!("max_over_time({}{}[$__range])", flow.series(What::Gauge(Level::Hour, Stat::Max)), of.matchers())
+    format!("max_over_time({}{}[$__range]{ROUNDED})", flow.series(What::Gauge(Level::Hour, Stat::Max)), of.matchers())
 }
 
 /// Totals of closed periods, each at its start.
@@ -62,14 +61,32 @@ pub(super) fn closed(flow: &Flow, level: Level, of: Of) -> String {
     format!("last_over_time({}{}[{}])", flow.series(What::Total(level)), of.matchers(), range(level))
 }
 
-/// The total of the last closed day.
-pub(super) fn last_day(flow: &Flow, of: Of) -> String {
-    format!("last_over_time({}{}[{DAYS_BACK}])", flow.series(What::Total(Level::Day)), of.matchers())
+/// The total of yesterday, once it is closed. `seconds_east` is the park's least offset from UTC.
+///
+/// No window has every yesterday and never the day before: until noon one of 40 hours has, from noon on one of 50.
+pub(super) fn yesterday(flow: &Flow, of: Of, seconds_east: i32) -> String {
+    let series = format!("{}{}", flow.series(What::Total(Level::Day)), of.matchers());
+    let hour = local("hour", seconds_east);
+    either(&format!("{series}[40h]"), &format!("{hour} < 12"), &format!("{series}[50h]"), &format!("{hour} >= 12"))
 }
 
-/// The total of the last closed month.
-pub(super) fn last_month(flow: &Flow, of: Of) -> String {
-    format!("last_over_time({}{}[{MONTHS_BACK}])", flow.series(What::Total(Level::Month)), of.matchers())
+/// The total of last month, once it is closed.
+///
+/// On the 10th it began 37 to 41 days ago and the month before 65 days or more.
+pub(super) fn last_month(flow: &Flow, of: Of, seconds_east: i32) -> String {
+    let series = format!("{}{}", flow.series(What::Total(Level::Month)), of.matchers());
+    let day = local("day_of_month", seconds_east);
+    either(&format!("{series}[45d]"), &format!("{day} <= 10"), &format!("{series}[63d]"), &format!("{day} > 10"))
+}
+
+/// A part of the date, by the park's clocks.
+fn local(part: &str, seconds_east: i32) -> String {
+    let sign = if seconds_east < 0 { '-' } else { '+' };
+    format!("{part}(vector(time() {sign} {}))", seconds_east.unsigned_abs())
+}
+
+fn either(first: &str, when_first: &str, second: &str, when_second: &str) -> String {
+    format!("(last_over_time({first}) and on () ({when_first})) or (last_over_time({second}) and on () ({when_second}))")
 }
 
 /// The total of the period under way.
@@ -79,12 +96,15 @@ pub(super) fn current(flow: &Flow, level: Level, of: Of) -> String {
 
 /// Sum of the closed days in the board's range.
 pub(super) fn days_in_range(flow: &Flow, of: Of) -> String {
-    format!("sum_over_time({}{}[$__range])", flow.series(What::Total(Level::Day)), of.matchers())
+    format!("sum_over_time({}{}[$__range]{ROUNDED})", flow.series(What::Total(Level::Day)), of.matchers())
 }
 
-/// One sum of all.
-pub(super) fn sum(expression: &str) -> String {
-    format!("sum({expression})")
+/// One sum over the meters of a role. Of gates it needs all: without one the figure would be less, and look the same.
+pub(super) fn sum(flow: &Flow, role: &str, expression: &str) -> String {
+    match flow.meters_of(role).count() {
+        count if role == GATE && count > 1 => format!("sum({expression}) and on () (count({expression}) == {count})"),
+        _ => format!("sum({expression})"),
+    }
 }
 
 /// One series per device.

@@ -9,7 +9,7 @@ pub fn board() -> Option<Dashboard> {
     let about =
         t("网关自身是否正常：采集、落盘、历史与资源。", "Whether the gateway is well: reading, making durable, keeping, resources.");
     let mut board = Board::new("gateway", &t("网关健康", "Gateway health"), &about, "browser", "now-6h");
-    board.variable("device", &t("表计", "Meter"), "parkgate_driver_readings_received_total", ".+");
+    board.variable("device", &t("表计", "Meter"), "parkgate_driver_readings_received_total", ".*");
     board.add_evenly(6, 4, stats());
     let about = t("每秒落盘的样本数。", "Samples made durable per second.");
     let durable = vec![query(format!("sum({})", rate("parkgate_pipeline_samples_durable_total")), &t("落盘", "Durable"))];

@@ -2,7 +2,7 @@
 
 use parkgate_collector::model::Medium;
 
-use super::expression::{Of, by_device, current, last_day, means, now, sum};
+use super::expression::{Of, by_device, current, means, now, sum, yesterday};
 use super::grafana::{Dashboard, Panel};
 use super::panel::{Board, bars, every, gauges, lines, named, over, query, red_from, stat, t};
 use super::park::{Flow, GENERATION, Park};
@@ -21,16 +21,25 @@ pub fn board(park: &Park) -> Option<Dashboard> {
                 format!("{}电表有功功率之和的最新值。", word(role).zh),
                 format!("Latest active power, sum over {} meters.", word(role).en),
             );
-            stat(&t("当前功率", "Power now"), &about, &flow.unit(), sum(&now(flow, Of::Role(role))))
+            stat(&t("当前功率", "Power now"), &about, &flow.unit(), sum(flow, role, &now(flow, Of::Role(role))))
         }));
         if flow.has(GENERATION) {
             let about = t("发电设备有功功率之和的最新值。", "Latest active power, sum over generators.");
-            stats.push(stat(&t("当前发电功率", "Generation now"), &about, &flow.unit(), sum(&now(flow, Of::Role(GENERATION)))));
+            stats.push(stat(
+                &t("当前发电功率", "Generation now"),
+                &about,
+                &flow.unit(),
+                sum(flow, GENERATION, &now(flow, Of::Role(GENERATION))),
+            ));
         }
     }
     for &(quantity, ..) in titles::USES {
         for flow in park.flows_of(quantity) {
-            stats.extend(flow.total_role().into_iter().flat_map(|role| today(flow, role, quantity == "energy_import")));
+            stats.extend(
+                flow.total_role()
+                    .into_iter()
+                    .flat_map(|role| today(flow, role, (quantity == "energy_import").then_some(park.seconds_east))),
+            );
         }
     }
     let about = t("采集链路中断的数量。", "Links to meters that are not connected.");
@@ -41,11 +50,13 @@ pub fn board(park: &Park) -> Option<Dashboard> {
     for flow in park.flows_of("active_power") {
         let Some(role) = flow.total_role() else { continue };
         let total = Of::Role(role);
-        let mean = sum(&means(flow, total));
-        let mut queries =
-            vec![query(&mean, &t("园区", "Park")), query(sum(&before(&means(flow, total))), &t("前一天同一时刻", "The day before"))];
+        let mean = means(flow, total);
+        let mut queries = vec![
+            query(sum(flow, role, &mean), &t("园区", "Park")),
+            query(sum(flow, role, &before(&mean)), &t("前一天同一时刻", "The day before")),
+        ];
         if flow.has(GENERATION) {
-            queries.push(query(sum(&means(flow, Of::Role(GENERATION))), &t("发电", "Generation")));
+            queries.push(query(sum(flow, GENERATION, &means(flow, Of::Role(GENERATION))), &t("发电", "Generation")));
         }
         let about = t("15分钟平均有功功率，与前一天比较。", "Mean active power of 15 minutes, beside that of the day before.");
         board.add(24, 9, every(lines(&t("功率", "Power"), &about, &flow.unit(), queries), "15m"));
@@ -59,7 +70,7 @@ pub fn board(park: &Park) -> Option<Dashboard> {
             .push(named(gauges(&t("今日用电构成", "Electricity today by meter"), &about, &flow.unit(), queries), flow.meters_of(role)));
         if let Some(role) = flow.total_role() {
             let about = t("最近30个已结日，柱立于当日零点。", "The last 30 closed days; a bar stands on the start of its day.");
-            let queries = vec![query(sum(&expression::closed(flow, Level::Day, Of::Role(role))), &t("园区", "Park"))];
+            let queries = vec![query(sum(flow, role, &expression::closed(flow, Level::Day, Of::Role(role))), &t("园区", "Park"))];
             breakdown.push(over(bars(&t("每日用电", "Electricity by day"), &about, &flow.unit(), Level::Day, queries), "30d"));
         }
     }
@@ -68,8 +79,8 @@ pub fn board(park: &Park) -> Option<Dashboard> {
             let Some(role) = flow.total_role() else { continue };
             let about = t("15分钟平均流量，与前一天比较。", "Mean flow of 15 minutes, beside that of the day before.");
             let queries = vec![
-                query(sum(&means(flow, Of::Role(role))), &t("园区", "Park")),
-                query(sum(&before(&means(flow, Of::Role(role)))), &t("前一天同一时刻", "The day before")),
+                query(sum(flow, role, &means(flow, Of::Role(role))), &t("园区", "Park")),
+                query(sum(flow, role, &before(&means(flow, Of::Role(role)))), &t("前一天同一时刻", "The day before")),
             ];
             breakdown.push(every(lines(&titles::quantity(quantity), &about, &flow.unit(), queries), "15m"));
         }
@@ -78,8 +89,8 @@ pub fn board(park: &Park) -> Option<Dashboard> {
     board.finish()
 }
 
-/// Today so far, and the last closed day where it is asked for.
-fn today(flow: &Flow, role: &str, with_last_day: bool) -> Vec<Panel> {
+/// Today so far, and yesterday where the park's offset is given for it.
+fn today(flow: &Flow, role: &str, seconds_east: Option<i32>) -> Vec<Panel> {
     let (used, word, unit) = (titles::used(&flow.quantity), word(role), flow.unit());
     let whose = if flow.medium == Medium::Charging {
         t("充电桩", "charging piles")
@@ -91,11 +102,11 @@ fn today(flow: &Flow, role: &str, with_last_day: bool) -> Vec<Panel> {
         format!("From midnight in the park's zone until now, sum over {}.", whose.en),
     );
     let title = t(format!("今日{}", used.zh), format!("{} today", used.en));
-    let mut panels = vec![stat(&title, &about, &unit, sum(&current(flow, Level::Day, Of::Role(role))))];
-    if with_last_day {
-        let about = t("最近一个已结日的总量。", "Total of the last closed day.");
-        let title = t(format!("昨日{}", used.zh), format!("{}, last closed day", used.en));
-        panels.push(stat(&title, &about, &unit, sum(&last_day(flow, Of::Role(role)))));
+    let mut panels = vec![stat(&title, &about, &unit, sum(flow, role, &current(flow, Level::Day, Of::Role(role))))];
+    if let Some(seconds_east) = seconds_east {
+        let about = t("昨日总量，结算后显示。", "Total of yesterday, once it is closed.");
+        let title = t(format!("昨日{}", used.zh), format!("{} yesterday", used.en));
+        panels.push(stat(&title, &about, &unit, sum(flow, role, &yesterday(flow, Of::Role(role), seconds_east))));
     }
     panels
 }

@@ -64,7 +64,8 @@ pub fn stat(title: &Title, description: &Title, unit: &str, expr: impl Into<Stri
 
 /// Lines of momentary values.
 pub fn lines(title: &Title, description: &Title, unit: &str, queries: Vec<Query>) -> Panel {
-    let style = Graph { draw_style: "line", fill_opacity: 8, ..graph() };
+    // A value between two steps without one is a point: a line would not show it.
+    let style = Graph { draw_style: "line", fill_opacity: 8, show_points: "auto", ..graph() };
     graph_panel(title, description, unit, style, queries)
 }
 

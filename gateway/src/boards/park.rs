@@ -20,7 +20,9 @@ pub struct Park {
     pub name: Title,
     /// IANA name of the zone of its days and months.
     pub time_zone: String,
-    /// One per quantity and unit, in order of the configuration.
+    /// Seconds that its clocks are east of UTC at least.
+    pub seconds_east: i32,
+    /// One per medium, quantity and unit, in order of the configuration.
     pub flows: Vec<Flow>,
 }
 
@@ -57,7 +59,10 @@ impl Park {
                 catalogue.device(&point.device).map_or_else(|| Title::new(&*point.device, &*point.device), |device| title(&device.name));
             let meter = Meter { device: point.device.clone(), name, role: point.role.clone() };
             let same = |flow: &&mut Flow| {
-                flow.quantity == point.quantity && flow.identity.unit == point.identity.unit && flow.identity.kind == point.identity.kind
+                flow.medium == point.medium
+                    && flow.quantity == point.quantity
+                    && flow.identity.unit == point.identity.unit
+                    && flow.identity.kind == point.identity.kind
             };
             match flows.iter_mut().find(same) {
                 Some(flow) => flow.meters.push(meter),
@@ -69,7 +74,8 @@ impl Park {
                 }),
             }
         }
-        Self { name: title(&catalogue.park.name), time_zone: catalogue.park.time_zone.clone(), flows }
+        let time_zone = catalogue.park.time_zone.clone();
+        Self { name: title(&catalogue.park.name), seconds_east: seconds_east(&time_zone), time_zone, flows }
     }
 
     /// Flows of a quantity, one per unit.
@@ -109,6 +115,13 @@ impl Flow {
     pub fn meters_of<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a Meter> {
         self.meters.iter().filter(move |meter| meter.role.as_deref().unwrap_or_default() == role)
     }
+}
+
+/// The least offset in a year with and without summer time. UTC for a zone that is not known.
+fn seconds_east(zone: &str) -> i32 {
+    let zone = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let offset = |(year, month)| Some(jiff::civil::date(year, month, 1).to_zoned(zone.clone()).ok()?.offset().seconds());
+    [(2026, 1), (2026, 7)].into_iter().filter_map(offset).min().unwrap_or(0)
 }
 
 fn title(names: &Names) -> Title {

@@ -395,10 +395,15 @@ fn no_data_is_never_drawn_as_zero() {
         let defaults = &panel["fieldConfig"]["defaults"];
         assert_eq!(text(defaults, "noValue"), grafana::NO_DATA);
         if text(panel, "type") == "timeseries" {
-            assert_eq!(defaults["custom"]["spanNulls"], false, "{}", panel["title"]);
+            let custom = &defaults["custom"];
+            assert_eq!(custom["spanNulls"], false, "{}", panel["title"]);
+            // A meter of every 15 minutes has steps without a value beside it.
+            assert!(custom["drawStyle"] == "bars" || custom["showPoints"] == "auto", "{}", panel["title"]);
         }
     }
     for (_, _, expression) in expressions(&boards) {
+        // One window or the other, never a filler.
+        let expression = expression.replace(") or (last_over_time(", "").replace("(vector(time() ", "");
         assert!(![" or ", "vector(", "absent"].iter().any(|filler| expression.contains(filler)), "{expression}");
     }
 }
@@ -511,6 +516,99 @@ fn bars_look_back_exactly_one_step() {
         assert!(panel["type"] == "barchart" || custom["barAlignment"] == 1, "a bar begins at its stamp");
     }
     assert!(bars > 10, "{bars}");
+}
+
+/// The demo with another gate meter for electricity, and with piles as `piles` makes them of theirs.
+fn park_of(gates: usize, piles: impl Fn(usize) -> &'static str) -> Park {
+    let mut park = Park::of(&catalogue_of(DEMO));
+    for flow in &mut park.flows {
+        if flow.quantity == "energy_import" {
+            let gate = flow.meters.iter().find(|meter| meter.role.as_deref() == Some("gate")).unwrap().clone();
+            flow.meters.extend((1..gates).map(|number| park::Meter { device: format!("gate-{number}"), ..gate.clone() }));
+        }
+        if flow.medium == Medium::Charging {
+            for (place, meter) in flow.meters.iter_mut().enumerate() {
+                meter.role = Some(piles(place).to_owned()).filter(|role| !role.is_empty());
+            }
+        }
+    }
+    park
+}
+
+fn expressions_of(park: &Park, uid: &str) -> Vec<String> {
+    let boards: Vec<Value> = boards(park).iter().map(|board| serde_json::to_value(board).unwrap()).collect();
+    let of_board = expressions(&boards).into_iter().filter(|(board, ..)| text(board, "uid") == uid);
+    of_board.map(|(_, _, expression)| expression.to_owned()).collect()
+}
+
+#[test]
+fn a_sum_over_gates_needs_all_of_them() {
+    let day = r#"park_energy_import_day_current_kwh{role="gate"}"#;
+    assert!(expressions_of(&park_of(1, |_| "sub"), "parkgate-energy").contains(&format!("sum({day})")));
+    let of_two = expressions_of(&park_of(2, |_| "sub"), "parkgate-energy");
+    assert!(of_two.contains(&format!("sum({day}) and on () (count({day}) == 2)")), "{of_two:#?}");
+    for expression in of_two.iter().filter(|expression| expression.starts_with("sum(") && expression.contains(r#"import_"#)) {
+        assert!(expression.ends_with("== 2)"), "{expression}");
+    }
+}
+
+#[test]
+fn piles_are_told_apart_from_the_meter_before_them() {
+    let behind_a_gate = expressions_of(&park_of(1, |place| if place == 0 { "gate" } else { "sub" }), "parkgate-charging");
+    assert!(behind_a_gate.contains(&r#"sum(park_charging_power_kw{role="gate"})"#.to_owned()), "{behind_a_gate:#?}");
+    assert!(behind_a_gate.contains(&r#"sum(park_charging_power_kw{role="sub"} > bool 0.1)"#.to_owned()), "{behind_a_gate:#?}");
+    assert!(!behind_a_gate.iter().any(|expression| expression.starts_with("sum by (device)") && expression.contains("gate")));
+    let without_roles = expressions_of(&park_of(1, |_| ""), "parkgate-charging");
+    assert!(
+        without_roles.iter().all(|expression| !expression.starts_with("sum(park_") || expression.contains("> bool")),
+        "{without_roles:#?}"
+    );
+    assert!(without_roles.iter().any(|expression| expression.starts_with("sum by (device)")));
+}
+
+#[test]
+fn yesterday_and_last_month_are_no_other() {
+    let day = r#"park_energy_import_day_kwh{role="gate"}"#;
+    let of_zone = |zone: &str| {
+        let park = Park::of(&catalogue_of(&DEMO.replace("Asia/Shanghai", zone)));
+        let found = expressions_of(&park, "parkgate-overview").into_iter().find(|expression| expression.contains("[40h]"));
+        (park.seconds_east, found.unwrap())
+    };
+    for (zone, seconds, hour) in [
+        ("Asia/Shanghai", 28_800, "+ 28800"),
+        ("Europe/Berlin", 3_600, "+ 3600"),
+        ("America/New_York", -18_000, "- 18000"),
+        ("Asia/Kolkata", 19_800, "+ 19800"),
+        ("UTC", 0, "+ 0"),
+    ] {
+        let hour = format!("hour(vector(time() {hour}))");
+        let expected =
+            format!("sum((last_over_time({day}[40h]) and on () ({hour} < 12)) or (last_over_time({day}[50h]) and on () ({hour} >= 12)))");
+        assert_eq!(of_zone(zone), (seconds, expected), "{zone}");
+    }
+    // The windows hold the day before from its start on, and never the one before that: each hour of two years.
+    for zone in ["Asia/Shanghai", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"] {
+        let east = jiff::SignedDuration::from_secs(i64::from(Park::of(&catalogue_of(&DEMO.replace("Asia/Shanghai", zone))).seconds_east));
+        let zone = jiff::tz::TimeZone::get(zone).unwrap();
+        let mut now = jiff::Timestamp::from_second(1_767_225_600).unwrap();
+        for _ in 0..2 * 365 * 24 {
+            let local = now.to_zoned(zone.clone());
+            let before = |start: &jiff::Zoned| (now.as_second() - start.timestamp().as_second()) / 60;
+            let (today, month) = (local.start_of_day().unwrap(), local.first_of_month().unwrap().start_of_day().unwrap());
+            let told = (now + east).to_zoned(jiff::tz::TimeZone::UTC);
+            // In summer they are told an hour late.
+            let is_late = told.date() != local.date();
+            let window = if told.hour() < 12 { 40 } else { 50 } * 60;
+            let days =
+                [1, 2].map(|days| before(&today.date().checked_sub(jiff::Span::new().days(days)).unwrap().to_zoned(zone.clone()).unwrap()));
+            assert!(days[0] < window && (window <= days[1] || is_late), "{local}: {days:?} of {window}");
+            let window = if told.day() <= 10 { 45 } else { 63 } * 24 * 60;
+            let months = [1, 2]
+                .map(|months| before(&month.date().checked_sub(jiff::Span::new().months(months)).unwrap().to_zoned(zone.clone()).unwrap()));
+            assert!(months[0] < window && (window <= months[1] || is_late), "{local}: {months:?} of {window}");
+            now += jiff::SignedDuration::from_hours(1);
+        }
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub fn board(park: &Park) -> Option<Dashboard> {
     }
     for flow in &volumes {
         if let Some(role) = flow.total_role() {
-            board.add_evenly(4, 4, totals(flow, role, &titles::used(&flow.quantity)));
+            board.add_evenly(4, 4, totals(flow, role, park.seconds_east));
         }
     }
     for flow in volumes {
@@ -42,10 +42,10 @@ fn volume(board: &mut Board, flow: &Flow, momentary: Option<&Flow>) {
     if let Some(role) = flow.total_role() {
         let of = Of::Role(role);
         let about = t("已结日，柱立于当日零点。", "Closed days; a bar stands on the start of its day.");
-        let queries = vec![query(sum(&closed(flow, Level::Day, of)), &t("园区", "Park"))];
+        let queries = vec![query(sum(flow, role, &closed(flow, Level::Day, of)), &t("园区", "Park"))];
         board.add(16, 8, bars(&title("每日{}", "{} by day"), &about, &unit, Level::Day, queries));
         let about = t("最近13个月中的已结月。", "Closed months of the last 13.");
-        let queries = vec![query(sum(&closed(flow, Level::Month, of)), &t("园区", "Park"))];
+        let queries = vec![query(sum(flow, role, &closed(flow, Level::Month, of)), &t("园区", "Park"))];
         board.add(8, 8, over(months(&title("每月{}", "{} by month"), &about, &unit, queries), "400d"));
     }
     let role = flow.part_role();
@@ -61,7 +61,7 @@ fn volume(board: &mut Board, flow: &Flow, momentary: Option<&Flow>) {
         let about = t("最近24小时，15分钟平均流量。", "The last 24 hours, mean flow of 15 minutes.");
         let mut queries = Vec::new();
         if let Some(role) = momentary.total_role() {
-            queries.push(query(sum(&means(momentary, Of::Role(role))), &t("园区", "Park")));
+            queries.push(query(sum(momentary, role, &means(momentary, Of::Role(role))), &t("园区", "Park")));
         }
         let role = momentary.part_role();
         queries.push(panel::by_device(by_device(&means(momentary, Of::Chosen(role)))));

@@ -1,7 +1,7 @@
 //! `parkgate reconcile` and `parkgate forward`: what the sinks have and what they did not take. Both read beside a running
 //! gateway and change nothing.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,15 +10,18 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use parkgate_collector::catalogue::Disk;
-use parkgate_collector::model::{PointId, UtcMillis};
+use parkgate_collector::model::UtcMillis;
 
 use super::{DataArguments, complain_text, say};
 use crate::app;
 use crate::forward::client::Client;
-use crate::forward::reconcile::{self, Difference, Subject};
+use crate::forward::reconcile::{self, Corrected, Difference, Subject};
 use crate::forward::state::State;
 use crate::forward::{SinkKind, SinkSettings, state_path};
-use crate::rollup::{Totals, TotalsView as _};
+use crate::rollup::{Level, Totals, TotalsView as _};
+
+/// Points left out that are named.
+const LEFT_OUT_SHOWN: usize = 5;
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
@@ -101,9 +104,15 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
         bail!("--from must lie before --to");
     }
     let days = reconcile::days(zone, from, to)?;
-    let mut corrected: HashMap<PointId, Vec<UtcMillis>> = HashMap::new();
+    let identities = park.facts.identities().context("the points cannot be read from facts.db")?;
+    let mut corrected = Corrected::default();
     for correction in park.record.corrections().context("corrections cannot be read")? {
-        corrected.entry(correction.point).or_default().push(correction.key_time);
+        corrected.samples.entry(correction.point).or_default().push(correction.key_time);
+    }
+    for correction in park.facts.total_corrections().context("corrections of totals cannot be read")? {
+        if let Some(&level) = Level::ALL.iter().find(|level| level.name() == correction.level) {
+            corrected.totals.entry((correction.point, level)).or_default().insert(correction.start);
+        }
     }
     let totals = Totals::read_only(&park.catalogue, Arc::new(park.record.clone()), &park.directory).context("totals.db cannot be read")?;
     let mut different = false;
@@ -117,7 +126,7 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
             if waiting > 0 || gaps > 0 {
                 complain_text(&format!("sink {}: {waiting} journal entries and {gaps} gaps are not sent yet", sink.id));
             }
-            if sink.totals && !totals.closed_since(state.totals()?, 1)?.1.is_empty() {
+            if sink.totals && !totals.closed_since(state.totals()?.unwrap_or(0), 1)?.1.is_empty() {
                 complain_text(&format!("sink {}: totals that closed are not sent yet", sink.id));
             }
         }
@@ -127,7 +136,7 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
             catalogue: &park.catalogue,
             record: &park.record,
             totals: Some(&totals),
-            state: state.as_ref(),
+            identities: &identities,
             corrected: &corrected,
         };
         let mut out = std::io::stdout().lock();
@@ -142,6 +151,9 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
         })
         .with_context(|| format!("sink {}", sink.id))?;
         drop(out);
+        if !summary.left_out.is_empty() {
+            complain_text(&left_out(&sink.id, &summary.left_out));
+        }
         if !arguments.json {
             say(&format!(
                 "sink {}: {} values in {} days of series compared, {} differences, {} superseded",
@@ -151,6 +163,13 @@ pub fn reconcile(arguments: &ReconcileArguments) -> Result<ExitCode> {
         different |= summary.differences > 0;
     }
     Ok(if different { ExitCode::from(app::Exit::Problems as u8) } else { ExitCode::SUCCESS })
+}
+
+/// Ids that the configuration does not have, the first few by name.
+fn left_out(sink: &str, ids: &BTreeSet<String>) -> String {
+    let first: Vec<&str> = ids.iter().take(LEFT_OUT_SHOWN).map(String::as_str).collect();
+    let more = if ids.len() > first.len() { ", ..." } else { "" };
+    format!("sink {sink}: {} points that the configuration does not have are not compared: {}{more}", ids.len(), first.join(", "))
 }
 
 fn shown(difference: &Difference) -> String {

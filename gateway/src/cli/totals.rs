@@ -147,36 +147,52 @@ pub fn rebuild(arguments: &RebuildArguments) -> Result<ExitCode> {
     let clock = Arc::new(parkgate_collector::clock::SystemClock::new());
     let start = app::open(loaded, std::path::Path::new(""), clock, false).context("stop the gateway first, or use --check")?;
     let record = record_read_only(&start.directory).context("the record cannot be read")?;
-    let mut store = TotalsStore::open(&start.directory.totals())?;
+    let (path, zone) = (start.directory.totals(), ParkZone::new(&start.catalogue.park.time_zone));
+    if path.exists() {
+        same_zone(&TotalsStore::open_read_only(&path)?, &zone)?;
+    }
+    let mut store = TotalsStore::open(&path, &zone)?;
     let found = recount_all(&mut store, &start.catalogue, &record, Some(&start.facts))?;
-    super::say(&format!("{} hours counted, {} totals changed", found.hours, found.differences.len()));
+    super::say(&format!("{} hours counted, {} totals changed", found.hours, found.differences));
     Ok(ExitCode::SUCCESS)
 }
 
 fn check(directory: &DataDirectory, catalogue: &Catalogue, record: &dyn RecordView, copy: &std::path::Path) -> Result<ExitCode> {
-    TotalsStore::open_read_only(&directory.totals()).context("there are no totals yet")?.copy_to(copy)?;
-    let mut store = TotalsStore::open(copy)?;
+    let zone = ParkZone::new(&catalogue.park.time_zone);
+    let stored = TotalsStore::open_read_only(&directory.totals()).context("there are no totals yet")?;
+    same_zone(&stored, &zone)?;
+    stored.copy_to(copy)?;
+    let mut store = TotalsStore::open(copy, &zone)?;
     let before = hash(&store, catalogue)?;
     let found = recount_all(&mut store, catalogue, record, None)?;
     let after = hash(&store, catalogue)?;
-    for difference in found.differences.iter().take(DIFFERENCES_SHOWN) {
+    for difference in &found.shown {
         super::say(difference);
     }
     super::say(&format!("stored  {before}\nrecord  {after}"));
-    super::say(&format!("{} hours counted, {} totals differ", found.hours, found.differences.len()));
+    super::say(&format!("{} hours counted, {} totals differ", found.hours, found.differences));
     Ok(if before == after { ExitCode::SUCCESS } else { ExitCode::from(app::Exit::Problems as u8) })
+}
+
+fn same_zone(store: &TotalsStore, zone: &ParkZone) -> Result<()> {
+    if !store.is_of(zone) {
+        bail!("the stored totals are of another time zone than {}; the gateway counts all again when it starts", zone.name());
+    }
+    Ok(())
 }
 
 /// What a recount of everything found.
 struct Found {
     hours: u64,
-    differences: Vec<String>,
+    differences: u64,
+    /// The first of them, for people.
+    shown: Vec<String>,
 }
 
 /// Counts all closed hours of all points again; with `facts`, what changes becomes a correction.
 fn recount_all(store: &mut TotalsStore, catalogue: &Catalogue, record: &dyn RecordView, facts: Option<&Facts>) -> Result<Found> {
     let zone = ParkZone::new(&catalogue.park.time_zone);
-    let mut found = Found { hours: 0, differences: Vec::new() };
+    let mut found = Found { hours: 0, differences: 0, shown: Vec::new() };
     for (point, followed) in store.followed()? {
         let Some(configured) = catalogue.point(point) else { continue };
         let rule = PointRule::new(configured);
@@ -190,10 +206,17 @@ fn recount_all(store: &mut TotalsStore, catalogue: &Catalogue, record: &dyn Reco
         let mut corrections = Vec::new();
         for change in &recounted.changed {
             log.entry((change.period.level, change.period.start)).or_default().insert(point);
-            let text = |total: &Option<Total>| total.as_ref().map(|total| row_text(total, &configured.identity, &zone));
-            let (old, new) = (text(&change.old), text(&change.new));
-            let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "nothing".into());
-            found.differences.push(format!("stored: {}\nrecord: {}", shown(&old), shown(&new)));
+            found.differences = found.differences.saturating_add(1);
+            let show = found.shown.len() < DIFFERENCES_SHOWN;
+            if change.old.is_none() && !show {
+                continue;
+            }
+            let text = |total: &Total| row_text(total, &configured.identity, &zone);
+            let (old, new) = (change.old.as_deref().map(text), recount.stored(writing.store(), change.period)?.as_ref().map(text));
+            if show {
+                let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "nothing".into());
+                found.shown.push(format!("stored: {}\nrecord: {}", shown(&old), shown(&new)));
+            }
             corrections.extend(old.map(|old| TotalCorrection {
                 point,
                 level: change.period.level.name().to_owned(),
@@ -223,7 +246,7 @@ fn hash(store: &TotalsStore, catalogue: &Catalogue) -> Result<String, StoreError
         let Some(configured) = catalogue.point(point) else { continue };
         let rule = PointRule::new(configured);
         for &level in Level::ALL {
-            for (period, part) in store.parts(&zone, point, level, UtcMillis(i64::MIN), UtcMillis(i64::MAX))? {
+            for (period, part) in store.parts(&zone, point, level, UtcMillis(i64::MIN), UtcMillis(i64::MAX))?.known {
                 hasher.update(row_text(&part.total(&rule, period, true, period.end), &configured.identity, &zone));
                 hasher.update("\n");
             }

@@ -16,6 +16,9 @@ const REFUSALS: u32 = 3;
 /// Lines refused alone, one after the other with none taken and no probe known, until the sink counts as refusing all.
 const REFUSED_IN_A_ROW_MAX: u32 = 16;
 
+/// Requests taken after which one may be twice as long again, once the sink found one too large.
+const GROW_AFTER: u32 = 300;
+
 /// Lines of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines {
@@ -96,6 +99,8 @@ pub struct Delivery {
     refused_in_a_row: u32,
     /// Most lines that one request may have after what the sink said of sizes; `None` while it said nothing.
     smaller: Option<usize>,
+    /// Requests of lines that the sink took.
+    taken: u32,
 }
 
 #[derive(Debug)]
@@ -110,7 +115,7 @@ impl Delivery {
     pub fn new(lines: usize, request_lines: usize, probe: Option<Vec<u8>>) -> Self {
         let step = request_lines.max(1);
         let left = (0..lines).step_by(step).map(|start| start..start.saturating_add(step).min(lines)).rev().collect();
-        Self { left, suspect: None, dead: Vec::new(), probe, refused_in_a_row: 0, smaller: None }
+        Self { left, suspect: None, dead: Vec::new(), probe, refused_in_a_row: 0, smaller: None, taken: 0 }
     }
 
     /// What to send now; `None` when the sink has all but the dead.
@@ -138,8 +143,12 @@ impl Delivery {
             Verdict::Refused { why } => Then::Refused { why },
             // A probe that is too old by now was read all the same.
             Verdict::Taken | Verdict::Split { all: true, .. } if probing => self.probe_taken(),
-            Verdict::Split { why, .. } if probing => {
+            Verdict::Split { why, size, .. } if probing => {
                 self.suspect = None;
+                if size {
+                    // One line was too much that was not before: size is not the matter.
+                    self.smaller = None;
+                }
                 Then::Refused { why }
             }
             Verdict::Taken => {
@@ -149,6 +158,7 @@ impl Delivery {
                 }
                 self.suspect = None;
                 self.refused_in_a_row = 0;
+                self.taken = self.taken.saturating_add(1);
                 Then::Next
             }
             Verdict::Split { why, all, size } => self.split(why, all, size),
@@ -170,6 +180,10 @@ impl Delivery {
             self.left.push(middle..range.end);
             self.left.push(range.start..middle);
             return Then::Next;
+        }
+        if size {
+            // A line alone says nothing of how many fit.
+            self.smaller = None;
         }
         if self.probe.is_some() {
             let refusals = self.suspect.take().map_or(0, |suspect| suspect.refusals).saturating_add(1);
@@ -213,6 +227,43 @@ impl Delivery {
     /// Most lines of one request, if the sink found a larger one too large.
     pub fn smaller(&self) -> Option<usize> {
         self.smaller
+    }
+}
+
+/// How many lines a request may have: fewer after one that the sink found too large, and more again as it takes requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestSize {
+    most: usize,
+    now: usize,
+    /// Requests taken since it changed.
+    taken: u32,
+}
+
+impl RequestSize {
+    /// `most` lines, until the sink says otherwise.
+    pub fn new(most: usize) -> Self {
+        Self { most: most.max(1), now: most.max(1), taken: 0 }
+    }
+
+    /// Most lines of a request now.
+    pub fn lines(&self) -> usize {
+        self.now
+    }
+
+    /// Learns from a batch that was delivered.
+    pub fn learn(&mut self, delivery: &Delivery) {
+        if let Some(smaller) = delivery.smaller {
+            (self.now, self.taken) = (smaller.max(1), 0);
+            return;
+        }
+        self.taken = self.taken.saturating_add(delivery.taken);
+        while self.now < self.most && self.taken >= GROW_AFTER {
+            self.taken = self.taken.saturating_sub(GROW_AFTER);
+            self.now = self.now.saturating_mul(2).min(self.most);
+        }
+        if self.now == self.most {
+            self.taken = 0;
+        }
     }
 }
 

@@ -46,25 +46,22 @@ pub struct Gatherer {
     history: History,
     totals: Option<Arc<dyn TotalsView>>,
     totals_cursor: u64,
-    totals_noted: bool,
     gaps: VecDeque<Gap>,
     /// What is left of the first gap.
     stretches: Option<VecDeque<Stretch>>,
 }
 
 impl Gatherer {
-    /// From a place in the journal, with the gaps before it, and a place in the totals. `totals_noted`: note which totals
-    /// were sent.
+    /// From a place in the journal, with the gaps before it, and a place in the totals.
     pub fn new(
         table: Table,
         (journal, history): (Journal, History),
         totals: Option<Arc<dyn TotalsView>>,
         (cursor, totals_cursor, gaps): (Sequence, u64, Vec<Gap>),
-        totals_noted: bool,
     ) -> Self {
         let (reader, durable) = (journal.reader(cursor), journal.subscribe());
         let record = Record::Samples(SampleRecord::default());
-        Self { table, journal, reader, record, durable, history, totals, totals_cursor, totals_noted, gaps: gaps.into(), stretches: None }
+        Self { table, journal, reader, record, durable, history, totals, totals_cursor, gaps: gaps.into(), stretches: None }
     }
 
     /// The entry that live reading will look for next.
@@ -147,11 +144,7 @@ impl Gatherer {
         self.totals_cursor = cursor;
         batch.moves.totals = Some(cursor);
         for total in closed.iter().filter(|total| total.closed) {
-            let before = batch.lines.len();
             self.table.total(total, &mut batch.lines);
-            if self.totals_noted && batch.lines.len() > before {
-                batch.moves.totals_sent.push((total.point, total.period.level, total.period.start));
-            }
         }
         Ok(())
     }

@@ -8,8 +8,8 @@
 //! [`settings`] the configuration; [`reconcile`] compares afterwards.
 //!
 //! Samples go to every sink as they are recorded, totals when they are closed. VictoriaMetrics does not surely replace a
-//! value it has (of two under one stamp either may win): which totals changed after they were sent there is noted, and
-//! reconcile tells those apart.
+//! value it has (of two under one stamp either may win), and no sink lets go of one that the record has no more: reconcile
+//! tells those apart by the corrections that the record and the facts keep.
 //!
 //! To add a sink: a [`SinkKind`], its address in [`client`], its question in [`reconcile`].
 
@@ -33,6 +33,7 @@ use anyhow::{Context as _, Result};
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::clock::Clock;
 use parkgate_collector::journal::{Journal, Sequence};
+use parkgate_collector::model::{PointId, PointIdentity};
 use prometheus::IntGauge;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -57,6 +58,8 @@ const STOP: Duration = Duration::from_secs(3);
 pub struct Sources {
     /// Points, names, labels.
     pub catalogue: Arc<Catalogue>,
+    /// All numbers that points have and had, from the registry.
+    pub identities: Arc<[(PointId, PointIdentity)]>,
     /// What is new.
     pub journal: Journal,
     /// What is older than the journal.

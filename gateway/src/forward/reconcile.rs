@@ -1,25 +1,28 @@
 //! What the record has against what a sink answers: count and sum per point, series and day of the park.
 //!
-//! Sums are compared to a billionth of what was added, since sinks add floats. A difference where the record was
-//! corrected after it was sent is told apart (*superseded*): a value that became bad stays in the sink, and
-//! VictoriaMetrics may keep an old value beside a new one. The gateway's own metrics are not compared.
+//! Sums are compared to a billionth of what was added, since sinks add floats. A difference that corrections of the record
+//! explain is told apart (*superseded*): a value that became bad, got another time or is no more stays in the sink, and
+//! VictoriaMetrics may keep an old value instead of the new one or beside it. So a sink can have as many values more as
+//! were corrected on that day, never fewer. The gateway's own metrics are not compared.
+//!
+//! A point's values under the numbers that it had before count with it. Points that the configuration does not have are
+//! left out on both sides and named in the [`Summary`].
 //!
 //! Asked are: InfluxDB 2 by Flux at `/api/v2/query`, InfluxDB 1 by InfluxQL at `/query`, VictoriaMetrics by
 //! `count_over_time` and `sum_over_time` at `/api/v1/query` over `(end - 1 ms - length, end - 1 ms]`, which for stamps in
 //! milliseconds is `[start, end)`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow};
-use parkgate_collector::catalogue::{Catalogue, Point};
-use parkgate_collector::model::{Medium, PointId, UtcMillis};
+use anyhow::{Context as _, Result};
+use parkgate_collector::catalogue::{Catalogue, OWN_ID, Point};
+use parkgate_collector::model::{Medium, PointId, PointIdentity, UtcMillis};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::client::Client;
 use super::settings::{SinkKind, SinkSettings};
-use super::state::State;
 use super::table;
 use crate::rollup::{Amount, Level, TotalsView};
 use crate::series::What;
@@ -49,14 +52,23 @@ pub struct Subject<'a> {
     pub client: &'a Client,
     /// Points and names.
     pub catalogue: &'a Arc<Catalogue>,
+    /// All numbers that points have and had, from the registry.
+    pub identities: &'a [(PointId, PointIdentity)],
     /// The record.
     pub record: &'a dyn RecordView,
     /// Totals; without them none are compared.
     pub totals: Option<&'a dyn TotalsView>,
-    /// What the sink's thread noted.
-    pub state: Option<&'a State>,
-    /// Key times at which the record was corrected, by point.
-    pub corrected: &'a HashMap<PointId, Vec<UtcMillis>>,
+    /// Where the record was corrected.
+    pub corrected: &'a Corrected,
+}
+
+/// Where the record was corrected.
+#[derive(Clone, Debug, Default)]
+pub struct Corrected {
+    /// Key times of samples, one for each correction.
+    pub samples: HashMap<PointId, Vec<UtcMillis>>,
+    /// Starts of closed periods whose totals changed, each once.
+    pub totals: HashMap<(PointId, Level), BTreeSet<UtcMillis>>,
 }
 
 /// A place where both differ.
@@ -86,7 +98,7 @@ pub struct Difference {
 }
 
 /// What was compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Days of series of points with values on either side.
     pub compared: u64,
@@ -96,6 +108,8 @@ pub struct Summary {
     pub differences: u64,
     /// Differences that are explained by later corrections.
     pub superseded: u64,
+    /// Stable ids that the record or the sink has and the configuration has not: not compared.
+    pub left_out: BTreeSet<String>,
 }
 
 /// Count and sum of one side, and the greatest value that went into the sum.
@@ -106,6 +120,17 @@ struct Side {
     largest: f64,
 }
 
+impl Side {
+    fn of(amount: Amount) -> Self {
+        Self { count: 1, sum: amount, largest: amount.to_f64().abs() }
+    }
+
+    /// Both together; `None` when the sum does not fit.
+    fn with(&self, other: &Self) -> Option<Self> {
+        Some(Self { count: self.count + other.count, sum: add(self.sum, other.sum)?, largest: self.largest.max(other.largest) })
+    }
+}
+
 /// Point and state code.
 type Key = (String, Option<String>);
 
@@ -114,7 +139,12 @@ type Key = (String, Option<String>);
 /// # Errors
 /// The sink does not answer, or the record cannot be read.
 pub fn run(subject: &Subject<'_>, days: &[Day], mut found: impl FnMut(&Difference) -> Result<()>) -> Result<Summary> {
-    let mut summary = Summary::default();
+    let known = |stable_id: &str| subject.catalogue.point_by_stable_id(stable_id).is_some();
+    // The gateway's own points join the configuration when it runs.
+    let is_own = |stable_id: &str| stable_id.strip_prefix(OWN_ID).is_some_and(|rest| rest.starts_with('/'));
+    let registered = subject.identities.iter().map(|(_, identity)| &identity.stable_id);
+    let left_out = registered.filter(|stable_id| !known(stable_id) && !is_own(stable_id)).cloned().collect();
+    let mut summary = Summary { left_out, ..Summary::default() };
     for (series, points) in series_of(subject) {
         for day in days {
             let mut theirs =
@@ -122,7 +152,8 @@ pub fn run(subject: &Subject<'_>, days: &[Day], mut found: impl FnMut(&Differenc
             let mut keys: BTreeMap<Key, Side> = BTreeMap::new();
             for point in &points {
                 for (state, side) in ours(subject, &series, point, day)? {
-                    keys.insert((point.identity.stable_id.clone(), state), side);
+                    let sum = keys.entry((point.identity.stable_id.clone(), state)).or_default();
+                    *sum = sum.with(&side).with_context(|| format!("the sum of {} does not fit", point.identity.stable_id))?;
                 }
             }
             for key in theirs.keys() {
@@ -133,18 +164,23 @@ pub fn run(subject: &Subject<'_>, days: &[Day], mut found: impl FnMut(&Differenc
                 if (ours.count, theirs.0) == (0, 0) {
                     continue;
                 }
+                if !known(&stable_id) {
+                    summary.left_out.insert(stable_id);
+                    continue;
+                }
                 summary.compared += 1;
                 summary.values += ours.count;
-                let point = subject.catalogue.point_by_stable_id(&stable_id);
                 if agree(&ours, theirs) {
                     continue;
                 }
-                if let Some(point) = point.filter(|_| series.what == What::Samples) {
-                    ours = by_stamp(subject, point, day)?;
+                let numbers: Vec<&Arc<Point>> = points.iter().filter(|point| point.identity.stable_id == stable_id).collect();
+                if series.what == What::Samples {
+                    ours = by_stamp(subject, &numbers, day)?;
                     if agree(&ours, theirs) {
                         continue;
                     }
                 }
+                let corrected = numbers.iter().map(|point| corrections(subject.corrected, series.what, point.id, day)).sum();
                 let difference = Difference {
                     sink: subject.sink.id.clone(),
                     series: format!("{}_{}", series.measurement, series.field),
@@ -155,10 +191,7 @@ pub fn run(subject: &Subject<'_>, days: &[Day], mut found: impl FnMut(&Differenc
                     sum: ours.sum.to_string(),
                     sink_count: theirs.0,
                     sink_sum: theirs.1,
-                    superseded: match point {
-                        Some(point) => superseded(subject, series.what, point, day)?,
-                        None => false,
-                    },
+                    superseded: is_superseded(subject.client.kind(), (ours.count, theirs.0), corrected),
                 };
                 if difference.superseded {
                     summary.superseded += 1;
@@ -187,8 +220,8 @@ struct Series {
 /// The series that go to the sink, with their points.
 fn series_of(subject: &Subject<'_>) -> BTreeMap<Series, Vec<Arc<Point>>> {
     let mut all: BTreeMap<Series, Vec<Arc<Point>>> = BTreeMap::new();
-    let points = subject.catalogue.points.iter().filter(|point| point.medium != Medium::Gateway && subject.sink.wants(point));
-    for point in points {
+    let points = table::numbered(subject.catalogue, subject.identities);
+    for point in points.iter().filter(|point| point.medium != Medium::Gateway && subject.sink.wants(point)) {
         for what in What::of(point.identity.kind) {
             let wanted = match what {
                 What::Samples => subject.sink.samples,
@@ -221,28 +254,24 @@ fn ours(subject: &Subject<'_>, series: &Series, point: &Point, day: &Day) -> Res
     for total in totals.totals(point.id, level, day.from, day.to)?.iter().filter(|total| total.closed) {
         for (_, state, amount) in table::figures(total).into_iter().filter(|(what, ..)| *what == series.what) {
             let side = sides.entry(state).or_default();
-            side.count += 1;
-            side.sum = add(side.sum, amount).ok_or_else(|| anyhow!("the sum of {} does not fit", point.identity.stable_id))?;
-            side.largest = side.largest.max(amount.to_f64().abs());
+            *side = side.with(&Side::of(amount)).with_context(|| format!("the sum of {} does not fit", point.identity.stable_id))?;
         }
     }
     Ok(sides.into_iter().collect())
 }
 
-/// Samples of a day with each stamp counted once, as a sink keeps them: the last of those with one record time.
-fn by_stamp(subject: &Subject<'_>, point: &Point, day: &Day) -> Result<Side> {
-    let samples = subject.record.scan(point.id, day.from, day.to, SCAN_MAX)?;
-    let mut by_stamp: BTreeMap<UtcMillis, i64> = BTreeMap::new();
-    for sample in samples {
-        if let Some(value) = sample.number().filter(|_| sample.status.quality() != parkgate_collector::model::Quality::Bad) {
-            by_stamp.insert(sample.record_time, value);
+/// Samples of a day under all numbers of a point, with each stamp counted once, as a sink keeps them: the last of those with
+/// one record time.
+fn by_stamp(subject: &Subject<'_>, numbers: &[&Arc<Point>], day: &Day) -> Result<Side> {
+    let mut by_stamp: BTreeMap<UtcMillis, Amount> = BTreeMap::new();
+    for point in numbers {
+        for sample in subject.record.scan(point.id, day.from, day.to, SCAN_MAX)? {
+            if let Some(value) = sample.number().filter(|_| sample.status.quality() != parkgate_collector::model::Quality::Bad) {
+                by_stamp.insert(sample.record_time, Amount { mantissa: i128::from(value), decimals: point.identity.decimals });
+            }
         }
     }
-    let decimals = point.identity.decimals;
-    let sum = Amount { mantissa: by_stamp.values().map(|value| i128::from(*value)).sum(), decimals };
-    let largest = by_stamp.values().map(|value| value.unsigned_abs()).max().unwrap_or(0);
-    let largest = Amount { mantissa: i128::from(largest), decimals }.to_f64();
-    Ok(Side { count: by_stamp.len() as u64, sum, largest })
+    by_stamp.values().try_fold(Side::default(), |sum, &amount| sum.with(&Side::of(amount))).context("a sum does not fit")
 }
 
 /// The sum of two exact decimals; `None` when it does not fit.
@@ -255,18 +284,26 @@ fn add(one: Amount, other: Amount) -> Option<Amount> {
     Some(Amount { mantissa: scaled(one)?.checked_add(scaled(other)?)?, decimals })
 }
 
-fn superseded(subject: &Subject<'_>, what: What, point: &Point, day: &Day) -> Result<bool> {
-    let of_level = |level: Level| match subject.state {
-        Some(state) => Ok(state.superseded(point.id, level, day.from, day.to)?),
-        None => Ok(false),
-    };
-    match what {
+/// How many values of a series were corrected on a day.
+fn corrections(corrected: &Corrected, what: What, point: PointId, day: &Day) -> u64 {
+    let count = match what {
         What::Samples => {
-            let corrected = subject.corrected.get(&point.id);
-            Ok(corrected.is_some_and(|times| times.iter().any(|time| (day.from..day.to).contains(time))))
+            let times = corrected.samples.get(&point).map(Vec::as_slice).unwrap_or_default();
+            times.iter().filter(|time| (day.from..day.to).contains(time)).count()
         }
-        What::Total(level) | What::Current(level) | What::Gauge(level, _) | What::State(level) => of_level(level),
-    }
+        What::Total(level) | What::Current(level) | What::Gauge(level, _) | What::State(level) => {
+            corrected.totals.get(&(point, level)).map_or(0, |starts| starts.range(day.from..day.to).count())
+        }
+    };
+    count as u64
+}
+
+/// Whether corrections explain that the counts of record and sink, or their sums, differ. A sink has what it was given
+/// before beside what counts now, so it has more, by one value for each correction at most; of VictoriaMetrics nobody
+/// knows which of two values under one stamp it keeps. What a sink lacks was lost.
+fn is_superseded(kind: SinkKind, (count, sink_count): (u64, u64), corrected: u64) -> bool {
+    let Some(more) = sink_count.checked_sub(count) else { return false };
+    corrected > 0 && more <= corrected && (more > 0 || kind == SinkKind::Victoriametrics)
 }
 
 /// Count and sum by point and state code, as the sink answers.
@@ -425,6 +462,46 @@ mod tests {
         assert_eq!(read_flux(text, true).unwrap().len(), 1);
         assert_eq!(read_flux("\r\n", false).unwrap().len(), 0);
         read_flux("error,reference\nfailed to parse,897\n", false).unwrap_err();
+    }
+
+    #[test]
+    fn corrections_explain_what_a_sink_has_too_much_and_no_loss() {
+        use SinkKind::{Influxdb1, Influxdb2, Victoriametrics};
+        for (kind, count, sink_count, corrected, expected) in [
+            // The old value stays beside, or instead of, the new one.
+            (Influxdb1, 10, 11, 1, true),
+            (Influxdb2, 10, 13, 3, true),
+            (Victoriametrics, 10, 12, 2, true),
+            (Victoriametrics, 10, 10, 1, true),
+            (Influxdb1, 0, 1, 1, true),
+            // InfluxDB keeps the newer of two.
+            (Influxdb1, 10, 10, 1, false),
+            (Influxdb2, 10, 10, 1, false),
+            // More than were corrected.
+            (Influxdb1, 10, 12, 1, false),
+            (Victoriametrics, 10, 13, 2, false),
+            (Victoriametrics, 10, 10, 0, false),
+            // Loss, whatever was corrected.
+            (Influxdb1, 10, 9, 1, false),
+            (Victoriametrics, 10, 9, 1, false),
+            (Victoriametrics, 8_640, 0, 8_640, false),
+        ] {
+            assert_eq!(is_superseded(kind, (count, sink_count), corrected), expected, "{kind:?} {count} {sink_count} {corrected}");
+        }
+    }
+
+    #[test]
+    fn corrections_count_for_their_point_level_and_day() {
+        let point = PointId(1);
+        let starts = [UtcMillis(0), UtcMillis(5), UtcMillis(10)];
+        let corrected = Corrected {
+            samples: [(point, vec![UtcMillis(-1), UtcMillis(5), UtcMillis(5), UtcMillis(10)])].into(),
+            totals: [((point, Level::Hour), starts.into())].into(),
+        };
+        let day = Day { date: String::new(), from: UtcMillis(0), to: UtcMillis(10) };
+        let of = |what, point| corrections(&corrected, what, point, &day);
+        assert_eq!((of(What::Samples, point), of(What::Samples, PointId(2))), (2, 0));
+        assert_eq!((of(What::Total(Level::Hour), point), of(What::Gauge(Level::Day, crate::series::Stat::Min), point)), (2, 0));
     }
 
     #[test]

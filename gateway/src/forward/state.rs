@@ -1,5 +1,5 @@
 //! What a sink remembers: `<data>/forward/<sink>.db`. Its place in the journal and in the totals, the gaps it still has to
-//! fill, dead letters, and which totals changed after they were sent. SQLite, WAL.
+//! fill, and dead letters. SQLite, WAL.
 //!
 //! One commit per batch, after the sink acknowledged it. Commits are not synced one by one: after a power cut the state
 //! is one of a moment before, whole, and what was sent since is sent again, which sinks take as the same values. Losing
@@ -11,19 +11,17 @@ use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, UtcMillis};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use crate::rollup::Level;
 use crate::store::StoreError;
 
 /// Dead letters kept; beyond it the oldest goes. The record still has its value.
 pub const DEAD_LETTERS_MAX: u64 = 10_000;
-/// Totals noted as changed after they were sent; beyond it the oldest note goes, and reconcile shows it as a difference.
-const SUPERSEDED_MAX: u64 = 100_000;
 /// Gaps that wait to be filled; beyond it the two oldest become one, which sends what lies between once more.
 const GAPS_MAX: usize = 64;
 
 /// What each format added to the one before; the format of a file is the number of steps it has taken. A step that was
 /// released is never changed.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
 CREATE TABLE item (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE gap (
     id INTEGER PRIMARY KEY,
@@ -36,7 +34,13 @@ CREATE TABLE total_sent (point INTEGER NOT NULL, level INTEGER NOT NULL, start I
 CREATE TABLE superseded (
     id INTEGER PRIMARY KEY AUTOINCREMENT, point INTEGER NOT NULL, level INTEGER NOT NULL, start INTEGER NOT NULL,
     UNIQUE (point, level, start) ON CONFLICT REPLACE);
-"];
+",
+    "
+-- Which totals changed is among the facts.
+DROP TABLE total_sent;
+DROP TABLE superseded;
+",
+];
 
 const CURSOR: &str = "cursor";
 const TOTALS: &str = "totals";
@@ -71,8 +75,6 @@ pub struct Moves {
     pub closed: Option<i64>,
     /// Where to go on with the totals.
     pub totals: Option<u64>,
-    /// Totals that were sent, where that is noted.
-    pub totals_sent: Vec<(PointId, Level, UtcMillis)>,
 }
 
 /// A line that the sink will not take.
@@ -136,12 +138,12 @@ impl State {
         Ok(self.number(CURSOR)?.map(Sequence))
     }
 
-    /// Where to go on with the totals.
+    /// Where to go on with the totals; `None` for a sink that was never asked.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn totals(&self) -> Result<u64, StoreError> {
-        Ok(self.number(TOTALS)?.unwrap_or(0))
+    pub fn totals(&self) -> Result<Option<u64>, StoreError> {
+        self.number(TOTALS)
     }
 
     /// The last line that the sink took.
@@ -211,23 +213,6 @@ impl State {
                     .prepare_cached("DELETE FROM dead_letter WHERE id <= (SELECT max(id) FROM dead_letter) - ?1")?
                     .execute([signed(DEAD_LETTERS_MAX)])?;
             }
-            for &(point, level, start) in &moves.totals_sent {
-                let level = level_code(level);
-                let last: Option<i64> = transaction
-                    .prepare_cached("SELECT start FROM total_sent WHERE point = ?1 AND level = ?2")?
-                    .query_row(params![point.0, level], |row| row.get(0))
-                    .optional()?;
-                // Periods of a point close one after the other: one that is not later than the last was sent before.
-                let table = if last.is_some_and(|last| start.0 <= last) { "superseded" } else { "total_sent" };
-                transaction
-                    .prepare_cached(&format!("INSERT OR REPLACE INTO {table} (point, level, start) VALUES (?1, ?2, ?3)"))?
-                    .execute(params![point.0, level, start.0])?;
-            }
-            if !moves.totals_sent.is_empty() {
-                transaction
-                    .prepare_cached("DELETE FROM superseded WHERE id <= (SELECT max(id) FROM superseded) - ?1")?
-                    .execute([signed(SUPERSEDED_MAX)])?;
-            }
         }
         transaction.commit()?;
         self.join_gaps()
@@ -258,17 +243,6 @@ impl State {
             statement.query_map([], |row| Ok(DeadLetter { time: UtcMillis(row.get(0)?), line: row.get(1)?, reason: row.get(2)? }))?;
         Ok(letters.collect::<Result<_, _>>()?)
     }
-
-    /// Whether a total of a point that begins in `[from, to)` was sent more than once.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn superseded(&self, point: PointId, level: Level, from: UtcMillis, to: UtcMillis) -> Result<bool, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT 1 FROM superseded WHERE point = ?1 AND level = ?2 AND start >= ?3 AND start < ?4 LIMIT 1")?;
-        Ok(statement.exists(params![point.0, level_code(level), from.0, to.0])?)
-    }
 }
 
 fn format_of(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
@@ -287,16 +261,6 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The level on disk.
-fn level_code(level: Level) -> i64 {
-    match level {
-        Level::Hour => 0,
-        Level::Day => 1,
-        Level::Month => 2,
-        Level::Year => 3,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,7 +272,7 @@ mod tests {
         let letter = |number: u64| DeadLetter { time: UtcMillis(5), line: format!("line {number}"), reason: "bad".into() };
         {
             let mut state = State::open(&path).unwrap();
-            assert_eq!((state.cursor().unwrap(), state.totals().unwrap(), state.probe().unwrap()), (None, 0, None));
+            assert_eq!((state.cursor().unwrap(), state.totals().unwrap(), state.probe().unwrap()), (None, None, None));
             let moves = Moves {
                 cursor: Some(Sequence(8)),
                 totals: Some(3),
@@ -319,7 +283,7 @@ mod tests {
             state.commit(&Moves { filled: Some((1, PointId(9), UtcMillis(-7))), closed: Some(2), ..Moves::default() }, &[], None).unwrap();
         }
         let state = State::open_read_only(&path).unwrap();
-        assert_eq!((state.cursor().unwrap(), state.totals().unwrap()), (Some(Sequence(8)), 3));
+        assert_eq!((state.cursor().unwrap(), state.totals().unwrap()), (Some(Sequence(8)), Some(3)));
         assert_eq!(state.probe().unwrap().as_deref(), Some(b"probe\n".as_slice()));
         let gap = Gap { id: 1, first: Sequence(1), end: Sequence(4), point: PointId(9), time: UtcMillis(-7) };
         assert_eq!(state.gaps().unwrap(), [gap]);
@@ -346,26 +310,21 @@ mod tests {
     }
 
     #[test]
-    fn a_total_sent_again_is_noted() {
+    fn a_file_of_the_first_format_goes_on() {
         let folder = tempfile::tempdir().unwrap();
-        let mut state = State::open(&folder.path().join("hq.db")).unwrap();
-        let mut send = |level, start| {
-            state.commit(&Moves { totals_sent: vec![(PointId(1), level, UtcMillis(start))], ..Moves::default() }, &[], None).unwrap();
-            state.superseded(PointId(1), level, UtcMillis(start), UtcMillis(start + 1)).unwrap()
-        };
-        assert!(!send(Level::Hour, 10));
-        assert!(!send(Level::Hour, 20));
-        assert!(!send(Level::Day, 10));
-        assert!(send(Level::Hour, 10));
-        assert!(send(Level::Hour, 10));
-        assert!(!send(Level::Hour, 30));
+        let path = folder.path().join("hq.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch(&format!("{} PRAGMA user_version = 1; INSERT INTO item VALUES ('cursor', 9)", STEPS[0])).unwrap();
+        drop(connection);
+        assert_eq!(State::open_read_only(&path).unwrap().cursor().unwrap(), Some(Sequence(9)));
+        assert_eq!(State::open(&path).unwrap().cursor().unwrap(), Some(Sequence(9)));
     }
 
     #[test]
     fn a_newer_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hq.db");
-        State::open(&path).unwrap().connection.execute_batch("PRAGMA user_version = 2").unwrap();
+        State::open(&path).unwrap().connection.execute_batch("PRAGMA user_version = 3").unwrap();
         assert!(matches!(State::open(&path), Err(StoreError::Version(_))));
         assert!(matches!(State::open_read_only(&path), Err(StoreError::Version(_))));
     }

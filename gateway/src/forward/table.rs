@@ -1,13 +1,14 @@
 //! Lines of one sink: which points go there and what their lines begin with. Pure.
 //!
 //! A sample without a number, or of bad quality, is not sent: a sink has no place for "there was none", and a bad number
-//! would be taken for a good one. It is counted, and stays in the record. Points that the present configuration does not
-//! use are not sent.
+//! would be taken for a good one. It is counted, and stays in the record. So is one under a number of a point that the
+//! configuration no longer has. A number that a point had before, with another unit or other decimals, is sent with those
+//! and the point's present labels.
 
 use std::sync::Arc;
 
 use parkgate_collector::catalogue::{Catalogue, Point};
-use parkgate_collector::model::{Medium, PointId, Quality, Sample};
+use parkgate_collector::model::{Medium, PointId, PointIdentity, Quality, Sample};
 
 use super::delivery::Lines;
 use super::line;
@@ -19,37 +20,69 @@ use crate::series::{self, Stat, What};
 #[derive(Debug)]
 pub struct Table {
     catalogue: Arc<Catalogue>,
-    /// By point: decimals, and what its sample lines begin with.
-    samples: Vec<Option<(u8, Vec<u8>)>>,
+    /// By number of a point.
+    samples: Vec<Samples>,
+    /// Numbers that are not in `samples`.
+    beyond: Samples,
     totals: Vec<bool>,
 }
 
+/// What becomes of samples under a number.
+#[derive(Clone, Debug)]
+enum Samples {
+    /// No point of the configuration has that number.
+    Unknown,
+    /// The sink is not to have them.
+    Unwanted,
+    /// Decimals, and what their lines begin with.
+    Sent(u8, Vec<u8>),
+}
+
+/// The points of the configuration, each under all numbers that the registry has for it: older ones have another unit,
+/// other decimals or another kind.
+pub fn numbered(catalogue: &Catalogue, identities: &[(PointId, PointIdentity)]) -> Vec<Arc<Point>> {
+    let before = identities.iter().filter_map(|(id, identity)| {
+        let point = catalogue.point_by_stable_id(&identity.stable_id).filter(|point| point.id != *id)?;
+        Some(Arc::new(Point { id: *id, identity: identity.clone(), ..Point::clone(point) }))
+    });
+    before.chain(catalogue.points.iter().map(Arc::clone)).collect()
+}
+
 impl Table {
-    /// Of the points that `settings` lets through.
-    pub fn new(catalogue: &Arc<Catalogue>, settings: &SinkSettings) -> Self {
-        let length = catalogue.points.iter().map(|point| point.id.index().saturating_add(1)).max().unwrap_or(0);
-        let (mut samples, mut totals) = (vec![None; length], vec![false; length]);
-        for point in catalogue.points.iter().filter(|point| settings.wants(point)) {
-            if let Some(slot) = samples.get_mut(point.id.index()).filter(|_| settings.samples) {
-                *slot = begin(catalogue, point, What::Samples, None).map(|begin| (point.identity.decimals, begin));
+    /// Of the points that `settings` lets through, under all numbers that the registry, `identities`, has for them.
+    pub fn new(catalogue: &Arc<Catalogue>, identities: &[(PointId, PointIdentity)], settings: &SinkSettings) -> Self {
+        let points = numbered(catalogue, identities);
+        let length = points.iter().map(|point| point.id.index().saturating_add(1)).max().unwrap_or(0);
+        let beyond = if settings.samples { Samples::Unknown } else { Samples::Unwanted };
+        let (mut samples, mut totals) = (vec![beyond.clone(); length], vec![false; length]);
+        for point in points {
+            let wanted = settings.wants(&point);
+            if let Some(slot) = samples.get_mut(point.id.index()) {
+                let begin = if wanted && settings.samples { begin(catalogue, &point, What::Samples, None) } else { None };
+                *slot = begin.map_or(Samples::Unwanted, |begin| Samples::Sent(point.identity.decimals, begin));
             }
             if let Some(slot) = totals.get_mut(point.id.index()) {
-                *slot = settings.totals && point.medium != Medium::Gateway;
+                *slot = wanted && settings.totals && point.medium != Medium::Gateway;
             }
         }
-        Self { catalogue: Arc::clone(catalogue), samples, totals }
+        Self { catalogue: Arc::clone(catalogue), samples, beyond, totals }
     }
 
     /// Whether samples of a point go to the sink.
     pub fn has_samples(&self, point: PointId) -> bool {
-        self.samples.get(point.index()).is_some_and(Option::is_some)
+        matches!(self.samples.get(point.index()), Some(Samples::Sent(..)))
     }
 
-    /// Adds a sample's line. False when it is of a point that goes there and has no number that is not bad.
+    /// Adds a sample's line. False when it should go there and cannot: it has no number that is not bad, or no point of the
+    /// configuration has its number.
     pub fn sample(&self, sample: &Sample, lines: &mut Lines) -> bool {
-        let Some((decimals, begin)) = self.samples.get(sample.point.index()).and_then(Option::as_ref) else { return true };
+        let (decimals, begin) = match self.samples.get(sample.point.index()).unwrap_or(&self.beyond) {
+            Samples::Unknown => return false,
+            Samples::Unwanted => return true,
+            Samples::Sent(decimals, begin) => (*decimals, begin),
+        };
         let Some(value) = sample.number().filter(|_| sample.status.quality() != Quality::Bad) else { return false };
-        lines.push(|out| line::push(out, begin, i128::from(value), *decimals, sample.record_time.0));
+        lines.push(|out| line::push(out, begin, i128::from(value), decimals, sample.record_time.0));
         true
     }
 

@@ -4,13 +4,16 @@
 //! |---|---|
 //! | 2xx without a page (InfluxDB 204, some compatible stores 200) | taken |
 //! | 400, 413, 422 | something in it is not accepted: split |
-//! | of those, "partial write ... dropped=N" with N not below the lines sent | all of them are not accepted |
+//! | of those, "partial write: ... dropped=N" for a reason that lies in lines, N not below the lines sent | all of them are not accepted |
+//! | of those, the same for any other reason: disk full, limit of series reached | the sink refuses us: a person must act |
 //! | 408, 425, 429, 5xx, no answer in time, no connection | later; `Retry-After` counts |
 //! | anything else: 401, 403, 404, a redirect, 200 with an HTML page | the sink refuses us: a person must act |
 //!
 //! InfluxDB writes what it can and names how many points it dropped, not which ("partial write: points beyond retention
 //! policy dropped=1", 400 of InfluxDB 1, 422 of InfluxDB 2): the rest has been written, and splitting finds the ones it
-//! dropped. <https://docs.influxdata.com/influxdb/v2/write-data/troubleshoot/>
+//! dropped. But in the same words it says that it is full itself ("partial write: max-series-per-database limit exceeded:
+//! (1000000) dropped=14989"): then there is nothing wrong with the lines, and they wait.
+//! <https://docs.influxdata.com/influxdb/v2/write-data/troubleshoot/>
 
 use std::time::Duration;
 
@@ -20,6 +23,19 @@ use parkgate_collector::model::UtcMillis;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Characters of an answer's text that are kept for logs and dead letters.
 const TEXT_LENGTH_MAX: usize = 300;
+
+/// Reasons of a partial write that lie in the lines: they would be dropped again at any time.
+const REASONS_OF_LINES: &[&str] = &[
+    "beyond retention policy",
+    "outside retention policy",
+    "outside range",
+    "field type conflict",
+    "invalid field name",
+    "invalid tag key",
+    "max key length exceeded",
+];
+/// A partial write that says so dropped lines without counting them.
+const UNPARSABLE: &str = "unable to parse";
 
 /// An answer as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,10 +85,12 @@ pub fn verdict(answer: &Answer, lines: usize, now: UtcMillis) -> Verdict {
         200..=299 if answer.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/html")) => Verdict::Refused { why },
         200..=299 => Verdict::Taken,
         413 => Verdict::Split { why, all: false, size: true },
-        400 | 422 => match dropped(&answer.body) {
-            Some(0) => Verdict::Taken,
-            Some(dropped) => Verdict::Split { why, all: dropped >= lines, size: false },
+        400 | 422 => match partial_write(&answer.body) {
             None => Verdict::Split { why, all: false, size: false },
+            Some((reason, _)) if reason.contains(UNPARSABLE) => Verdict::Split { why, all: false, size: false },
+            Some((reason, _)) if !REASONS_OF_LINES.iter().any(|one| reason.contains(one)) => Verdict::Refused { why },
+            Some((_, 0)) => Verdict::Taken,
+            Some((_, dropped)) => Verdict::Split { why, all: dropped >= lines, size: false },
         },
         408 | 425 | 429 | 500..=599 => {
             let after = answer.retry_after.as_deref().and_then(|text| retry_after(text, now));
@@ -82,14 +100,12 @@ pub fn verdict(answer: &Answer, lines: usize, now: UtcMillis) -> Verdict {
     }
 }
 
-/// `partial write: ... dropped=12`.
-fn dropped(body: &str) -> Option<usize> {
-    if !body.contains("partial write") {
-        return None;
-    }
-    let (_, behind) = body.rsplit_once("dropped=")?;
+/// `partial write: REASON dropped=12`.
+fn partial_write(body: &str) -> Option<(&str, usize)> {
+    let (_, behind) = body.split_once("partial write: ")?;
+    let (reason, behind) = behind.rsplit_once("dropped=")?;
     let end = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
-    behind.get(..end)?.parse().ok()
+    Some((reason, behind.get(..end)?.parse().ok()?))
 }
 
 /// Seconds, or a date (RFC 9110, 10.2.3).
@@ -140,6 +156,20 @@ mod tests {
             (422, "partial write: points beyond retention policy dropped=7", 7, "split all"),
             (422, "partial write: points beyond retention policy dropped=0", 7, "taken"),
             (422, "dropped=7", 7, "split"),
+            (400, r#"{"error":"partial write: field type conflict: input field \"v\" dropped=5"}"#, 5, "split all"),
+            (422, "partial write: dropped 5 points outside retention policy of duration 1h0m0s dropped=5", 5, "split all"),
+            (400, r#"{"error":"partial write: unable to parse 'm v=5x 5': invalid number dropped=0"}"#, 5, "split"),
+            (400, r#"{"error":"partial write: write /db/_series/06/0002: no space left on device dropped=1"}"#, 1, "refused"),
+            (400, r#"{"error":"partial write: write /db/_series/06/0002: no space left on device dropped=1"}"#, 5, "refused"),
+            (400, r#"{"error":"partial write: max-series-per-database limit exceeded: (1000000) dropped=14989"}"#, 10_000, "refused"),
+            (
+                400,
+                r#"{"error":"partial write: max-values-per-tag limit exceeded (100000/100000): measurement=\"m\" tag=\"t\" value=\"v\" dropped=1"}"#,
+                1,
+                "refused",
+            ),
+            (422, "partial write: shard 7 is pending deletion dropped=5", 5, "refused"),
+            (400, "partial write of line protocol occurred", 5, "split"),
             (413, "", 5, "split size"),
             (301, "", 5, "refused"),
             (401, "", 5, "refused"),

@@ -2,6 +2,7 @@
 //! It reads the journal and history and writes nothing but its own state file, so a sink that is down costs the record
 //! nothing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::client::Client;
-use super::delivery::{Delivery, Lines, Request, Then};
+use super::delivery::{Delivery, Lines, Request, RequestSize, Then};
 use super::gather::{self, Batch, Gatherer};
-use super::settings::{SinkKind, SinkSettings};
+use super::settings::SinkSettings;
 use super::state::{DeadLetter, Moves, State};
 use super::table::Table;
 use super::verdict::Verdict;
@@ -32,8 +33,6 @@ const IDLE: Duration = Duration::from_secs(1);
 const NOTE_EVERY: Duration = Duration::from_secs(5);
 /// Wait before the sink's own state file, the journal or history is tried again.
 const TROUBLE_WAIT: Duration = Duration::from_secs(5);
-/// Batches after which a request may be twice as long again, once the sink found one too large.
-const GROW_AFTER: u32 = 100;
 
 /// Whoever asked for the end of the thread has it.
 struct Cancelled;
@@ -51,8 +50,7 @@ pub(super) struct Worker {
     probe: Option<Vec<u8>>,
     /// Every entry before it is in the sink, or in a gap.
     sent_below: Sequence,
-    request_lines: usize,
-    batches_since_smaller: u32,
+    request_size: RequestSize,
     later: Backoff,
     refused: Backoff,
 }
@@ -94,7 +92,7 @@ impl Worker {
         let meters = Meters::new(&sources.metrics, &settings.id);
         Ok(Self {
             path: super::state_path(folder, &settings.id),
-            request_lines: usize::try_from(settings.batch_lines).unwrap_or(usize::MAX),
+            request_size: RequestSize::new(usize::try_from(settings.batch_lines).unwrap_or(usize::MAX)),
             runtime: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
             settings,
             client,
@@ -104,18 +102,27 @@ impl Worker {
             cancel,
             probe: None,
             sent_below: Sequence(0),
-            batches_since_smaller: 0,
             later: Backoff::new(LATER_MS.0, LATER_MS.1),
             refused: Backoff::new(REFUSED_MS.0, REFUSED_MS.1),
         })
     }
 
-    /// Runs until cancelled. A state file that cannot be used is tried again.
+    /// Runs until cancelled. A state file that cannot be used is tried again; after a panic all begins anew from what was
+    /// noted.
     pub(super) fn run(mut self) {
         while !self.cancel.is_cancelled() {
-            match self.forward() {
-                Ok(Cancelled) => return,
-                Err(error) => {
+            // Nothing is left half done that matters: `forward` begins by reading its state again.
+            match catch_unwind(AssertUnwindSafe(|| self.forward())) {
+                Ok(Ok(Cancelled)) => return,
+                Err(panic) => {
+                    let what = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+                    let what = what.unwrap_or("no message");
+                    error!(sink = %self.settings.id, error = %what, "a fault of the program stopped the sink's thread; it is begun anew");
+                    self.standing.trouble(&format!("was stopped by a fault of the program and is begun anew: {what}"));
+                    let delay = self.refused.next_delay();
+                    let _ = self.wait(delay);
+                }
+                Ok(Err(error)) => {
                     let text = format!("{}: {error}; without that file everything is sent again", self.path.display());
                     if self.standing.trouble(&text) {
                         error!(sink = %self.settings.id, error = %error, "state of the sink cannot be used; nothing is sent");
@@ -132,17 +139,20 @@ impl Worker {
         let first = state.cursor()?.unwrap_or_else(|| gather::first_cursor(journal, self.settings.history));
         // One beyond what there is would pass over entries that are to come.
         let cursor = first.min(Sequence(journal.durable().0.saturating_add(1)));
+        let totals = self.sources.totals.clone().filter(|_| self.settings.totals);
         if state.cursor()?.is_none() {
+            let newest = match totals.as_deref().filter(|_| !self.settings.history) {
+                Some(totals) => Some(totals.last_change()?),
+                None => None,
+            };
             // At once: what comes from now on is not to be missed after a crash.
-            state.commit(&Moves { cursor: Some(cursor), ..Moves::default() }, &[], None)?;
+            state.commit(&Moves { cursor: Some(cursor), totals: newest, ..Moves::default() }, &[], None)?;
         }
         self.probe = state.probe()?;
         self.sent_below = cursor;
-        let table = Table::new(&self.sources.catalogue, &self.settings);
+        let table = Table::new(&self.sources.catalogue, &self.sources.identities, &self.settings);
         let (journal, history): (Journal, History) = (journal.clone(), self.sources.history.clone());
-        let totals = self.sources.totals.clone().filter(|_| self.settings.totals);
-        let noted = self.settings.kind == SinkKind::Victoriametrics;
-        let mut gatherer = Gatherer::new(table, (journal, history), totals, (cursor, state.totals()?, state.gaps()?), noted);
+        let mut gatherer = Gatherer::new(table, (journal, history), totals, (cursor, state.totals()?.unwrap_or(0), state.gaps()?));
         info!(sink = %self.settings.id, url = %self.settings.url, cursor = cursor.0, "forwarding");
         let mut noted_at = Instant::now();
         loop {
@@ -227,7 +237,7 @@ impl Worker {
     /// Sends until the sink has every line but the dead ones, which it returns.
     fn deliver(&mut self, batch: &Batch, gatherer: &Gatherer) -> Result<Vec<DeadLetter>, Cancelled> {
         let lines = &batch.lines;
-        let mut delivery = Delivery::new(lines.len(), self.request_lines, self.probe.take());
+        let mut delivery = Delivery::new(lines.len(), self.request_size.lines(), self.probe.take());
         while let Some(request) = delivery.request() {
             if self.cancel.is_cancelled() {
                 return Err(Cancelled);
@@ -274,20 +284,9 @@ impl Worker {
             self.meters.dead.inc_by(dead.len() as u64);
             warn!(sink = %self.settings.id, lines = dead.len(), error = %first.reason, "the sink does not accept these lines: `parkgate forward dead-letters` lists them");
         }
-        self.learn_size(delivery.smaller());
+        self.request_size.learn(&delivery);
         self.probe = delivery.into_probe();
         Ok(dead)
-    }
-
-    /// Requests that the sink found too large become smaller, and grow again with time.
-    fn learn_size(&mut self, smaller: Option<usize>) {
-        let most = usize::try_from(self.settings.batch_lines).unwrap_or(usize::MAX);
-        self.batches_since_smaller = self.batches_since_smaller.saturating_add(1);
-        if let Some(smaller) = smaller {
-            (self.request_lines, self.batches_since_smaller) = (smaller.max(1), 0);
-        } else if self.request_lines < most && self.batches_since_smaller >= GROW_AFTER {
-            (self.request_lines, self.batches_since_smaller) = (self.request_lines.saturating_mul(2).min(most), 0);
-        }
     }
 
     /// Sets the metrics of what is behind; `on_its_way` is gathered and not sent.
@@ -328,3 +327,6 @@ fn letter(lines: &Lines, line: usize, reason: &str, time: parkgate_collector::mo
     let text = String::from_utf8_lossy(lines.get(&(line..line.saturating_add(1)))).trim_end().to_owned();
     DeadLetter { time, line: text, reason: reason.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,6 +207,7 @@ fn count_values(
             }
             let key = (group, super::eval::number_text(cell));
             if !counts.contains_key(&key) {
+                evaluation.charge_label(label.val.len(), key.1.len())?;
                 evaluation.charge(grid.steps)?;
             }
             if let Some(count) = counts.entry(key).or_insert_with(|| vec![ABSENT; grid.steps]).get_mut(step) {

@@ -190,7 +190,7 @@ fn vectors(
                     }
                 }
             }
-            results.push(Row { labels: result_labels(op, modifier, &row.labels, &other.labels), cells });
+            results.push(Row { labels: result_labels(evaluation, op, modifier, &row.labels, &other.labels)?, cells });
         }
     }
     results.retain(has_value);
@@ -215,7 +215,7 @@ fn clashes<'a>(steps: usize, rows: impl Iterator<Item = &'a Row>) -> bool {
     false
 }
 
-fn result_labels(op: TokenId, modifier: &BinModifier, many: &Labels, one: &Labels) -> Labels {
+fn result_labels(evaluation: &Evaluation<'_>, op: TokenId, modifier: &BinModifier, many: &Labels, one: &Labels) -> Result<Labels, Error> {
     let mut labels = if compares(op) && !modifier.return_bool { many.clone() } else { many.without_name() };
     if modifier.card == VectorMatchCardinality::OneToOne {
         labels = match &modifier.matching {
@@ -225,9 +225,10 @@ fn result_labels(op: TokenId, modifier: &BinModifier, many: &Labels, one: &Label
         };
     }
     for name in modifier.card.labels().into_iter().flat_map(|names| &names.labels) {
+        evaluation.charge_label(name.len(), one.get(name).len())?;
         labels = labels.with(name, one.get(name));
     }
-    labels
+    Ok(labels)
 }
 
 fn sets(

@@ -4,14 +4,13 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use promql_parser::parser::{AtModifier, Call, Expr, MatrixSelector, Offset, SubqueryExpr, VectorSelector};
 
 use super::labels::Labels;
-use super::source::{ABSENT, Part, Samples, Selection, Source, is_absent};
-use super::{Error, Limits, Used, aggregate, binary, instant, range};
+use super::source::{ABSENT, Last, Part, Samples, Selection, Series, Source, is_absent};
+use super::{Error, Limits, Patience, Used, aggregate, binary, instant, range};
 
 /// Longest range, offset or step counted, about a thousand years: longer ones are cut to it.
 const SPAN_MAX_MS: i64 = 31_557_600_000_000;
@@ -21,6 +20,15 @@ const SUBQUERY_STEP_MS: i64 = 60_000;
 const PARTS_RANGE_MIN_MS: i64 = 600_000;
 /// Most parts that a window is joined from; beyond, windows slide over samples.
 const PARTS_WIDTH_MAX: usize = 64;
+/// Most edges for which a source is asked for parts, which are larger than values; more than a query over a range has.
+/// Beyond, windows slide over samples.
+const PARTS_EDGES_MAX: usize = 32_768;
+/// Series whose parts are read at one time, by two threads: decoding is what takes the time.
+const SERIES_AT_ONCE: usize = 16;
+/// Longest name and value of a label that a query makes, in bytes.
+const LABEL_BYTES_MAX: usize = 4_096;
+/// What a label takes beside its text, in bytes.
+const LABEL_COST_BYTES: usize = 64;
 /// Work done between looks at the clock and at whether anyone still waits.
 const WORK_PER_LOOK: usize = 1 << 18;
 
@@ -85,8 +93,7 @@ pub struct Evaluation<'a> {
     /// Of the whole query: `start()` and `end()`.
     whole: Grid,
     limits: &'a Limits,
-    cancel: &'a AtomicBool,
-    begun: Instant,
+    patience: Patience<'a>,
     samples: Cell<usize>,
     cells: Cell<usize>,
     work: Cell<usize>,
@@ -102,22 +109,20 @@ pub struct Ranged {
     pub ends: Grid,
 }
 
-/// A series whose windows are joined from parts.
-pub struct InParts {
-    /// Labels.
-    pub labels: Labels,
-    /// The parts, in order of time.
-    pub parts: Vec<Part>,
+/// How windows are cut into parts.
+struct Cut {
+    /// Where parts meet.
+    edges: Vec<i64>,
     /// Parts in a window.
-    pub width: usize,
+    width: usize,
     /// Parts from one window to the next.
-    pub stride: usize,
+    stride: usize,
 }
 
 impl<'a> Evaluation<'a> {
-    /// Begins now.
-    pub fn new(source: &'a dyn Source, whole: Grid, limits: &'a Limits, cancel: &'a AtomicBool, begun: Instant) -> Self {
-        Self { source, whole, limits, cancel, begun, samples: Cell::new(0), cells: Cell::new(0), work: Cell::new(0) }
+    /// An evaluation that has used nothing yet.
+    pub fn new(source: &'a dyn Source, whole: Grid, limits: &'a Limits, patience: Patience<'a>) -> Self {
+        Self { source, whole, limits, patience, samples: Cell::new(0), cells: Cell::new(0), work: Cell::new(0) }
     }
 
     /// What was used so far.
@@ -145,6 +150,7 @@ impl<'a> Evaluation<'a> {
 
     /// Evaluates a part of the query that is a number or a vector.
     pub fn eval(&self, tree: &Expr, grid: Grid) -> Result<Answer, Error> {
+        self.look()?;
         match tree {
             Expr::Paren(paren) => self.eval(&paren.expr, grid),
             Expr::NumberLiteral(number) => Ok(Answer::Scalar(self.scalar(vec![number.val; grid.steps])?)),
@@ -209,17 +215,19 @@ impl<'a> Evaluation<'a> {
         let mut rows = Vec::with_capacity(all.len());
         for series in all {
             self.work(1)?;
-            let after = first.saturating_sub(series.lookback_ms);
-            if times.steps == 1
-                && let Some(found) = self.source.last(&series, after, last)
-            {
-                if let Some((time, value)) = found.filter(|(_, value)| !is_absent(*value)) {
-                    self.charge_samples(1)?;
-                    rows.push(Row { labels: series.labels, cells: self.spread(take(time, value), grid, times)? });
+            let shown = self.source.last(&series, first.saturating_sub(series.lookback_ms), first)?;
+            match shown {
+                Last::At(time, value) if times.steps == 1 => {
+                    if !is_absent(value) {
+                        self.charge_samples(1)?;
+                        rows.push(Row { labels: series.labels, cells: self.spread(take(time, value), grid, times)? });
+                    }
+                    continue;
                 }
-                continue;
+                Last::Nothing if times.steps == 1 => continue,
+                _ => {}
             }
-            let samples = self.read(&series, after, last)?;
+            let samples = self.read_after(&series, shown, first, last)?;
             if samples.times.is_empty() {
                 continue;
             }
@@ -249,39 +257,41 @@ impl<'a> Evaluation<'a> {
         self.scalar(vec![value; grid.steps])
     }
 
-    /// The parts of which the windows of a range selector are made, series by series, where the source can give them: each
-    /// window is [`InParts::width`] neighbouring parts. `extremes`: whether the smallest and the largest are wanted.
-    pub fn in_parts(&self, tree: &Expr, grid: Grid, extremes: bool) -> Result<Option<Vec<InParts>>, Error> {
+    /// A function of each window of a range selector, where the source can give the parts of which windows are made.
+    /// `extremes`: whether the smallest and the largest are wanted.
+    pub fn in_parts(&self, tree: &Expr, grid: Grid, extremes: bool, function: fn(&Part) -> f64) -> Result<Option<Vec<Row>>, Error> {
         let Expr::MatrixSelector(matrix) = strip(tree) else { return Ok(None) };
         let ends = self.shifted(matrix.vs.at.as_ref(), matrix.vs.offset.as_ref(), grid);
         let range_ms = span_ms(matrix.range);
         if range_ms < PARTS_RANGE_MIN_MS || ends.steps != grid.steps {
             return Ok(None);
         }
-        let after = ends.start.saturating_sub(range_ms);
-        // Windows that neither overlap nor touch have a gap between them; others must be whole numbers of steps.
-        let (edges, width, stride): (Vec<i64>, usize, usize) = if range_ms < ends.step {
-            (ends.times().flat_map(|end| [end.saturating_sub(range_ms), end]).collect(), 1, 2)
-        } else if range_ms % ends.step == 0 {
-            let width = usize::try_from(range_ms / ends.step).unwrap_or(usize::MAX);
-            if width > PARTS_WIDTH_MAX {
-                return Ok(None);
-            }
-            let edges = Grid { start: after, step: ends.step, steps: width.saturating_add(ends.steps) };
-            (edges.times().collect(), width, 1)
-        } else if ends.steps == 1 {
-            (vec![after, ends.start], 1, 1)
-        } else {
-            return Ok(None);
-        };
-        let mut all = Vec::new();
-        for series in self.select(&selection(&matrix.vs), after, ends.last())? {
+        let Some(Cut { edges, width, stride }) = cut(ends, range_ms) else { return Ok(None) };
+        let before = self.cells.get();
+        let mut rows = Vec::new();
+        let all = self.select(&selection(&matrix.vs), ends.start.saturating_sub(range_ms), ends.last())?;
+        for some in all.chunks(SERIES_AT_ONCE) {
             self.look()?;
-            let Some(parts) = self.source.parts(&series, &edges, extremes)? else { return Ok(None) };
-            self.work(parts.len())?;
-            all.push(InParts { labels: series.labels, parts, width, stride });
+            self.charge(grid.steps.saturating_mul(some.len()))?;
+            for (series, parts) in some.iter().zip(parts_of(self.source, some, &edges, extremes)) {
+                let Some(parts) = parts? else {
+                    // What was counted is made anew in another way.
+                    self.cells.set(before);
+                    return Ok(None);
+                };
+                self.work(grid.steps.saturating_mul(width))?;
+                let windows = parts.windows(width).step_by(stride).take(grid.steps);
+                let cells = windows.map(|window| match window.iter().copied().reduce(Part::join) {
+                    Some(part) if part.count > 0 => function(&part),
+                    _ => ABSENT,
+                });
+                let cells: Vec<f64> = cells.collect();
+                if cells.iter().any(|&cell| !is_absent(cell)) {
+                    rows.push(Row { labels: series.labels.clone(), cells });
+                }
+            }
         }
-        Ok(Some(all))
+        Ok(Some(rows))
     }
 
     /// The series of a range selector or subquery.
@@ -355,8 +365,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn select(&self, selection: &Selection, after: i64, upto: i64) -> Result<Vec<super::Series>, Error> {
-        let series = self.source.select(selection, after, upto)?;
+    fn select(&self, selection: &Selection, after: i64, upto: i64) -> Result<Vec<Series>, Error> {
+        let series = self.source.select(selection, after, upto, &self.patience)?;
         if series.len() > self.limits.series {
             return Err(Error::Execution(format!(
                 "a selector gives {} series, more than {}: narrow it by labels",
@@ -367,11 +377,27 @@ impl<'a> Evaluation<'a> {
         Ok(series)
     }
 
-    fn read(&self, series: &super::Series, after: i64, upto: i64) -> Result<Samples, Error> {
+    fn read(&self, series: &Series, after: i64, upto: i64) -> Result<Samples, Error> {
         self.look()?;
-        let samples = self.source.samples(series, after, upto, self.limits.samples.saturating_sub(self.samples.get()))?;
+        let room = self.limits.samples.saturating_sub(self.samples.get());
+        let samples = self.source.samples(series, after, upto, room, &self.patience)?;
         self.charge_samples(samples.times.len())?;
         Ok(samples)
+    }
+
+    /// The samples in `(first, last]` behind the one that is shown at `first`.
+    fn read_after(&self, series: &Series, shown: Last, first: i64, last: i64) -> Result<Samples, Error> {
+        match shown {
+            Last::Unknown => self.read(series, first.saturating_sub(series.lookback_ms), last),
+            Last::Nothing => self.read(series, first, last),
+            Last::At(time, value) => {
+                self.charge_samples(1)?;
+                let mut samples = self.read(series, first, last)?;
+                samples.times.insert(0, time);
+                samples.values.insert(0, value);
+                Ok(samples)
+            }
+        }
     }
 
     fn charge_samples(&self, count: usize) -> Result<(), Error> {
@@ -394,19 +420,71 @@ impl<'a> Evaluation<'a> {
         self.work(cells)
     }
 
+    /// Refuses a label whose name or value is too long, in bytes.
+    pub fn check_label(name: usize, value: usize) -> Result<(), Error> {
+        if name.max(value) <= LABEL_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Error::Execution(format!("the query makes a label of more than {LABEL_BYTES_MAX} bytes")))
+    }
+
+    /// Counts a label that is about to be set on a series, by the bytes of its name and its value.
+    pub fn charge_label(&self, name: usize, value: usize) -> Result<(), Error> {
+        Self::check_label(name, value)?;
+        self.charge((name + value + LABEL_COST_BYTES) / size_of::<f64>())
+    }
+
     /// Counts work that is about to be done, and looks now and then whether to go on.
     pub fn work(&self, work: usize) -> Result<(), Error> {
         self.work.set(self.work.get().saturating_add(work));
         if self.work.get() >= WORK_PER_LOOK { self.look() } else { Ok(()) }
     }
 
-    fn look(&self) -> Result<(), Error> {
+    /// Looks whether to go on.
+    pub fn look(&self) -> Result<(), Error> {
         self.work.set(0);
-        if self.cancel.load(Ordering::Relaxed) {
-            return Err(Error::Canceled);
-        }
-        if self.begun.elapsed() > self.limits.time { Err(Error::Timeout(self.limits.time)) } else { Ok(()) }
+        self.patience.look()
     }
+}
+
+/// Parts of each series, one half of the series read beside the other.
+fn parts_of(source: &dyn Source, series: &[Series], edges: &[i64], extremes: bool) -> Vec<Result<Option<Vec<Part>>, Error>> {
+    let read = |series: &[Series]| -> Vec<_> { series.iter().map(|one| source.parts(one, edges, extremes)).collect() };
+    let (first, second) = series.split_at(series.len().div_ceil(2));
+    if second.is_empty() {
+        return read(first);
+    }
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(|| read(second));
+        let mut all = read(first);
+        all.extend(beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        all
+    })
+}
+
+/// Cuts windows into parts; `None` where samples have to be read.
+fn cut(ends: Grid, range_ms: i64) -> Option<Cut> {
+    let after = ends.start.saturating_sub(range_ms);
+    if ends.steps == 1 {
+        return Some(Cut { edges: vec![after, ends.start], width: 1, stride: 1 });
+    }
+    // Windows that neither overlap nor touch have a gap between them; others must be whole numbers of steps.
+    let (width, stride, count) = if range_ms < ends.step {
+        (1, 2, ends.steps.saturating_mul(2))
+    } else if range_ms % ends.step == 0 {
+        let width = usize::try_from(range_ms / ends.step).ok().filter(|&width| width <= PARTS_WIDTH_MAX)?;
+        (width, 1, ends.steps.saturating_add(width))
+    } else {
+        return None;
+    };
+    if count > PARTS_EDGES_MAX {
+        return None;
+    }
+    let edges = match stride {
+        1 => Grid { start: after, step: ends.step, steps: count }.times().collect(),
+        _ => ends.times().flat_map(|end| [end.saturating_sub(range_ms), end]).collect(),
+    };
+    Some(Cut { edges, width, stride })
 }
 
 /// What a selector wants.

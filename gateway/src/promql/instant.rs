@@ -116,12 +116,12 @@ pub fn eval(evaluation: &Evaluation<'_>, call: &Call, grid: Grid) -> Result<Answ
         }
         ("label_replace", &[tree, target, replacement, source, pattern]) => {
             let rows = evaluation.vector(tree, grid)?;
-            label_replace(rows, text(target)?, text(replacement)?, text(source)?, text(pattern)?)
+            label_replace(evaluation, rows, text(target)?, text(replacement)?, text(source)?, text(pattern)?)
         }
         ("label_join", &[tree, target, separator, ref sources @ ..]) => {
             let rows = evaluation.vector(tree, grid)?;
             let sources = sources.iter().map(|source| text(source)).collect::<Result<Vec<_>, _>>()?;
-            label_join(rows, text(target)?, text(separator)?, &sources)
+            label_join(evaluation, rows, text(target)?, text(separator)?, &sources)
         }
         _ => Err(unexpected()),
     }
@@ -266,27 +266,59 @@ fn text(tree: &Expr) -> Result<&str, Error> {
     }
 }
 
-fn label_replace(mut rows: Vec<Row>, target: &str, replacement: &str, source: &str, pattern: &str) -> Result<Answer, Error> {
+fn label_replace(
+    evaluation: &Evaluation<'_>,
+    mut rows: Vec<Row>,
+    target: &str,
+    replacement: &str,
+    source: &str,
+    pattern: &str,
+) -> Result<Answer, Error> {
     let regex = compile(pattern)?;
     if !is_label_name(target) {
         return Err(Error::BadData(format!("{target:?} is no label name")));
     }
+    let pieces = pieces(replacement);
     for row in &mut rows {
+        // A match may take long, and says nothing of how long.
+        evaluation.look()?;
         if let Some(found) = regex.captures(row.labels.get(source)) {
             let mut value = String::new();
-            found.expand(replacement, &mut value);
+            for piece in &pieces {
+                found.expand(piece, &mut value);
+                Evaluation::check_label(target.len(), value.len())?;
+            }
+            evaluation.charge_label(target.len(), value.len())?;
             row.labels = row.labels.with(target, &value);
         }
     }
     Ok(Answer::Vector(unique(rows)?))
 }
 
-fn label_join(mut rows: Vec<Row>, target: &str, separator: &str, sources: &[&str]) -> Result<Answer, Error> {
+/// A replacement cut in front of each `$`: a piece grows by one group at most. `$$` stands for itself.
+fn pieces(replacement: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = replacement;
+    while !rest.is_empty() {
+        let skip = if rest.starts_with("$$") { 2 } else { 1 };
+        let next = rest.bytes().skip(skip).position(|byte| byte == b'$');
+        let (piece, after) = rest.split_at(next.map_or(rest.len(), |next| skip.saturating_add(next)));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
+
+fn label_join(evaluation: &Evaluation<'_>, mut rows: Vec<Row>, target: &str, separator: &str, sources: &[&str]) -> Result<Answer, Error> {
     if !is_label_name(target) {
         return Err(Error::BadData(format!("{target:?} is no label name")));
     }
+    let separators = separator.len().saturating_mul(sources.len().saturating_sub(1));
     for row in &mut rows {
+        evaluation.work(sources.len())?;
         let values: Vec<&str> = sources.iter().map(|source| row.labels.get(source)).collect();
+        let length = values.iter().fold(separators, |length, value| length.saturating_add(value.len()));
+        evaluation.charge_label(target.len(), length)?;
         row.labels = row.labels.with(target, &values.join(separator));
     }
     Ok(Answer::Vector(unique(rows)?))

@@ -5,7 +5,7 @@
 //! number of steps. Nothing here knows the store, HTTP or who asks; [`park`] is the source over catalogue, record and
 //! totals, and shows only what the asker may see.
 //!
-//! In reading order: [`error`]; [`labels`]; [`source`] what the evaluator reads; [`guard`]; [`check`]; [`eval`] selectors
+//! In reading order: [`error`]; [`patience`]; [`labels`]; [`source`] what the evaluator reads; [`guard`]; [`check`]; [`eval`] selectors
 //! and the walk over the tree; [`range`] functions of ranges, [`slide`] what is carried from window to window; [`instant`] functions of values; [`binary`] operators;
 //! [`aggregate`]; [`park`].
 //!
@@ -14,6 +14,7 @@
 //! to hours.
 
 pub mod error;
+pub mod patience;
 pub mod labels;
 pub mod source;
 pub mod guard;
@@ -31,14 +32,15 @@ mod testing;
 mod tests;
 
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use promql_parser::parser::{self, Expr};
 
 pub use error::Error;
 pub use eval::{Answer, Grid, Row};
 pub use labels::Labels;
-pub use source::{Part, Samples, Selection, Series, Source};
+pub use patience::Patience;
+pub use source::{Last, Part, Samples, Selection, Series, Source};
 
 /// Stack that [`parse`] and [`evaluate`] need at most, in bytes: callers run them on a thread of at least this.
 pub const STACK_BYTES: usize = 16 << 20;
@@ -54,7 +56,8 @@ pub const TIME_MAX_MS: i64 = 253_402_300_799_999;
 pub struct Limits {
     /// Most samples read.
     pub samples: usize,
-    /// Most values of steps, over all parts of the query: series times steps.
+    /// Most values of steps, over all parts of the query: series times steps. Labels that the query makes count too, eight
+    /// bytes as one value.
     pub cells: usize,
     /// Most series that one selector may give.
     pub series: usize,
@@ -95,9 +98,9 @@ pub fn parse_selector(text: &str) -> Result<Selection, Error> {
 
 /// Evaluates a query at every step of `grid`; an instant query has one. May need [`STACK_BYTES`] of stack.
 ///
-/// Gives up with an error when `cancel` is set or a limit is passed; a source that blocks is not interrupted.
+/// Gives up with an error when `cancel` is set or a limit is passed; a source that blocks on one file is not interrupted.
 pub fn evaluate(tree: &Expr, source: &dyn Source, grid: Grid, limits: &Limits, cancel: &AtomicBool) -> Result<(Answer, Used), Error> {
-    let evaluation = eval::Evaluation::new(source, grid, limits, cancel, Instant::now());
+    let evaluation = eval::Evaluation::new(source, grid, limits, Patience::new(limits.time, cancel));
     let answer = evaluation.answer(tree)?;
     Ok((answer, evaluation.used()))
 }

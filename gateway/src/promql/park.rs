@@ -9,8 +9,8 @@
 //! |---|---|---|
 //! | of a point | the record's; a bad sample, or one without a number, ends the value before it | the larger of 5 min and 2.5 times the point's expected interval |
 //! | closed totals | one per period, stamped at its start; ended at the period's end unless the next follows | the period |
-//! | `_current_` | one per sample of the point: the register less the one at the period's start. A period in which the meter
-//!   was exchanged or started over has one only, while it is open, stamped as the point's last sample | as samples of the point, to the period's end |
+//! | `_current_` | one per good sample of the point: the register less the one at the period's start. A period in which the meter
+//!   was exchanged or started over has one only, while it is open, stamped as the point's last sample | to the end of its period, however long the meter is silent |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use parkgate_collector::model::{Kind, Medium, Quality, Sample, UtcMillis};
 
 use super::labels::{Label, NAME};
 use super::source::{ABSENT, too_many_samples};
-use super::{Error, Labels, Part, Samples, Selection, Series, Source};
+use super::{Error, Labels, Last, Part, Patience, Samples, Selection, Series, Source};
 use crate::access::Identity;
-use crate::rollup::{Amount, Figures, Level, Total, TotalsView};
+use crate::rollup::{Amount, CounterTotal, Figures, Level, Period, Total, TotalsView};
 use crate::series::{self, Stat, What};
 use crate::store::{Bucket, RecordView, StoreError};
 use crate::titles::{self, Title};
@@ -31,6 +31,10 @@ use crate::titles::{self, Title};
 const LOOKBACK_MIN_MS: i64 = 300_000;
 /// Samples read from the record at one time.
 const PAGE: usize = 65_536;
+/// Periods of totals read at one time.
+const TOTALS_PAGE: i64 = 8_192;
+/// Periods in which codes of states are looked for; over a longer range, longer periods are.
+const CODES_PERIODS: i64 = 64;
 const HOUR_MS: i64 = 3_600_000;
 
 /// All series of a catalogue.
@@ -136,11 +140,69 @@ impl<'a> ParkSource<'a> {
         entry.and_then(|entry| Some((entry, &**self.index.point(entry)?))).ok_or(Error::Internal)
     }
 
-    /// Totals that are closed, whose period starts in `(after, upto]`.
-    fn closed(&self, point: &Point, level: Level, after: i64, upto: i64) -> Result<Vec<Total>, Error> {
-        let mut all = self.totals.totals(point.id, level, UtcMillis(after).plus(1), UtcMillis(upto).plus(1)).map_err(read_failed)?;
-        all.retain(|total| total.closed);
-        Ok(all)
+    /// Takes totals that are closed, whose period starts in `(after, upto]`, page by page.
+    fn each_closed(
+        &self,
+        point: &Point,
+        level: Level,
+        (after, upto): (i64, i64),
+        patience: &Patience<'_>,
+        mut take: impl FnMut(&Total) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (mut from, to) = (UtcMillis(after).plus(1), UtcMillis(upto).plus(1));
+        while from < to {
+            patience.look()?;
+            let next = from.plus(longest_ms(level).saturating_mul(TOTALS_PAGE)).min(to);
+            let page = self.totals.totals(point.id, level, from, next).map_err(read_failed)?;
+            page.iter().filter(|total| total.closed).try_for_each(&mut take)?;
+            from = next;
+        }
+        Ok(())
+    }
+
+    /// Samples of a series of totals: one per period, ended at the period's end unless the next follows.
+    fn of_totals(
+        &self,
+        (point, what, code): (&Point, What, i64),
+        level: Level,
+        (after, upto): (i64, i64),
+        most: usize,
+        patience: &Patience<'_>,
+    ) -> Result<Samples, Error> {
+        let mut samples = Samples::default();
+        let mut end = None;
+        self.each_closed(point, level, (after, upto), patience, |total| {
+            let Some(value) = value(what, code, &total.figures) else { return Ok(()) };
+            if let Some(end) = end.filter(|&end| end < total.period.start.0) {
+                samples.push(end, ABSENT);
+            }
+            samples.push(total.period.start.0, value);
+            end = Some(total.period.end.0);
+            if samples.times.len() > most { Err(too_many_samples()) } else { Ok(()) }
+        })?;
+        if let Some(end) = end.filter(|&end| end <= upto) {
+            samples.push(end, ABSENT);
+        }
+        Ok(samples)
+    }
+
+    /// Codes that a state may have had in closed periods that start in `(after, upto]`: all of those, perhaps more.
+    fn codes(&self, point: &Point, level: Level, after: i64, upto: i64) -> Result<BTreeSet<i64>, Error> {
+        let span = upto.saturating_sub(after);
+        let is_short = |longer: Level| span <= longest_ms(longer).saturating_mul(CODES_PERIODS);
+        let searched = Level::ALL.iter().copied().find(|&longer| longer >= level && is_short(longer)).unwrap_or(Level::Year);
+        // A longer period that began before may hold some that did not.
+        let from = if searched == level { after } else { after.saturating_sub(longest_ms(searched)) };
+        let totals = self.totals.totals(point.id, searched, UtcMillis(from).plus(1), UtcMillis(upto).plus(1)).map_err(read_failed)?;
+        let mut codes = BTreeSet::new();
+        for total in totals {
+            if let Figures::State(state) = &total.figures
+                && (total.closed || searched != level)
+            {
+                codes.extend(state.durations.iter().map(|(code, _)| *code));
+            }
+        }
+        Ok(codes)
     }
 
     fn push_state(
@@ -150,16 +212,10 @@ impl<'a> ParkSource<'a> {
         row: u32,
         entry: &Entry,
         level: Level,
-        range: (i64, i64),
+        (after, upto): (i64, i64),
     ) -> Result<(), Error> {
         let Some(point) = self.index.point(entry) else { return Ok(()) };
-        let mut codes = BTreeSet::new();
-        for total in self.closed(point, level, range.0.saturating_sub(longest_ms(level)), range.1)? {
-            if let Figures::State(state) = &total.figures {
-                codes.extend(state.durations.iter().map(|(code, _)| *code));
-            }
-        }
-        for code in codes {
+        for code in self.codes(point, level, after.saturating_sub(longest_ms(level)), upto)? {
             let labels = entry.labels.with("state", &code.to_string());
             if selection.matches(&labels) {
                 found.push(Series { labels, lookback_ms: longest_ms(level), key: (row, code) });
@@ -170,15 +226,17 @@ impl<'a> ParkSource<'a> {
 }
 
 impl Source for ParkSource<'_> {
-    fn select(&self, selection: &Selection, after: i64, upto: i64) -> Result<Vec<Series>, Error> {
+    fn select(&self, selection: &Selection, after: i64, upto: i64, patience: &Patience<'_>) -> Result<Vec<Series>, Error> {
         let mut found = Vec::new();
         let is_state = |name: &str| name == "state";
         for (name, rows) in &self.index.by_name {
+            patience.look()?;
             let mut of_name = selection.matchers.iter().filter(|matcher| matcher.name == NAME);
             if selection.name.as_ref().is_some_and(|wanted| **wanted != **name) || !of_name.all(|matcher| matcher.is_match(name)) {
                 continue;
             }
             for &row in rows {
+                patience.look()?;
                 let Some(entry) = usize::try_from(row).ok().and_then(|row| self.index.entries.get(row)) else { continue };
                 if !self.sees(entry) {
                     continue;
@@ -191,8 +249,9 @@ impl Source for ParkSource<'_> {
                 } else if selection.matches(&entry.labels) {
                     let Some(point) = self.index.point(entry) else { continue };
                     let lookback_ms = match entry.what {
-                        What::Samples | What::Current(_) => lookback_ms(point),
-                        What::Total(level) | What::Gauge(level, _) | What::State(level) => longest_ms(level),
+                        What::Samples => lookback_ms(point),
+                        // Their samples end with the period.
+                        What::Total(level) | What::Current(level) | What::Gauge(level, _) | What::State(level) => longest_ms(level),
                     };
                     found.push(Series { labels: entry.labels.clone(), lookback_ms, key: (row, 0) });
                 }
@@ -201,42 +260,30 @@ impl Source for ParkSource<'_> {
         Ok(found)
     }
 
-    fn samples(&self, series: &Series, after: i64, upto: i64, most: usize) -> Result<Samples, Error> {
+    fn samples(&self, series: &Series, after: i64, upto: i64, most: usize, patience: &Patience<'_>) -> Result<Samples, Error> {
         let (entry, point) = self.entry(series)?;
-        let level = match entry.what {
-            What::Samples => return samples(self.record, point, after, upto, most),
-            What::Current(level) => return self.current(point, level, after, upto, most),
-            What::Total(level) | What::Gauge(level, _) | What::State(level) => level,
-        };
-        let totals = self.closed(point, level, after, upto)?;
-        if totals.len() > most {
-            return Err(too_many_samples());
-        }
-        let mut samples = Samples::default();
-        for (index, total) in totals.iter().enumerate() {
-            let Some(value) = value(entry.what, series.key.1, &total.figures) else { continue };
-            samples.push(total.period.start.0, value);
-            let is_followed = totals.get(index.saturating_add(1)).is_some_and(|next| next.period.start == total.period.end);
-            if !is_followed || totals.get(index.saturating_add(1)).is_some_and(|next| value_is_missing(entry.what, series.key.1, next)) {
-                samples.push(total.period.end.0, ABSENT);
+        match entry.what {
+            What::Samples => samples(self.record, point, after, upto, most, patience),
+            What::Current(level) => self.current(point, level, after, upto, most, patience),
+            What::Total(level) | What::Gauge(level, _) | What::State(level) => {
+                self.of_totals((point, entry.what, series.key.1), level, (after, upto), most, patience)
             }
         }
-        while samples.times.last().is_some_and(|&time| time > upto) {
-            samples.times.pop();
-            samples.values.pop();
-        }
-        Ok(samples)
     }
 
-    fn last(&self, series: &Series, after: i64, upto: i64) -> Option<Option<(i64, f64)>> {
-        let (entry, point) = self.entry(series).ok()?;
-        if entry.what != What::Samples {
-            return None;
+    fn last(&self, series: &Series, after: i64, upto: i64) -> Result<Last, Error> {
+        let (entry, point) = self.entry(series)?;
+        match entry.what {
+            What::Samples => Ok(match self.record.latest(point.id) {
+                None => Last::Nothing,
+                // One that is later than wanted says nothing of those before.
+                Some(latest) if latest.record_time.0 > upto => Last::Unknown,
+                Some(latest) if latest.record_time.0 > after => Last::At(latest.record_time.0, number(point, &latest)),
+                Some(_) => Last::Nothing,
+            }),
+            What::Current(level) => self.last_current(point, level, after, upto),
+            What::Total(_) | What::Gauge(..) | What::State(_) => Ok(Last::Unknown),
         }
-        let Some(latest) = self.record.latest(point.id) else { return Some(None) };
-        let time = latest.record_time.0;
-        // One that is later than wanted says nothing of those before.
-        (time <= upto).then(|| (time > after).then(|| (time, number(point, &latest))))
     }
 
     fn parts(&self, series: &Series, edges: &[i64], extremes: bool) -> Result<Option<Vec<Part>>, Error> {
@@ -250,26 +297,22 @@ impl Source for ParkSource<'_> {
 
 impl ParkSource<'_> {
     /// What a counter's periods had come to at each of its samples.
-    fn current(&self, point: &Point, level: Level, after: i64, upto: i64, most: usize) -> Result<Samples, Error> {
+    fn current(&self, point: &Point, level: Level, after: i64, upto: i64, most: usize, patience: &Patience<'_>) -> Result<Samples, Error> {
         let mut current = Samples::default();
-        let start = self.totals.period_of(level, UtcMillis(after).plus(1)).start;
+        // Of the instant before, too: where a period ends, its figure does.
+        let start = self.totals.period_of(level, UtcMillis(after)).start;
         for total in self.totals.totals(point.id, level, start, UtcMillis(upto).plus(1)).map_err(read_failed)? {
             let Figures::Counter(counter) = &total.figures else { continue };
-            let (from, to) = (after.max(total.period.start.0.saturating_sub(1)), upto.min(total.period.end.0.saturating_sub(1)));
-            let flags = counter.flags;
-            let is_plain = !(flags.rollover || flags.meter_exchanged || flags.suspect);
-            if let (true, Some(start)) = (is_plain, counter.start_register) {
+            let (from, to) = within(total.period, after, upto);
+            if let Some(start) = plain_start(counter) {
                 let room = most.saturating_sub(current.times.len());
-                each_sample(self.record, point, from, to, room, |sample| {
-                    let gone = sample.number().and_then(|register| difference(register, point.identity.decimals, start));
-                    let is_good = sample.status.quality() != Quality::Bad;
-                    current.push(sample.record_time.0, gone.filter(|_| is_good).map_or(ABSENT, Amount::to_f64));
+                each_sample(self.record, point, from, to, room, patience, |sample| {
+                    if let Some(gone) = so_far(point, sample, start) {
+                        current.push(sample.record_time.0, gone);
+                    }
                 })?;
-            } else if let (false, Some(amount)) = (total.closed, counter.amount)
-                && let Some(latest) =
-                    self.record.latest(point.id).filter(|latest| from < latest.record_time.0 && latest.record_time.0 <= to)
-            {
-                current.push(latest.record_time.0, amount.to_f64());
+            } else if let Some((time, value)) = self.disturbed(point, total.closed, counter, (from, to)) {
+                current.push(time, value);
             }
             if total.period.end.0 <= upto {
                 current.push(total.period.end.0, ABSENT);
@@ -277,6 +320,61 @@ impl ParkSource<'_> {
         }
         Ok(current)
     }
+
+    /// The last that [`Self::current`] gives in a range, without reading all that is before.
+    fn last_current(&self, point: &Point, level: Level, after: i64, upto: i64) -> Result<Last, Error> {
+        let start = self.totals.period_of(level, UtcMillis(upto)).start;
+        let totals = self.totals.totals(point.id, level, start, start.plus(1)).map_err(read_failed)?;
+        let Some(Total { figures: Figures::Counter(counter), period, closed, .. }) = totals.first() else { return Ok(Last::Nothing) };
+        let (from, to) = within(*period, after, upto);
+        let found = match plain_start(counter) {
+            Some(start) => {
+                let found = match self.record.latest(point.id) {
+                    Some(latest) if from < latest.record_time.0 && latest.record_time.0 <= to => {
+                        so_far(point, &latest, start).map(|gone| (latest.record_time.0, gone))
+                    }
+                    _ => None,
+                };
+                if found.is_some() { found } else { self.last_so_far(point, start, from, to)? }
+            }
+            None => self.disturbed(point, *closed, counter, (from, to)),
+        };
+        Ok(found.map_or(Last::Nothing, |(time, value)| Last::At(time, value)))
+    }
+
+    /// What a period had come to at the last good sample in a range.
+    fn last_so_far(&self, point: &Point, start: Amount, after: i64, upto: i64) -> Result<Option<(i64, f64)>, Error> {
+        let buckets = self.record.buckets(point.id, &[UtcMillis(after).plus(1), UtcMillis(upto).plus(1)]).map_err(read_failed)?;
+        let Some((time, register)) = buckets.first().and_then(|bucket| bucket.last) else { return Ok(None) };
+        Ok(difference(register, point.identity.decimals, start).map(|gone| (time.0, gone.to_f64())))
+    }
+
+    /// The figure of an open period that cannot be told from registers alone: what it has come to, stamped as the point's
+    /// last sample. One who asks for a moment just before that sample is told as well: clocks differ, and samples arrive
+    /// while a question is under way.
+    fn disturbed(&self, point: &Point, closed: bool, counter: &CounterTotal, (from, to): (i64, i64)) -> Option<(i64, f64)> {
+        let amount = counter.amount.filter(|_| !closed)?;
+        let latest = self.record.latest(point.id)?.record_time.0;
+        let time = latest.min(to);
+        (from < time && latest.saturating_sub(to) < lookback_ms(point)).then(|| (time, amount.to_f64()))
+    }
+}
+
+/// The part of `(after, upto]` that lies in a period.
+fn within(period: Period, after: i64, upto: i64) -> (i64, i64) {
+    (after.max(period.start.0.saturating_sub(1)), upto.min(period.end.0.saturating_sub(1)))
+}
+
+/// The register at a period's start, where the period's figure is at any time the register less that.
+fn plain_start(counter: &CounterTotal) -> Option<Amount> {
+    let flags = counter.flags;
+    counter.start_register.filter(|_| !(flags.rollover || flags.meter_exchanged || flags.suspect))
+}
+
+/// What a period has come to at a sample; `None` for one that is bad.
+fn so_far(point: &Point, sample: &Sample, start: Amount) -> Option<f64> {
+    let register = sample.number().filter(|_| sample.status.quality() != Quality::Bad)?;
+    Some(difference(register, point.identity.decimals, start)?.to_f64())
 }
 
 /// `register - start`, exactly; `None` where it does not fit.
@@ -302,10 +400,6 @@ fn longest_ms(level: Level) -> i64 {
         Level::Month => (31 * 24 + 2) * HOUR_MS,
         Level::Year => (366 * 24 + 2) * HOUR_MS,
     }
-}
-
-fn value_is_missing(what: What, code: i64, total: &Total) -> bool {
-    value(what, code, &total.figures).is_none()
 }
 
 fn value(what: What, code: i64, figures: &Figures) -> Option<f64> {
@@ -336,9 +430,9 @@ fn number(point: &Point, sample: &Sample) -> f64 {
     }
 }
 
-fn samples(record: &dyn RecordView, point: &Point, after: i64, upto: i64, most: usize) -> Result<Samples, Error> {
+fn samples(record: &dyn RecordView, point: &Point, after: i64, upto: i64, most: usize, patience: &Patience<'_>) -> Result<Samples, Error> {
     let mut samples = Samples::default();
-    each_sample(record, point, after, upto, most, |sample| samples.push(sample.record_time.0, number(point, sample)))?;
+    each_sample(record, point, after, upto, most, patience, |sample| samples.push(sample.record_time.0, number(point, sample)))?;
     Ok(samples)
 }
 
@@ -349,11 +443,13 @@ fn each_sample(
     after: i64,
     upto: i64,
     most: usize,
+    patience: &Patience<'_>,
     mut take: impl FnMut(&Sample),
 ) -> Result<(), Error> {
     let (mut from, to) = (UtcMillis(after).plus(1), UtcMillis(upto).plus(1));
     let mut room = most;
     while from < to {
+        patience.look()?;
         let limit = PAGE.min(room.saturating_add(1));
         let page = record.scan(point.id, from, to, limit).map_err(read_failed)?;
         page.iter().for_each(&mut take);

@@ -6,7 +6,7 @@ use promql_parser::parser::{Call, Expr};
 
 use super::Error;
 use super::aggregate::{Sum, quantile, variance};
-use super::eval::{Answer, Evaluation, Grid, InParts, Ranged, Row, unexpected, unique};
+use super::eval::{Answer, Evaluation, Grid, Ranged, Row, unexpected, unique};
 use super::instant::absent_labels;
 use super::slide::Slide;
 use super::source::{ABSENT, Part, is_absent};
@@ -56,16 +56,19 @@ pub fn eval(evaluation: &Evaluation<'_>, call: &Call, grid: Grid) -> Result<Answ
         (_, &[tree]) => (tree, Vec::new()),
         _ => return Err(unexpected()),
     };
+    let keeps_name = matches!(name, "last_over_time" | "first_over_time");
     if let Some(function) = of_part(name)
-        && let Some(all) = evaluation.in_parts(tree, grid, matches!(name, "min_over_time" | "max_over_time"))?
+        && let Some(mut rows) = evaluation.in_parts(tree, grid, matches!(name, "min_over_time" | "max_over_time"), function)?
     {
-        return joined(evaluation, all, function, name == "last_over_time", grid);
+        if !keeps_name {
+            rows.iter_mut().for_each(|row| row.labels = row.labels.without_name());
+        }
+        return Ok(Answer::Vector(unique(rows)?));
     }
     let ranged = evaluation.ranged(tree, grid)?;
     if name == "absent_over_time" {
         return absent(evaluation, tree, &ranged, grid);
     }
-    let keeps_name = matches!(name, "last_over_time" | "first_over_time");
     // A window fixed by `@` is the same at every step, but for functions that take a parameter per step.
     let steps = if parameter.is_empty() { ranged.ends.steps } else { grid.steps };
     let mut rows = Vec::with_capacity(ranged.series.len());
@@ -129,30 +132,6 @@ fn of_part(name: &str) -> Option<fn(&Part) -> f64> {
         "present_over_time" => |_| 1.0,
         _ => return None,
     })
-}
-
-fn joined(
-    evaluation: &Evaluation<'_>,
-    all: Vec<InParts>,
-    function: fn(&Part) -> f64,
-    keeps_name: bool,
-    grid: Grid,
-) -> Result<Answer, Error> {
-    let mut rows = Vec::with_capacity(all.len());
-    for InParts { labels, parts, width, stride } in all {
-        evaluation.charge(grid.steps)?;
-        evaluation.work(grid.steps.saturating_mul(width))?;
-        let windows = parts.windows(width).step_by(stride).take(grid.steps);
-        let cells = windows.map(|window| match window.iter().copied().reduce(Part::join) {
-            Some(part) if part.count > 0 => function(&part),
-            _ => ABSENT,
-        });
-        let cells: Vec<f64> = cells.collect();
-        if cells.iter().any(|&cell| !is_absent(cell)) {
-            rows.push(Row { labels: if keeps_name { labels } else { labels.without_name() }, cells });
-        }
-    }
-    Ok(Answer::Vector(unique(rows)?))
 }
 
 fn absent(evaluation: &Evaluation<'_>, tree: &Expr, ranged: &Ranged, grid: Grid) -> Result<Answer, Error> {

@@ -4,6 +4,7 @@ use promql_parser::label::Matcher;
 
 use super::error::Error;
 use super::labels::Labels;
+use super::patience::Patience;
 
 /// Stands for "no value here": a step at which a series has none, or the end of what its samples say. A NaN that no
 /// arithmetic gives; told by its bits.
@@ -73,18 +74,18 @@ impl Samples {
     }
 }
 
-/// Where series come from. Calls may block on file I/O. Ranges are `(after, upto]`, as PromQL has them.
-pub trait Source {
+/// Where series come from. Calls may block on file I/O; long ones look at the query's patience now and then. Ranges are
+/// `(after, upto]`, as PromQL has them.
+pub trait Source: Sync {
     /// All wanted series that may have samples in a range.
-    fn select(&self, selection: &Selection, after: i64, upto: i64) -> Result<Vec<Series>, Error>;
+    fn select(&self, selection: &Selection, after: i64, upto: i64, patience: &Patience<'_>) -> Result<Vec<Series>, Error>;
 
     /// A series' samples in a range; [`too_many_samples`] when there are more than `most`.
-    fn samples(&self, series: &Series, after: i64, upto: i64, most: usize) -> Result<Samples, Error>;
+    fn samples(&self, series: &Series, after: i64, upto: i64, most: usize, patience: &Patience<'_>) -> Result<Samples, Error>;
 
-    /// The last sample of a series in a range, where that is known without reading it all; the outer `None` says that
-    /// it is not.
-    fn last(&self, _series: &Series, _after: i64, _upto: i64) -> Option<Option<(i64, f64)>> {
-        None
+    /// The last sample of a series in a range, where that is known without reading it all.
+    fn last(&self, _series: &Series, _after: i64, _upto: i64) -> Result<Last, Error> {
+        Ok(Last::Unknown)
     }
 
     /// Figures of a series between neighbouring `edges` (ascending), each part `(edge, next edge]`, where the source can
@@ -92,6 +93,17 @@ pub trait Source {
     fn parts(&self, _series: &Series, _edges: &[i64], _extremes: bool) -> Result<Option<Vec<Part>>, Error> {
         Ok(None)
     }
+}
+
+/// What is known of the last sample in a range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Last {
+    /// Nothing: the range has to be read.
+    Unknown,
+    /// There is none.
+    Nothing,
+    /// Its time and value.
+    At(i64, f64),
 }
 
 /// Figures of a series between two edges.

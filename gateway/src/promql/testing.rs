@@ -2,7 +2,7 @@
 
 use super::labels::Labels;
 use super::source::too_many_samples;
-use super::{Error, Samples, Selection, Series, Source};
+use super::{Error, Patience, Samples, Selection, Series, Source};
 
 /// Series with their samples.
 #[derive(Default)]
@@ -21,14 +21,14 @@ impl Memory {
 }
 
 impl Source for Memory {
-    fn select(&self, selection: &Selection, _: i64, _: i64) -> Result<Vec<Series>, Error> {
+    fn select(&self, selection: &Selection, _: i64, _: i64, _: &Patience<'_>) -> Result<Vec<Series>, Error> {
         let wanted = self.series.iter().enumerate().filter(|(_, (labels, _, _))| selection.matches(labels));
         Ok(wanted
             .map(|(at, (labels, lookback_ms, _))| Series { labels: labels.clone(), lookback_ms: *lookback_ms, key: (at as u32, 0) })
             .collect())
     }
 
-    fn samples(&self, series: &Series, after: i64, upto: i64, most: usize) -> Result<Samples, Error> {
+    fn samples(&self, series: &Series, after: i64, upto: i64, most: usize, _: &Patience<'_>) -> Result<Samples, Error> {
         let (_, _, all) = &self.series[series.key.0 as usize];
         let within = all.times.iter().zip(&all.values).filter(|(time, _)| after < **time && **time <= upto);
         let (times, values): (Vec<i64>, Vec<f64>) = within.map(|(&time, &value)| (time, value)).unzip();

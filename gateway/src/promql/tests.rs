@@ -1,11 +1,12 @@
 //! Semantics, by tables: figures computed by hand, or as Prometheus 3 documents them.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::eval::number_text;
 use super::source::{ABSENT, is_absent};
 use super::testing::Memory;
-use super::{Answer, Error, Grid, Limits, evaluate, parse};
+use super::{Answer, Error, Grid, Limits, Part, Patience, Samples, Selection, Series, Source, evaluate, parse};
 
 /// One minute apart from time 0 on: a gauge with 0, 1, 2, ... 10 and one ten times that; a counter of 100 a minute that
 /// starts over after 500; a series that was ended at minute 4.
@@ -39,7 +40,7 @@ fn at(minute: f64, query: &str) -> Result<String, Error> {
             lines.join("; ")
         }
         Answer::Matrix(series) => {
-            let line = |(labels, samples): &(super::Labels, super::Samples)| {
+            let line = |(labels, samples): &(super::Labels, Samples)| {
                 let pairs = samples.times.iter().zip(&samples.values).map(|(time, value)| format!("{value}@{}", time / 1000));
                 format!("{labels} {}", pairs.collect::<Vec<_>>().join(" "))
             };
@@ -330,6 +331,125 @@ fn limits_hold() {
     let none = Limits { time: std::time::Duration::ZERO, ..limits };
     assert_eq!(run("g", none, false), Err(Error::Timeout(std::time::Duration::ZERO)));
     assert!(run("max_over_time(g[10y:1ms])", limits, false).is_err());
+}
+
+#[test]
+fn labels_do_not_grow_without_end() {
+    let ten = "label_replace(vector(1), \"a\", \"xxxxxxxxxx\", \"\", \"\")";
+    let doubled = |depth: usize| {
+        let close = ", \"a\", \"$1$1\", \"a\", \"(.*)\")";
+        format!("{}{ten}{}", "label_replace(".repeat(depth), close.repeat(depth))
+    };
+    let joined = |depth: usize| format!("{}{ten}{}", "label_join(".repeat(depth), ", \"a\", \"\", \"a\", \"a\")".repeat(depth));
+    // Doubled eight times, ten bytes are 2,560; nine times, 5,120.
+    for (query, length) in [
+        (doubled(8), Some(2_560)),
+        (doubled(9), None),
+        (doubled(40), None),
+        (joined(8), Some(2_560)),
+        (joined(9), None),
+        (joined(60), None),
+        // One replacement and one separator that are long by themselves.
+        (format!("label_replace(g{{a=\"1\"}}, \"b\", \"{}\", \"a\", \"(.*)\")", "$1".repeat(4_096)), Some(4_096)),
+        (format!("label_replace(g{{a=\"1\"}}, \"b\", \"{}\", \"a\", \"(.*)\")", "$1".repeat(4_097)), None),
+        (format!("label_replace(g{{a=\"1\"}}, \"b\", \"{}\", \"a\", \".*\")", "é".repeat(2_049)), None),
+        (format!("label_join(g{{a=\"1\"}}, \"b\", \"{}\", \"a\", \"a\")", "-".repeat(4_094)), Some(4_096)),
+        (format!("label_join(g{{a=\"1\"}}, \"b\", \"{}\", \"a\", \"a\")", "-".repeat(4_095)), None),
+        (format!("label_join(g{{a=\"1\"}}, \"{}\", \"\", \"a\", \"a\")", "l".repeat(4_097)), None),
+        (format!("count_values(\"{}\", g)", "l".repeat(4_097)), None),
+    ] {
+        let start = query.get(..60).unwrap_or(&query);
+        let tree = parse(&query).unwrap();
+        match (evaluate(&tree, &source(), Grid::instant(300_000), &Limits::default(), &AtomicBool::new(false)), length) {
+            (Ok((Answer::Vector(rows), _)), Some(length)) => {
+                let longest = rows.iter().flat_map(|row| row.labels.iter()).map(|(_, value)| value.len()).max();
+                assert_eq!(longest, Some(length), "{start}");
+            }
+            (Err(Error::Execution(text)), None) => assert!(text.contains("4096"), "{start}: {text}"),
+            (other, _) => panic!("{start}: {other:?}"),
+        }
+    }
+    // Each is short enough, but there are too many: 4,096 bytes count as 520 values.
+    let long = format!("label_replace(g, \"b\", \"{}\", \"\", \"\")", "x".repeat(4_096));
+    let limits = Limits { cells: 1_000, ..Limits::default() };
+    let run = |query: &str| evaluate(&parse(query).unwrap(), &source(), Grid::instant(300_000), &limits, &AtomicBool::new(false));
+    assert!(matches!(run(&long), Err(Error::Execution(text)) if text.contains("too many values")));
+    let copied = format!("g * on() group_left(b) {}", long.replace("(g,", "(g{a=\"1\"},"));
+    assert!(matches!(run(&copied), Err(Error::Execution(text)) if text.contains("too many values")));
+}
+
+#[test]
+fn a_replacement_is_expanded_as_a_whole_would_be() {
+    for (replacement, expected) in [
+        ("$1", "ab"),
+        ("$1-${2}é$1", "ab-céab"),
+        ("$$1", "$1"),
+        ("$$$1$$", "$ab$"),
+        ("${1}x$", "abx$"),
+        ("$9$1x", ""),
+        ("$", "$"),
+        ("é$$", "é$"),
+    ] {
+        let query = "label_replace(vector(1), \"n\", \"abc\", \"\", \"\")";
+        let query = format!("label_replace({query}, \"n\", \"{replacement}\", \"n\", \"(ab)(c)\")");
+        let labels = if expected.is_empty() { "{} 1".to_owned() } else { format!("{{n={expected:?}}} 1") };
+        assert_eq!(at(5.0, &query), Ok(labels), "{replacement}");
+    }
+}
+
+/// Ten series that give parts of one sample each, and how often and with how many edges they were asked.
+#[derive(Default)]
+struct Parted {
+    asked: AtomicUsize,
+    edges_most: AtomicUsize,
+    /// Series that give none.
+    without: Option<u32>,
+}
+
+impl Source for Parted {
+    fn select(&self, _: &Selection, _: i64, _: i64, _: &Patience<'_>) -> Result<Vec<Series>, Error> {
+        let series = |at: u32| Series {
+            labels: super::Labels::default().with("__name__", "x").with("a", &at.to_string()),
+            lookback_ms: 300_000,
+            key: (at, 0),
+        };
+        Ok((0..10).map(series).collect())
+    }
+
+    fn samples(&self, _: &Series, _: i64, upto: i64, _: usize, _: &Patience<'_>) -> Result<Samples, Error> {
+        Ok(Samples { times: vec![upto], values: vec![1.0] })
+    }
+
+    fn parts(&self, series: &Series, edges: &[i64], _: bool) -> Result<Option<Vec<Part>>, Error> {
+        self.asked.fetch_add(1, Relaxed);
+        self.edges_most.fetch_max(edges.len(), Relaxed);
+        let part = Part { count: 1, sum: 1.0, min: 1.0, max: 1.0, last: 1.0 };
+        Ok((self.without != Some(series.key.0)).then(|| vec![part; edges.len() - 1]))
+    }
+}
+
+#[test]
+fn parts_are_counted_before_they_are_made() {
+    let run = |source: &Parted, query: &str, grid: Grid, cells: usize| {
+        let limits = Limits { cells, ..Limits::default() };
+        evaluate(&parse(query).unwrap(), source, grid, &limits, &AtomicBool::new(false)).map(|_| ())
+    };
+    let day = Grid { start: 0, step: 60_000, steps: 1_000 };
+    let source = Parted::default();
+    assert_eq!(run(&source, "sum_over_time(x[10m])", day, 10_000), Ok(()));
+    assert_eq!((source.asked.load(Relaxed), source.edges_most.load(Relaxed)), (10, 1_010));
+    // Room for three of ten: none is asked.
+    let source = Parted::default();
+    assert!(run(&source, "sum_over_time(x[10m])", day, 3_500).is_err_and(|error| error.to_string().contains("too many values")));
+    assert_eq!(source.asked.load(Relaxed), 0);
+    // More edges than any query over a range has: not by parts.
+    let source = Parted::default();
+    let _ = run(&source, "count_over_time(avg_over_time(x[10m])[40000m:1m])", Grid::instant(0), 4_000_000);
+    assert_eq!(source.asked.load(Relaxed), 0);
+    // What was counted for nothing is given back.
+    let source = Parted { without: Some(8), ..Parted::default() };
+    assert_eq!(run(&source, "sum_over_time(x[10m])", day, 10_000), Ok(()));
+    assert_eq!(source.asked.load(Relaxed), 10);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! the journal: a crash only makes it count again, with the same result. It never writes to the journal and holds
 //! nothing in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::row::TotalRow;
 use super::rule::{self, PointRule, counts};
 use super::scan;
 use super::store::{Changes, Followed, TotalsStore};
-use super::total::Level;
+use super::total::{Level, Period, Total};
 use super::zone::ParkZone;
 use crate::metrics::Metrics;
 use crate::store::history::Stretch;
@@ -80,13 +80,13 @@ impl Follower {
         grace_ms: i64,
     ) -> Result<Self, StoreError> {
         let tracked = |(point, stored): (PointId, Followed)| {
-            let mut now = stored;
+            let mut tracked = Tracked { stored: Some(stored), now: stored, late: Vec::new() };
             // What was read since it was last counted.
             if let Some(latest) = record.latest(point).filter(|latest| counts(latest).is_some()) {
-                now.latest = now.latest.max(latest.record_time);
-                now.received = now.received.max(latest.received_time);
+                tracked.reach(latest.record_time);
+                tracked.now.received = tracked.now.received.max(latest.received_time);
             }
-            (point, Tracked { stored: Some(stored), now, late: Vec::new() })
+            (point, tracked)
         };
         let points: HashMap<PointId, Tracked> = store.followed()?.into_iter().map(tracked).collect();
         let latest = |of: fn(&Followed) -> UtcMillis| points.values().map(|point| of(&point.now)).max().unwrap_or(UtcMillis(i64::MIN));
@@ -185,7 +185,7 @@ impl Follower {
             }
         }
         if counted {
-            tracked.now.latest = tracked.now.latest.max(sample.record_time);
+            tracked.reach(sample.record_time);
             tracked.now.received = tracked.now.received.max(sample.received_time);
         }
     }
@@ -255,7 +255,8 @@ impl Follower {
 
     fn count(&mut self, points: &[PointId]) -> Result<(), StoreError> {
         let mut counted: Vec<(PointId, Followed, Followed)> = Vec::new();
-        let mut changes: Vec<(PointId, Vec<Change>)> = Vec::new();
+        let mut corrections = Vec::new();
+        let mut log = Changes::new();
         let mut hours = 0;
         let closing: HashMap<PointId, UtcMillis> = points
             .iter()
@@ -263,15 +264,20 @@ impl Follower {
             .collect();
         let writing = self.store.write()?;
         for point in points {
-            let (Some((rule, _)), Some(tracked), Some(&closed)) = (self.rules.get(point), self.points.get(point), closing.get(point))
+            let (Some((rule, identity)), Some(tracked), Some(&closed)) =
+                (self.rules.get(point), self.points.get(point), closing.get(point))
             else {
                 continue;
             };
             let recount = Recount { record: &*self.record, zone: &self.zone, rule };
-            let mut changed = Vec::new();
+            // A period may change more than once: what it was at first is what was known of it.
+            let mut before: BTreeMap<Period, Option<Box<Total>>> = BTreeMap::new();
             let mut take = |recounted: Recounted| {
                 hours += recounted.hours;
-                changed.extend(recounted.changed);
+                for Change { period, old } in recounted.changed {
+                    log.entry((period.level, period.start)).or_default().insert(*point);
+                    before.entry(period).or_insert(old);
+                }
             };
             let until = tracked.now.until;
             for &(first, last) in &tracked.late {
@@ -296,16 +302,24 @@ impl Follower {
             let stored = Followed { latest, ..now };
             writing.follow(*point, stored)?;
             counted.push((*point, now, stored));
-            changes.push((*point, changed));
-        }
-        let mut log = Changes::new();
-        for (point, changed) in &changes {
-            for change in changed {
-                log.entry((change.period.level, change.period.start)).or_default().insert(*point);
+            for (period, old) in before {
+                let Some(old) = old else { continue };
+                let new = recount.stored(writing.store(), period)?;
+                if new.as_ref() != Some(&*old) {
+                    let text = |total: &Total| serde_json::to_string(&TotalRow::new(total, identity, &self.zone)).unwrap_or_default();
+                    corrections.push(TotalCorrection {
+                        point: *point,
+                        level: period.level.name().to_owned(),
+                        start: period.start,
+                        old: text(&old),
+                        new: new.as_ref().map(text),
+                        cause: "readings that came late or were repaired".to_owned(),
+                        time: self.received,
+                    });
+                }
             }
         }
         writing.changed(&log)?;
-        let corrections = corrections(&self.rules, &self.zone, &changes, self.received);
         // Before the figures: a crash between the two leaves a correction that is known when it is found again.
         let added = self.facts.add_total_corrections(&corrections)?;
         writing.commit()?;
@@ -322,34 +336,17 @@ impl Follower {
     }
 }
 
-/// Of what changed, what had been closed before.
-fn corrections(
-    rules: &HashMap<PointId, (PointRule, PointIdentity)>,
-    zone: &ParkZone,
-    changes: &[(PointId, Vec<Change>)],
-    time: UtcMillis,
-) -> Vec<TotalCorrection> {
-    let mut corrections = Vec::new();
-    for (point, changed) in changes {
-        let Some((_, identity)) = rules.get(point) else { continue };
-        let text = |total: &super::Total| serde_json::to_string(&TotalRow::new(total, identity, zone)).unwrap_or_default();
-        for change in changed {
-            let Some(old) = &change.old else { continue };
-            corrections.push(TotalCorrection {
-                point: *point,
-                level: change.period.level.name().to_owned(),
-                start: change.period.start,
-                old: text(old),
-                new: change.new.as_ref().map(text),
-                cause: "readings that came late or were repaired".to_owned(),
-                time,
-            });
-        }
-    }
-    corrections
-}
-
 impl Tracked {
+    /// Takes note of a sample that counts. The first one behind hours that were closed in silence is the end of a pair
+    /// that began before them.
+    fn reach(&mut self, time: UtcMillis) {
+        let before = self.now.latest;
+        if before < time && before < self.now.until {
+            self.late(before);
+        }
+        self.now.latest = before.max(time);
+    }
+
     /// Notes a record time within closed hours.
     fn late(&mut self, time: UtcMillis) {
         self.late_range(time, time);

@@ -1,6 +1,9 @@
 //! Totals per hour, day, month and year in the park's zone: cumulative registers for counters, means for gauges,
 //! durations for states. Derived from the record; the rules are named R-DELTA, R-EXCHANGE, R-BOUND, R-GAP and R-EST.
 //!
+//! Exchanges of meters (R-EXCHANGE) are declared with the ledger of meters, which is not there yet: until then none is
+//! known here, a register that falls is suspect, and one that jumps up counts.
+//!
 //! In reading order: [`total`] what a total is and who may ask for it; [`zone`] the park's calendar; [`rule`] what the
 //! catalogue says about a point; [`partial`] what is kept of a period and how longer ones are made; [`count`] from
 //! samples to hours, with [`counter`], [`gauge`] and [`state`]; [`scan`] the samples that hours need; [`store`] the file of
@@ -52,7 +55,7 @@ pub fn start(
 ) -> Result<(Arc<Totals>, Thread), StoreError> {
     let path = directory.totals();
     let record = Arc::new(engine.history().clone());
-    let store = store::TotalsStore::open(&path)?;
+    let store = store::TotalsStore::open(&path, &ParkZone::new(&catalogue.park.time_zone))?;
     let follower = follow::Follower::new(catalogue, Arc::clone(&record) as _, store, Arc::clone(facts), metrics.clone(), grace_ms)?;
     let totals = Arc::new(Totals::new(catalogue, record, Some(store::TotalsStore::open_read_only(&path)?)));
     let thread =

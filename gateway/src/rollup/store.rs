@@ -7,14 +7,15 @@
 //! order of that happening: numbers of the points, each a varint more than the one before.
 //!
 //! One writer, the follower's thread; figures, what is known of points, changes and the place in the journal go in one
-//! transaction. `PRAGMA user_version` is the format.
+//! transaction. `PRAGMA user_version` is the format. `zone` names the time zone that the periods are of: with another one in
+//! the configuration, all that it counted is dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, UtcMillis};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::codec::{self, RowKey};
 use super::partial::Partial;
@@ -43,6 +44,7 @@ CREATE TABLE IF NOT EXISTS change (
     start INTEGER NOT NULL,
     points BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS cursor (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS zone (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL);
 ";
 /// A file made again goes on behind the numbers of the one before, so that cursors of others stay good: changes are
 /// fewer than 16 a second in the long run.
@@ -66,6 +68,15 @@ pub struct Followed {
     pub horizon: UtcMillis,
 }
 
+/// What is stored of some periods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Periods, oldest first.
+    pub known: Vec<(Period, Partial)>,
+    /// Longer periods whose row is damaged, oldest first: none of theirs are among the known ones.
+    pub damaged: Vec<Period>,
+}
+
 /// Periods that closed or changed, by level and start, with their points.
 pub type Changes = BTreeMap<(Level, UtcMillis), BTreeSet<PointId>>;
 
@@ -73,21 +84,31 @@ pub type Changes = BTreeMap<(Level, UtcMillis), BTreeSet<PointId>>;
 #[derive(Debug)]
 pub struct TotalsStore {
     connection: Connection,
+    /// Name of the zone of the periods; `None` in a file from before it was kept.
+    zone: Option<String>,
 }
 
 impl TotalsStore {
-    /// Opens or creates the file for writing.
+    /// Opens or creates the file for writing. What it has of another zone is dropped, to be counted again.
     ///
     /// # Errors
     /// When SQLite refuses, or the file is of a newer format.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(path)?;
+    pub fn open(path: &Path, zone: &ParkZone) -> Result<Self, StoreError> {
+        let mut connection = Connection::open(path)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         // Not synced at each commit: what a power cut takes is counted again.
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
         check(path, &connection)?;
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} {FIRST_CHANGE} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
-        Ok(Self { connection })
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(&format!("{SCHEMA} {FIRST_CHANGE} PRAGMA user_version = {FORMAT};"))?;
+        if let Some(old) = zone_name(&transaction)?.filter(|old| old != zone.name()) {
+            tracing::info!(old, new = zone.name(), "the park has another time zone; all totals are counted again");
+            // Those who follow changes go on behind them.
+            transaction.execute_batch("DELETE FROM part; DELETE FROM followed; DELETE FROM cursor;")?;
+        }
+        transaction.execute("INSERT OR REPLACE INTO zone (one, name) VALUES (1, ?1)", [zone.name()])?;
+        transaction.commit()?;
+        Ok(Self { connection, zone: Some(zone.name().to_owned()) })
     }
 
     /// Opens the file for reading beside a writer.
@@ -98,7 +119,13 @@ impl TotalsStore {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         check(path, &connection)?;
-        Ok(Self { connection })
+        let zone = zone_name(&connection)?;
+        Ok(Self { connection, zone })
+    }
+
+    /// Whether the periods are those of a zone.
+    pub fn is_of(&self, zone: &ParkZone) -> bool {
+        self.zone.as_deref().is_none_or(|name| name == zone.name())
     }
 
     /// Copies the file as it is now.
@@ -127,16 +154,39 @@ impl TotalsStore {
         Ok(statement.query_row([point.0], followed_from).optional()?)
     }
 
-    /// Stored parts of a level that start in `[from, to)`, oldest first. A damaged row is reported and left out.
-    pub fn parts(
+    /// Stored parts of a level that start in `[from, to)`. A damaged row is reported, too.
+    pub fn parts(&self, zone: &ParkZone, point: PointId, level: Level, from: UtcMillis, to: UtcMillis) -> Result<Parts, StoreError> {
+        let mut parts = Parts::default();
+        self.each_row(zone, point, level, (from, to), |row, found| match found {
+            Some(found) => parts.known.extend(found.into_iter().filter(|(period, _)| from <= period.start && period.start < to)),
+            None => parts.damaged.push(row),
+        })?;
+        Ok(parts)
+    }
+
+    /// The longer periods whose row is damaged, of those that hold what starts in `[from, to)`.
+    pub fn damaged(
         &self,
         zone: &ParkZone,
         point: PointId,
         level: Level,
         from: UtcMillis,
         to: UtcMillis,
-    ) -> Result<Vec<(Period, Partial)>, StoreError> {
-        let mut parts = Vec::new();
+    ) -> Result<Vec<Period>, StoreError> {
+        let mut damaged = Vec::new();
+        self.each_row(zone, point, level, (from, to), |row, found| damaged.extend(found.is_none().then_some(row)))?;
+        Ok(damaged)
+    }
+
+    /// Calls with each row that holds what starts in `[from, to)`: its longer period, and what is in it unless damaged.
+    fn each_row(
+        &self,
+        zone: &ParkZone,
+        point: PointId,
+        level: Level,
+        (from, to): (UtcMillis, UtcMillis),
+        mut call: impl FnMut(Period, Option<Vec<(Period, Partial)>>),
+    ) -> Result<(), StoreError> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT start, data FROM part WHERE point = ?1 AND level = ?2 AND start >= ?3 AND start < ?4 ORDER BY start")?;
@@ -144,21 +194,30 @@ impl TotalsStore {
         let mut rows = statement.query(params![point.0, level as i64, first.0, to.0])?;
         while let Some(row) = rows.next()? {
             let key = RowKey { level, point: point.0, start: UtcMillis(row.get(0)?) };
-            match codec::decode(key, row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?) {
-                Some(found) => parts.extend(found.into_iter().filter(|(period, _)| from <= period.start && period.start < to)),
-                None => {
-                    tracing::error!(point = point.0, level = level.name(), start = %key.start, "stored totals are damaged; run `parkgate rebuild`");
-                }
+            let found = row.get_ref(1)?.as_blob().ok().and_then(|data| codec::decode(key, data));
+            if found.is_none() {
+                tracing::error!(point = point.0, level = level.name(), start = %key.start, "stored totals are damaged; run `parkgate rebuild`");
             }
+            call(zone.period_of(longer(level), key.start), found);
         }
-        Ok(parts)
+        Ok(())
     }
 
-    /// Whether hours of a point are stored that start before `time`.
-    pub fn has_hours_before(&self, zone: &ParkZone, point: PointId, time: UtcMillis) -> Result<bool, StoreError> {
-        let day = zone.period_of(Level::Day, time).start;
-        let mut statement = self.connection.prepare_cached("SELECT 1 FROM part WHERE point = ?1 AND level = ?2 AND start < ?3 LIMIT 1")?;
-        Ok(statement.exists(params![point.0, Level::Hour as i64, day.0])? || !self.parts(zone, point, Level::Hour, day, time)?.is_empty())
+    /// Whether hours of a point are stored that start in `[from, to)`.
+    pub fn has_hours(&self, zone: &ParkZone, point: PointId, from: UtcMillis, to: UtcMillis) -> Result<bool, StoreError> {
+        let (first, last) = (zone.period_of(Level::Day, from), zone.period_of(Level::Day, to));
+        let mut between =
+            self.connection.prepare_cached("SELECT 1 FROM part WHERE point = ?1 AND level = ?2 AND start >= ?3 AND start < ?4 LIMIT 1")?;
+        if between.exists(params![point.0, Level::Hour as i64, first.end.0, last.start.0])? {
+            return Ok(true);
+        }
+        let at_ends = [(from, first.end.min(to)), (last.start.max(from), to)];
+        for (from, to) in at_ends {
+            if !self.parts(zone, point, Level::Hour, from, to)?.known.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Changes after `cursor`, at most `limit`, each with the cursor to go on with.
@@ -186,6 +245,15 @@ impl TotalsStore {
             }
         }
         Ok(changes)
+    }
+
+    /// The cursor behind the newest change; 0 when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn last_change(&self) -> Result<u64, StoreError> {
+        let last: Option<i64> = self.connection.query_row("SELECT max(id) FROM change", [], |row| row.get(0))?;
+        Ok(last.map_or(0, |id| (id.unsigned_abs() << INDEX_BITS) | ((1 << INDEX_BITS) - 1)))
     }
 
     /// Begins a transaction; dropping it without [`Writing::commit`] undoes it.
@@ -223,7 +291,7 @@ impl Writing<'_> {
             let mut kept = if from <= row.start && row.end <= to {
                 Vec::new()
             } else {
-                let mut kept = self.store.parts(zone, point, level, row.start, row.end)?;
+                let mut kept = self.store.parts(zone, point, level, row.start, row.end)?.known;
                 kept.retain(|(period, _)| period.start < from || to <= period.start);
                 kept
             };
@@ -312,6 +380,15 @@ fn followed_from(row: &rusqlite::Row<'_>) -> rusqlite::Result<Followed> {
         received: UtcMillis(row.get(3)?),
         horizon: UtcMillis(row.get(4)?),
     })
+}
+
+fn zone_name(connection: &Connection) -> Result<Option<String>, StoreError> {
+    // A file opened for reading may be from before there was such a table.
+    let known = connection.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'zone'")?.exists([])?;
+    if !known {
+        return Ok(None);
+    }
+    Ok(connection.query_row("SELECT name FROM zone", [], |row| row.get(0)).optional()?)
 }
 
 fn check(path: &Path, connection: &Connection) -> Result<(), StoreError> {

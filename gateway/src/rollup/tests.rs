@@ -14,6 +14,8 @@ use super::total::{Figures, Level, Total};
 use super::view::join;
 use super::zone::ParkZone;
 
+mod follow;
+mod memory;
 mod random;
 
 /// A point of the tests: counter `kWh` with no decimals unless changed.

@@ -172,6 +172,9 @@ pub trait TotalsView: Send + Sync + 'static {
     /// the beginning), at most `limit`; and the cursor to go on with.
     fn closed_since(&self, cursor: u64, limit: usize) -> Result<(u64, Vec<Total>), StoreError>;
 
+    /// The cursor behind all that has closed or changed until now.
+    fn last_change(&self) -> Result<u64, StoreError>;
+
     /// The period of a level that holds an instant, in the park's zone.
     fn period_of(&self, level: Level, instant: UtcMillis) -> Period;
 }

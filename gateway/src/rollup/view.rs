@@ -26,10 +26,13 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Totals of the points of a catalogue. What `store` has not, is counted from the record when asked.
+    /// Totals of the points of a catalogue. What `store` has not, is counted from the record when asked; so is all, when
+    /// it is of another time zone than the catalogue.
     pub fn new(catalogue: &Catalogue, record: Arc<dyn RecordView>, store: Option<TotalsStore>) -> Self {
+        let zone = ParkZone::new(&catalogue.park.time_zone);
+        let store = store.filter(|store| store.is_of(&zone));
         Self {
-            zone: ParkZone::new(&catalogue.park.time_zone),
+            zone,
             rules: rule::has_totals(catalogue).map(|point| (point.id, PointRule::new(point))).collect(),
             record,
             store: store.map(Mutex::new),
@@ -84,7 +87,7 @@ impl Totals {
         };
         let mut parts = Vec::new();
         let Some(closed) = closed else {
-            self.count(rule, level, (start, end), until, &mut parts)?;
+            self.count_known(rule, level, (start, end), until, &mut parts)?;
             return Ok((parts, UtcMillis(i64::MIN)));
         };
         // From long to short: each level up to where it is closed, the next shorter one from there on.
@@ -94,15 +97,58 @@ impl Totals {
             if from < open
                 && let Some(store) = self.store()
             {
-                append(&self.zone, level, store.parts(&self.zone, rule.point, shorter, from, open)?, &mut parts);
+                self.stored(&store, rule, (level, shorter), (from, open), until, &mut parts)?;
             }
             from = from.max(open);
         }
+        // Nothing is closed of a point before its first number.
         self.count(rule, level, (from, end), until, &mut parts)?;
         Ok((parts, closed))
     }
 
+    /// Puts stored periods of the second level together to those of the first. What damaged rows held is put together
+    /// from shorter ones, hours from the record.
+    fn stored(
+        &self,
+        store: &TotalsStore,
+        rule: &PointRule,
+        (level, shorter): (Level, Level),
+        (from, to): (UtcMillis, UtcMillis),
+        until: UtcMillis,
+        parts: &mut Vec<(Period, Partial)>,
+    ) -> Result<(), StoreError> {
+        let found = store.parts(&self.zone, rule.point, shorter, from, to)?;
+        let mut known = found.known.into_iter().peekable();
+        for row in found.damaged {
+            let before = std::iter::from_fn(|| known.next_if(|(period, _)| period.start < row.start)).collect();
+            append(&self.zone, level, before, parts);
+            let range = (row.start.max(from), row.end.min(to));
+            match Level::ALL.iter().rev().find(|&&one| one < shorter) {
+                Some(&next) => self.stored(store, rule, (level, next), range, until, parts)?,
+                None => self.count_known(rule, level, range, until, parts)?,
+            }
+        }
+        append(&self.zone, level, known.collect(), parts);
+        Ok(())
+    }
+
     /// Counts hours from the record, from its first sample that counts on.
+    fn count_known(
+        &self,
+        rule: &PointRule,
+        level: Level,
+        (from, to): (UtcMillis, UtcMillis),
+        until: UtcMillis,
+        parts: &mut Vec<(Period, Partial)>,
+    ) -> Result<(), StoreError> {
+        if from >= to {
+            return Ok(());
+        }
+        let Some(first) = scan::neighbour_after(&*self.record, rule.point, UtcMillis(i64::MIN))? else { return Ok(()) };
+        self.count(rule, level, (from.max(self.zone.period_of(Level::Hour, first.record_time).start), to), until, parts)
+    }
+
+    /// Counts hours from the record.
     fn count(
         &self,
         rule: &PointRule,
@@ -111,10 +157,8 @@ impl Totals {
         until: UtcMillis,
         parts: &mut Vec<(Period, Partial)>,
     ) -> Result<(), StoreError> {
-        let Some(first) = scan::neighbour_after(&*self.record, rule.point, UtcMillis(i64::MIN))? else { return Ok(()) };
-        let from = from.max(self.zone.period_of(Level::Hour, first.record_time).start);
-        if from < to {
-            append(&self.zone, level, scan::hours(&*self.record, &self.zone, rule, &[], (from, to), until)?, parts);
+        for slice in self.zone.by_year(from, to) {
+            append(&self.zone, level, scan::hours(&*self.record, &self.zone, rule, &[], slice, until)?, parts);
         }
         Ok(())
     }
@@ -156,10 +200,16 @@ impl TotalsView for Totals {
         let next = changes.last().map_or(cursor, |change| change.0);
         for (_, level, start, point) in changes {
             let Some(rule) = self.rules.get(&point) else { continue };
-            let parts = store.parts(&self.zone, point, level, start, start.plus(1))?;
+            let mut parts = Vec::new();
+            let end = self.zone.period_of(level, start).end;
+            self.stored(&store, rule, (level, level), (start, end), end, &mut parts)?;
             totals.extend(parts.into_iter().map(|(period, part)| part.total(rule, period, true, period.end)));
         }
         Ok((next, totals))
+    }
+
+    fn last_change(&self) -> Result<u64, StoreError> {
+        self.store().map_or(Ok(0), |store| store.last_change())
     }
 
     fn period_of(&self, level: Level, instant: UtcMillis) -> Period {

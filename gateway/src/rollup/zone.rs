@@ -27,6 +27,11 @@ impl ParkZone {
         Self(TimeZone::get(name).unwrap_or(TimeZone::UTC))
     }
 
+    /// Its IANA name.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
     /// The period of a level that holds an instant.
     pub fn period_of(&self, level: Level, instant: UtcMillis) -> Period {
         let instant = UtcMillis(instant.0.clamp(FIRST, LAST));
@@ -54,6 +59,17 @@ impl ParkZone {
         let first = if first.start < from { self.period_of(level, first.end) } else { first };
         let next = move |period: &Period| Some(self.period_of(level, period.end)).filter(|next| next.start > period.start);
         std::iter::successors(Some(first), next).take_while(move |period| from <= period.start && period.start < to)
+    }
+
+    /// `[from, to)` cut where years begin, so that what is worked on at once is bounded.
+    pub fn by_year(&self, mut from: UtcMillis, to: UtcMillis) -> impl Iterator<Item = (UtcMillis, UtcMillis)> + '_ {
+        std::iter::from_fn(move || {
+            let start = (from < to).then_some(from)?;
+            let end = self.period_of(Level::Year, start).end;
+            // The calendar ends before time does.
+            from = if start < end { end.min(to) } else { to };
+            Some((start, from))
+        })
     }
 
     /// RFC 3339 with the zone's offset: `2026-11-01T00:00:00+08:00`; milliseconds only where there are any.

@@ -136,24 +136,11 @@ impl<W: Write> SampleRows<W> {
         from: UtcMillis,
         to: UtcMillis,
     ) -> Result<u64, ExportError> {
-        let (mut from, mut written) = (from, 0);
-        while from < to {
-            let mut samples = record.scan(id, from, to, PAGE)?;
-            let full = samples.len() == PAGE;
-            if let (true, Some(last)) = (full, samples.last().map(|sample| sample.record_time)) {
-                // Those of the last millisecond may go on beyond the page.
-                samples.retain(|sample| sample.record_time < last);
-                samples.extend(record.scan(id, last, last.plus(1), SAME_TIME_MAX)?);
-                from = last.plus(1);
-            }
-            for sample in &samples {
-                self.push(point, sample)?;
-            }
+        let mut written = 0;
+        each_page(record, id, (from, to), |samples| {
             written += samples.len() as u64;
-            if !full {
-                break;
-            }
-        }
+            Ok::<(), ExportError>(samples.iter().try_for_each(|sample| self.push(point, sample))?)
+        })?;
         Ok(written)
     }
 
@@ -169,6 +156,30 @@ impl<W: Write> SampleRows<W> {
         out.flush()?;
         Ok(out)
     }
+}
+
+/// Reads all samples of a point with record time in `[from, to)`, a bounded number at a time.
+pub(super) fn each_page<E: From<StoreError>>(
+    record: &dyn RecordView,
+    id: PointId,
+    (mut from, to): (UtcMillis, UtcMillis),
+    mut page: impl FnMut(&[Sample]) -> Result<(), E>,
+) -> Result<(), E> {
+    while from < to {
+        let mut samples = record.scan(id, from, to, PAGE)?;
+        let full = samples.len() == PAGE;
+        if let (true, Some(last)) = (full, samples.last().map(|sample| sample.record_time)) {
+            // Those of the last millisecond may go on beyond the page.
+            samples.retain(|sample| sample.record_time < last);
+            samples.extend(record.scan(id, last, last.plus(1), SAME_TIME_MAX)?);
+            from = last.plus(1);
+        }
+        page(&samples)?;
+        if !full {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A mantissa as the number it stands for; shown with all its decimals.

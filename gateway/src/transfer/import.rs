@@ -1,9 +1,11 @@
 //! Values from a file to the record, by the path that readings take: outlet, normaliser, journal, history.
 //!
 //! What the record has already, with the same time and number, is left out, so that importing a file twice adds nothing.
+//! The time may be either one that counted for a sample or the one that its device gave it: exports have the first, which
+//! for a device with a wrong clock is another than the second.
 //! A value with the time of another number replaces it, as any later reading does, and the other is kept as a correction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, Result, bail};
 use parkgate_collector::catalogue::Catalogue;
@@ -13,6 +15,7 @@ use parkgate_collector::model::{Decimal, LinkKey, Number, Origin, PointId, Readi
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::export::each_page;
 use super::rows::Row;
 use crate::store::{History, RecordView, StoreError, reader};
 
@@ -20,6 +23,9 @@ use crate::store::{History, RecordView, StoreError, reader};
 pub const BATCH_ROWS: usize = 4_096;
 /// Longest wait for history to have what was sent before.
 const FOLLOW_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Times no further apart than this are looked up together.
+const NEIGHBOURS_MS: i64 = 3_600_000;
 
 /// Values to import.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,12 +152,13 @@ fn new_readings(history: &dyn RecordView, series: Vec<SeriesRows>) -> Result<(Im
     let mut report = Imported::default();
     let mut by_link: Vec<(LinkKey, Vec<Reading>)> = Vec::new();
     for (point, decimals, link, rows) in series {
-        let times = || rows.iter().map(|(time, ..)| *time);
-        let (Some(first), Some(last)) = (times().min(), times().max()) else { continue };
-        let found = history.scan(point, UtcMillis(first), UtcMillis(last).plus(1), usize::MAX)?;
-        let mut known: HashMap<i64, Sample> = found.into_iter().map(|sample| (sample.key_time().0, sample)).collect();
+        let Found { mut known, recorded } = found(history, point, rows.iter().map(|(time, ..)| *time).collect())?;
         for (time, number, missing) in rows {
             let mantissa = number.and_then(|number| number.to_mantissa(decimals));
+            if recorded.contains(&(time, mantissa)) {
+                report.present += 1;
+                continue;
+            }
             if let Some(sample) = known.remove(&time) {
                 if sample.number() == mantissa {
                     report.present += 1;
@@ -173,4 +180,137 @@ fn new_readings(history: &dyn RecordView, series: Vec<SeriesRows>) -> Result<(Im
         }
     }
     Ok((report, by_link))
+}
+
+/// What the record has at the times that are wanted.
+#[derive(Default)]
+struct Found {
+    /// By key time.
+    known: HashMap<i64, Sample>,
+    /// Record times with their numbers.
+    recorded: HashSet<(i64, Option<i64>)>,
+}
+
+/// Reads the record around times, no further than neighbours lie apart. Memory depends on how many times there are, not on
+/// how much the record has between them.
+fn found(history: &dyn RecordView, point: PointId, mut times: Vec<i64>) -> Result<Found, StoreError> {
+    times.sort_unstable();
+    times.dedup();
+    let is_wanted = |time: UtcMillis| times.binary_search(&time.0).is_ok();
+    let mut found = Found::default();
+    for run in times.chunk_by(|one, next| next.saturating_sub(*one) <= NEIGHBOURS_MS) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        each_page(history, point, (UtcMillis(*first), UtcMillis(*last).plus(1)), |samples| {
+            for sample in samples {
+                if is_wanted(sample.record_time) {
+                    found.recorded.insert((sample.record_time.0, sample.number()));
+                }
+                if is_wanted(sample.key_time()) {
+                    found.known.insert(sample.key_time().0, *sample);
+                }
+            }
+            Ok::<(), StoreError>(())
+        })?;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use parkgate_collector::journal::Sequence;
+    use parkgate_collector::model::{Quality, Status, Step};
+
+    use super::*;
+    use crate::store::{Bucket, HistorySettings};
+
+    const START: i64 = 1_700_000_000_000;
+    const DAY: i64 = 86_400_000;
+
+    /// Counts what is read of a record.
+    struct Counting {
+        history: History,
+        all: AtomicUsize,
+        most: AtomicUsize,
+    }
+
+    impl RecordView for Counting {
+        fn latest(&self, point: PointId) -> Option<Sample> {
+            self.history.latest(point)
+        }
+        fn latest_since(&self, version: u64) -> (u64, Vec<Sample>) {
+            self.history.latest_since(version)
+        }
+        fn scan(&self, point: PointId, from: UtcMillis, to: UtcMillis, limit: usize) -> Result<Vec<Sample>, StoreError> {
+            let samples = self.history.scan(point, from, to, limit)?;
+            self.all.fetch_add(samples.len(), Ordering::Relaxed);
+            self.most.fetch_max(samples.len(), Ordering::Relaxed);
+            Ok(samples)
+        }
+        fn buckets(&self, point: PointId, edges: &[UtcMillis]) -> Result<Vec<Bucket>, StoreError> {
+            self.history.buckets(point, edges)
+        }
+        fn samples_applied(&self) -> u64 {
+            self.history.samples_applied()
+        }
+    }
+
+    fn sample(time: i64, source: Option<i64>, value: i64) -> Sample {
+        Sample {
+            point: PointId(1),
+            status: Status::new(Quality::Good, Reason::None, Origin::Metered, Step::None),
+            value,
+            source_time: source.map(UtcMillis),
+            received_time: UtcMillis(time),
+            record_time: UtcMillis(time),
+        }
+    }
+
+    fn record(folder: &std::path::Path, samples: &[Sample]) -> Counting {
+        let history = History::open(folder, HistorySettings::default(), Arc::new(|_| false)).unwrap();
+        for (sequence, part) in (1..).zip(samples.chunks(1_000)) {
+            history.apply_samples(Sequence(sequence), part);
+        }
+        Counting { history, all: AtomicUsize::new(0), most: AtomicUsize::new(0) }
+    }
+
+    /// Rows of whole numbers against a record of no decimals.
+    fn compare(record: &Counting, rows: &[(i64, i64)]) -> (Imported, Vec<i64>) {
+        let rows = rows.iter().map(|&(time, number)| (time, Some(Decimal::new(number, 0)), None)).collect();
+        let (report, by_link) = new_readings(record, vec![(PointId(1), 0, LinkKey(1), rows)]).unwrap();
+        let readings = by_link.into_iter().flat_map(|(_, readings)| readings);
+        (report, readings.filter_map(|reading| reading.source_time.map(|time| time.0)).collect())
+    }
+
+    #[test]
+    fn rows_far_apart_are_looked_up_without_reading_what_lies_between() {
+        let folder = tempfile::tempdir().unwrap();
+        // Every 10 s for 30 days.
+        let samples: Vec<Sample> = (0..30 * 8_640).map(|i| sample(START + i * 10_000, None, i)).collect();
+        let record = record(folder.path(), &samples);
+        let rows: Vec<(i64, i64)> = (0..30).rev().map(|day| (START + day * DAY, if day == 7 { -1 } else { day * 8_640 })).collect();
+        let (report, times) = compare(&record, &rows);
+        assert_eq!((report, times), (Imported { imported: 1, present: 29, replaced: 1 }, vec![START + 7 * DAY]));
+        assert_eq!(record.all.load(Ordering::Relaxed), 30);
+        // Neighbours are read together, in pages.
+        let rows: Vec<(i64, i64)> = (0..4_000).map(|i| (START + i * 360 * 1_000 * 2, i * 72)).collect();
+        let (report, _) = compare(&record, &rows[..3_600]);
+        assert_eq!((report.present, report.imported), (3_600, 0));
+        assert!(record.most.load(Ordering::Relaxed) <= 20_000, "{:?}", record.most);
+    }
+
+    #[test]
+    fn an_export_of_a_device_with_a_wrong_clock_is_there_already() {
+        let folder = tempfile::tempdir().unwrap();
+        // The device is a year behind: what counts is when its values came.
+        let samples: Vec<Sample> = (0..100).map(|i| sample(START + i * 10_000, Some(START - 365 * DAY + i * 10_000), i)).collect();
+        let record = record(folder.path(), &samples);
+        let exported: Vec<(i64, i64)> = samples.iter().map(|sample| (sample.record_time.0, sample.value)).collect();
+        assert_eq!(compare(&record, &exported), (Imported { present: 100, ..Imported::default() }, Vec::new()));
+        // Another number at such a time is new.
+        let (report, times) = compare(&record, &[(START, 77)]);
+        assert_eq!((report.imported, times), (1, vec![START]));
+    }
 }

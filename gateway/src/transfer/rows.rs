@@ -7,10 +7,15 @@
 //! `value` is in the point's canonical unit, or in `unit`, which is converted exactly; what has more decimals than the
 //! point is rounded half to even and counted. A row of quality `bad` brings no number, only that there is none, and why;
 //! but one that was out of range is judged again by the range. `uncertain` is judged again as well.
+//!
+//! A row is one line: one that goes on over several is refused, since more often than not a quote is missing and it has
+//! swallowed its neighbours. One that does not end at all ends the import.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::tz::TimeZone;
 use parkgate_collector::catalogue::{Catalogue, Point};
@@ -21,6 +26,14 @@ use super::{export, time};
 
 /// Longest line of a file, in bytes; a longer one ends the import, since it is no such file.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
+/// Nothing was measured before 2000-01-01: such a time is in another unit.
+const EARLIEST: UtcMillis = UtcMillis(946_684_800_000);
+/// Longest row of a CSV file, in bytes.
+pub const RECORD_BYTES_MAX: usize = 1 << 16;
+/// Unknown names for which the nearest known one is looked for: more than are shown.
+const SUGGESTIONS_MAX: u32 = 100;
+/// Longest name for which one is looked for, in bytes.
+const SUGGESTED_BYTES_MAX: usize = 200;
 /// Longest text of a file that a message shows.
 const SHOWN_CHARS: usize = 80;
 
@@ -55,6 +68,15 @@ pub enum RowsError {
     /// The header does not do.
     #[error("line 1: {0}")]
     Header(String),
+    /// A row does not end.
+    #[error(
+        "the row that begins in line {line} does not end within {RECORD_BYTES_MAX} bytes: is a quote (\") missing there? \
+         Nothing from that line on was read"
+    )]
+    Record {
+        /// Where it begins.
+        line: u64,
+    },
     /// A line is longer than any that makes sense.
     #[error("line {line} is longer than {LINE_BYTES_MAX} bytes: this is no file of values")]
     Line {
@@ -69,13 +91,15 @@ pub struct Targets {
     /// Nothing may lie beyond.
     pub(super) until: UtcMillis,
     pub(super) zone: TimeZone,
+    /// How often a nearest name may still be looked for.
+    suggestions: AtomicU32,
 }
 
 impl Targets {
-    /// The points of a park under their stable ids. Values after `now` are refused.
+    /// The points of a park under their stable ids. Values after `now` or before 2000 are refused.
     pub fn new(catalogue: &Catalogue, now: UtcMillis) -> Self {
         let points = catalogue.points.iter().map(|point| (point.identity.stable_id.clone(), Arc::clone(point))).collect();
-        Self { points, until: now, zone: time::zone(catalogue) }
+        Self { points, until: now, zone: time::zone(catalogue), suggestions: AtomicU32::new(SUGGESTIONS_MAX) }
     }
 
     /// Adds another name of a point.
@@ -94,20 +118,26 @@ impl Targets {
     /// What to do about a name that is not known.
     pub fn find(&self, name: &str) -> Result<&Arc<Point>, String> {
         self.points.get(name).ok_or_else(|| {
-            let near = self
-                .points
-                .keys()
-                .map(|known| (strsim::damerau_levenshtein(known, name), known))
-                .min()
-                .filter(|(distance, known)| *distance <= (known.len() / 4).max(2))
-                .map(|(_, known)| format!("did you mean `{known}`? "))
-                .unwrap_or_default();
+            let near = self.nearest(name).map(|known| format!("did you mean `{known}`? ")).unwrap_or_default();
             format!("there is no point `{}`; {near}name it in the configuration, or in the file of --point-map", shown(name))
         })
     }
 
+    /// The known name that is most like another, while messages are still shown.
+    fn nearest(&self, name: &str) -> Option<&String> {
+        if name.len() > SUGGESTED_BYTES_MAX {
+            return None;
+        }
+        self.suggestions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).ok()?;
+        let (distance, known) = self.points.keys().map(|known| (strsim::damerau_levenshtein(known, name), known)).min()?;
+        (distance <= (known.len() / 4).max(2)).then_some(known)
+    }
+
     /// Checks a time.
     pub(super) fn check(&self, time: UtcMillis) -> Result<UtcMillis, String> {
+        if time < EARLIEST {
+            return Err(format!("{time} lies before 2000; is the unit of the times right?"));
+        }
         if time > self.until {
             return Err(format!("{time} lies in the future; is the unit or the zone of the times right?"));
         }
@@ -173,20 +203,26 @@ impl Columns {
 /// # Errors
 /// The file cannot be read, or it is none with such rows.
 pub fn read_csv(file: impl Read, targets: &Targets, mut visit: impl FnMut(Result<Row, Refused>) -> bool) -> Result<(), RowsError> {
-    let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(Guarded { inner: file, run: 0, lines: 1 });
+    let read = Cell::new(0);
+    let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(Guarded { inner: file, read: &read });
     let header = match reader.headers() {
         Ok(header) => header.clone(),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(failed(error, 1)),
     };
     let columns = Columns::of(&header).map_err(RowsError::Header)?;
     let mut record = ::csv::StringRecord::new();
     loop {
         let line = reader.position().line();
+        read.set(0);
         let row = match reader.read_record(&mut record) {
             Ok(false) => return Ok(()),
+            Ok(true) if record.iter().any(|field| field.contains('\n')) => {
+                let last = reader.position().line().saturating_sub(1).max(line);
+                Err(format!("the row goes on to line {last}, and nothing of it was read; is a quote (\") missing?"))
+            }
             Ok(true) => row(&record, &columns, targets),
             Err(error) if matches!(error.kind(), ::csv::ErrorKind::Utf8 { .. }) => Err("this is no UTF-8; save the file as UTF-8".into()),
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(failed(error, line)),
         };
         let line = record.position().map_or(line, ::csv::Position::line);
         if !visit(row.map_err(|why| Refused { line, why })) {
@@ -195,13 +231,11 @@ pub fn read_csv(file: impl Read, targets: &Targets, mut visit: impl FnMut(Result
     }
 }
 
-fn failed(error: ::csv::Error) -> RowsError {
+fn failed(error: ::csv::Error, line: u64) -> RowsError {
     let text = error.to_string();
     match error.into_kind() {
-        ::csv::ErrorKind::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<LongLine>()) {
-            Some(LongLine(line)) => RowsError::Line { line: *line },
-            None => RowsError::Io(error),
-        },
+        ::csv::ErrorKind::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Endless>()) => RowsError::Record { line },
+        ::csv::ErrorKind::Io(error) => RowsError::Io(error),
         _ => RowsError::Header(text),
     }
 }
@@ -279,31 +313,24 @@ pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect()
 }
 
-/// A reader that refuses endless lines, so that no file fills the memory.
-pub(super) struct Guarded<R> {
-    pub(super) inner: R,
-    /// Bytes since the last line feed.
-    pub(super) run: usize,
-    pub(super) lines: u64,
+/// A reader that refuses a row without an end, so that no file fills the memory.
+struct Guarded<'a, R> {
+    inner: R,
+    /// Bytes read since the row began, but for what lay ready then.
+    read: &'a Cell<usize>,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("line {0} is too long")]
-struct LongLine(u64);
+#[error("a row does not end")]
+struct Endless;
 
-impl<R: Read> Read for Guarded<R> {
+impl<R: Read> Read for Guarded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        for &byte in buffer.get(..read).unwrap_or_default() {
-            if byte == b'\n' {
-                (self.run, self.lines) = (0, self.lines + 1);
-            } else {
-                self.run += 1;
-            }
-            if self.run > LINE_BYTES_MAX {
-                return Err(std::io::Error::other(LongLine(self.lines)));
-            }
+        if self.read.get() > RECORD_BYTES_MAX {
+            return Err(std::io::Error::other(Endless));
         }
+        let read = self.inner.read(buffer)?;
+        self.read.set(self.read.get().saturating_add(read));
         Ok(read)
     }
 }

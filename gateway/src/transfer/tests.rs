@@ -80,36 +80,38 @@ fn rows_are_read_exactly_in_their_unit_and_zone() {
     assert_eq!(ok("acme/meter/energy_import,2026-01-01T00:00:00+01:00,12.5,,,,"), exact(1_767_222_000_000, "12.50"));
     assert_eq!(ok("acme/meter/energy_import,2026-01-01 00:00,12.5,,good,none,metered"), exact(1_767_222_000_000, "12.50"));
     assert_eq!(ok("acme/meter/energy_import,1767222000000,12500,Wh,,,"), exact(1_767_222_000_000, "12.50"));
-    assert_eq!(ok("acme/meter/energy_import,-5,-1e1,,uncertain,clock,"), exact(-5, "-10.00"));
+    assert_eq!(ok("acme/meter/energy_import,946684800000,-1e1,,uncertain,clock,"), exact(946_684_800_000, "-10.00"));
     // 68 degF is not to be had here; 293.15 K is 20 degC.
-    assert_eq!(ok("acme/meter/water_temperature,0,293.15,K,,,"), exact(0, "20.0"));
+    assert_eq!(ok("acme/meter/water_temperature,1700000000000,293.15,K,,,"), exact(1_700_000_000_000, "20.0"));
     // 0.125 lies half way: to even.
-    assert_eq!(ok("acme/meter/energy_import,0,0.125,,,,"), (0, Ok("0.12".into()), true));
-    assert_eq!(ok("acme/meter/energy_import,0,1.234999,Wh,,,"), (0, Ok("0.00".into()), true));
-    assert_eq!(ok("acme/meter/energy_import,0,,,bad,timeout,"), (0, Err(Reason::Timeout), false));
-    assert_eq!(ok("acme/meter/energy_import,0,7,,bad,device_flag,"), (0, Err(Reason::DeviceFlag), false));
-    assert_eq!(ok("acme/meter/energy_import,0,7,,bad,range,"), exact(0, "7.00"));
+    assert_eq!(ok("acme/meter/energy_import,1700000000000,0.125,,,,"), (1_700_000_000_000, Ok("0.12".into()), true));
+    assert_eq!(ok("acme/meter/energy_import,1700000000000,1.234999,Wh,,,"), (1_700_000_000_000, Ok("0.00".into()), true));
+    assert_eq!(ok("acme/meter/energy_import,1700000000000,,,bad,timeout,"), (1_700_000_000_000, Err(Reason::Timeout), false));
+    assert_eq!(ok("acme/meter/energy_import,1700000000000,7,,bad,device_flag,"), (1_700_000_000_000, Err(Reason::DeviceFlag), false));
+    assert_eq!(ok("acme/meter/energy_import,1700000000000,7,,bad,range,"), exact(1_700_000_000_000, "7.00"));
 }
 
 #[test]
 fn rows_that_do_not_do_are_refused_with_line_and_remedy() {
     let text = "value,point,time,unit,quality,reason\n\
-        1,acme/meter/energy_import,0,,,\n\
-        1,acme/meter/energy_imported,0,,,\n\
+        1,acme/meter/energy_import,1700000000000,,,\n\
+        1,acme/meter/energy_imported,1700000000000,,,\n\
         1,acme/meter/energy_import,2026-03-29 02:30,,,\n\
         1,acme/meter/energy_import,2026-10-25 02:30,,,\n\
         1,acme/meter/energy_import,soon,,,\n\
         1,acme/meter/energy_import,2099-01-01,,,\n\
-        1 000,acme/meter/energy_import,0,,,\n\
-        1,acme/meter/energy_import,0,m3,,\n\
-        1,acme/meter/energy_import,0,furlong,,\n\
-        ,acme/meter/energy_import,0,,,\n\
-        1,acme/meter/energy_import,0,,splendid,\n\
-        1,acme/meter/energy_import,0,,bad,fog\n\
-        99999999999999999999,acme/meter/energy_import,0,,,\n\
-        92233720368547759,acme/meter/energy_import,0,,,\n\
+        1 000,acme/meter/energy_import,1700000000000,,,\n\
+        1,acme/meter/energy_import,1700000000000,m3,,\n\
+        1,acme/meter/energy_import,1700000000000,furlong,,\n\
+        ,acme/meter/energy_import,1700000000000,,,\n\
+        1,acme/meter/energy_import,1700000000000,,splendid,\n\
+        1,acme/meter/energy_import,1700000000000,,bad,fog\n\
+        99999999999999999999,acme/meter/energy_import,1700000000000,,,\n\
+        92233720368547759,acme/meter/energy_import,1700000000000,,,\n\
         short\n\
-        \"2\",\"acme/meter/energy_import\",\"0\"\n";
+        1,acme/meter/energy_import,1700000000,,,\n\
+        1,acme/meter/energy_import,946684799999,,,\n\
+        \"2\",\"acme/meter/energy_import\",\"1700000000000\"\n";
     let found: Vec<(u64, String)> = read(text).into_iter().filter_map(Result::err).map(|one| (one.line, one.why)).collect();
     let expected = [
         (3, "did you mean `acme/meter/energy_import`"),
@@ -126,6 +128,8 @@ fn rows_that_do_not_do_are_refused_with_line_and_remedy() {
         (14, "more digits than fit"),
         (15, "does not fit 2 decimals"),
         (16, "there is no point"),
+        (17, "lies before 2000; is the unit of the times right?"),
+        (18, "lies before 2000"),
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for ((line, why), (at, part)) in found.iter().zip(expected) {
@@ -141,8 +145,8 @@ fn files_that_hold_no_such_rows_are_refused_at_once() {
         let error = read(text.as_bytes()).unwrap_err();
         assert!(matches!(&error, RowsError::Header(why) if why.contains(part)), "{text:?}: {error}");
     }
-    let endless = [b"point,time,value\n".as_slice(), &vec![b'"'; rows::LINE_BYTES_MAX + 10]].concat();
-    assert!(matches!(read(&endless), Err(RowsError::Line { line: 2 })), "{:?}", read(&endless));
+    let endless = [b"point,time,value\n".as_slice(), &vec![b'"'; rows::RECORD_BYTES_MAX * 2]].concat();
+    assert!(matches!(read(&endless), Err(RowsError::Record { line: 2 })), "{:?}", read(&endless));
     let mut lines = Vec::new();
     rows::read_csv(b"point,time,value\n\xff,0,1\nx,0,1\n".as_slice(), &targets(), |row| {
         lines.push(row.unwrap_err().line);
@@ -150,6 +154,44 @@ fn files_that_hold_no_such_rows_are_refused_at_once() {
     })
     .unwrap();
     assert_eq!(lines, [2, 3]);
+}
+
+#[test]
+fn a_row_without_its_quote_does_not_take_its_neighbours_along_in_silence() {
+    let good = |count: usize| "acme/meter/energy_import,1700000000000,1,,\n".repeat(count);
+    let head = "point,time,value,unit,note\n";
+    // A good row whose note does not end: it and what it swallowed, up to the end of the file or the next quote.
+    let open = "acme/meter/energy_import,1700000000000,1,,\"note\n";
+    for (text, taken, line, last) in [
+        (format!("{head}{}{open}{}", good(3), good(20)), 3, 5, 25),
+        (format!("{head}{open}{}x\"\n{}", good(4), good(7)), 7, 2, 7),
+        (format!("{head}\n\n{}", good(2)), 2, 0, 0),
+    ] {
+        let (rows, refused): (Vec<_>, Vec<_>) = read(&text).into_iter().partition(Result::is_ok);
+        let refused: Vec<Refused> = refused.into_iter().map(Result::unwrap_err).collect();
+        assert_eq!((rows.len(), refused.len()), (taken, usize::from(line > 0)), "{refused:?}");
+        let expected = format!("goes on to line {last},");
+        assert!(refused.iter().all(|one| one.line == line && one.why.contains(&expected) && one.why.contains("quote")), "{refused:?}");
+    }
+    // One that never ends is not gathered in memory.
+    let mut taken = 0;
+    let endless = format!("{head}{}{open}{}", good(3), good(100_000));
+    let error = rows::read_csv(endless.as_bytes(), &targets(), |row| {
+        taken += usize::from(row.is_ok());
+        true
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(error, RowsError::Record { line: 5 }) && taken == 3, "{error} after {taken}");
+    assert!(error.to_string().contains("line 5") && error.to_string().contains("Nothing from that line on was read"));
+}
+
+#[test]
+fn names_are_suggested_for_short_names_and_as_long_as_messages_are_shown() {
+    let targets = targets();
+    let long = "x".repeat(300);
+    assert!(!targets.find(&long).unwrap_err().contains("did you mean"));
+    let suggested = (0..300).filter(|_| targets.find("acme/meter/energy_imported").unwrap_err().contains("did you mean")).count();
+    assert_eq!(suggested, 100);
 }
 
 #[test]

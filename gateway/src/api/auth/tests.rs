@@ -25,13 +25,23 @@ fn create(served: &Served, role: Role) -> String {
 async fn only_this_machine_is_local_and_only_before_the_first_token() {
     let open = served(false).await;
     assert_eq!(ask(&open, "GET /api/v1/park", "").await.status, 200);
-    for forwarded in
-        ["Forwarded: for=192.0.2.1", "Via: 1.1 proxy", "X-Forwarded-For: 192.0.2.1", "X-Forwarded-Host: a", "X-Real-IP: 192.0.2.1"]
-    {
+    for forwarded in [
+        "Forwarded: for=192.0.2.1",
+        "Via: 1.1 proxy",
+        "X-Forwarded-For: 192.0.2.1",
+        "X-Forwarded-Host: a",
+        "X-Forwarded-Port: 443",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Server: a",
+        "X-Real-IP: 192.0.2.1",
+    ] {
         let answer = ask(&open, "GET /api/v1/park", &format!("{forwarded}\r\n")).await;
         assert_eq!(answer.status, 401, "{forwarded}");
         assert!(answer.head.contains("www-authenticate: bearer realm=\"parkgate\""), "{}", answer.head);
     }
+    // As nginx passes requests on when it is told nothing but where to: the old version, the upstream's own name.
+    let nginx = send(&open, "GET /api/v1/park HTTP/1.0\r\nHost: 127.0.0.1:8420\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(nginx.status, 401);
     // A name of the configuration is one that a proxy or another machine uses.
     for (host, status) in [("park.example", 401), ("127.0.0.1:1", 200), ("[::1]", 200), ("LOCALHOST", 200)] {
         let answer = send(&open, &format!("GET /api/v1/park HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;

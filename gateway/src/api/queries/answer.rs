@@ -89,7 +89,9 @@ impl Text {
         self.0.push('[');
         self.seconds(time);
         self.0.push_str(",\"");
-        if value.is_finite() {
+        if let Some(thousandths) = thousandths(value) {
+            self.thousandths(thousandths);
+        } else if value.is_finite() {
             let _ = write!(self.0, "{value}");
         } else {
             self.0.push_str(&number_text(value));
@@ -98,9 +100,44 @@ impl Text {
     }
 
     fn seconds(&mut self, time: i64) {
-        let sign = if time < 0 { "-" } else { "" };
-        let (whole, rest) = (time.unsigned_abs() / 1000, time.unsigned_abs() % 1000);
-        let _ = if rest == 0 { write!(self.0, "{sign}{whole}") } else { write!(self.0, "{sign}{whole}.{rest:03}") };
+        self.thousandths(time);
+    }
+
+    /// `number / 1000` in the fewest digits.
+    fn thousandths(&mut self, number: i64) {
+        // From the end: up to 16 digits before the point, three behind it.
+        let mut text = [0; 24];
+        let mut place = text.len();
+        let mut rest = number.unsigned_abs();
+        let mut put = |byte: u8| {
+            place = place.saturating_sub(1);
+            if let Some(slot) = text.get_mut(place) {
+                *slot = byte;
+            }
+        };
+        let mut is_behind_point = false;
+        for digit in 0..3 {
+            let byte = (rest % 10) as u8;
+            rest /= 10;
+            is_behind_point |= byte != 0;
+            if is_behind_point {
+                put(b'0' + byte);
+            }
+            if digit == 2 && is_behind_point {
+                put(b'.');
+            }
+        }
+        loop {
+            put(b'0' + (rest % 10) as u8);
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if number < 0 {
+            put(b'-');
+        }
+        self.0.push_str(text.get(place..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default());
     }
 
     /// `[item,item]`
@@ -119,6 +156,15 @@ impl Text {
         self.0.push(']');
         Ok(())
     }
+}
+
+/// The whole number of thousandths that a value is, if its shortest decimals are those: most are, and need no search for
+/// them. Up to 15 digits a decimal and its nearest float stand for each other.
+fn thousandths(value: f64) -> Option<i64> {
+    let thousandths = (value * 1000.0).round();
+    let is_exact = thousandths.abs() < 1e15 && thousandths / 1000.0 == value && thousandths != 0.0;
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number below 10^15")]
+    is_exact.then_some(thousandths as i64)
 }
 
 /// The result of an instant query.
@@ -199,4 +245,29 @@ pub fn series(all: &[Labels]) -> Result<Text, Error> {
     text.list(all, Text::metric)?;
     text.0.push('}');
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_shortest_that_read_back() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let some = [0.0, -0.0, 1.0, -1.0, 0.001, -0.001, 0.0005, 0.1 + 0.2, 1e15, 999_999_999_999.999, -12.5, 1e-9, 1e21, f64::MAX, 100.01];
+        let whole = (0..20_000).map(|_| random.i64(-2_000_000_000_000_000..2_000_000_000_000_000));
+        let all = some.into_iter().chain(whole.map(|number| number as f64 / 1000.0)).chain((0..20_000).map(|_| fastrand::f64() * 1e4));
+        for value in all {
+            let mut text = Text(String::new());
+            text.pair(1_500, value);
+            assert_eq!(text.0, format!("[1.5,\"{value}\"]"));
+        }
+        for (time, expected) in
+            [(0, "0"), (-1, "-0.001"), (1_000, "1"), (1_435_781_451_781, "1435781451.781"), (-62_135_596_800_000, "-62135596800")]
+        {
+            let mut text = Text(String::new());
+            text.seconds(time);
+            assert_eq!(text.0, expected);
+        }
+    }
 }

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use super::{App, Asker, Shared};
 use crate::access::Identity;
 use crate::promql::park::ParkSource;
-use crate::promql::{self, Error, Grid, Labels, Limits, STACK_BYTES, STEPS_MAX, Selection, Source as _};
+use crate::promql::{self, Error, Grid, Labels, Limits, Patience, STACK_BYTES, STEPS_MAX, Selection, Source};
 
 use form::Form;
 
@@ -35,6 +35,8 @@ pub const QUERIES_MAX: usize = 4;
 const QUEUE: Duration = Duration::from_secs(5);
 /// Most labels, names or series that an answer lists unless `limit` says less.
 const LIST_MAX: usize = 100_000;
+/// Most `match[]` of a request.
+const MATCHES_MAX: usize = 100;
 /// Range in which labels of states are looked for unless the request says otherwise.
 const LIST_RANGE_MS: i64 = 86_400_000;
 /// The version of Prometheus whose API this is like; clients switch on what they use by it.
@@ -99,15 +101,14 @@ fn grid(form: &Form) -> Result<Grid, Error> {
 pub async fn labels(App(shared): App, Asker(asker): Asker, headers: HeaderMap, form: Form) -> Response {
     let now = shared.clock.now().utc;
     let gzip = answer::takes_gzip(&headers);
-    evaluated(&shared, asker, move |source, _| {
-        let mut names = BTreeSet::new();
-        for labels in listed(source, &form, now)? {
+    evaluated(&shared, asker, move |source, cancel| {
+        let names = listed(source, &form, now, cancel, |labels, names: &mut BTreeSet<String>| {
             for (name, _) in labels.iter() {
                 if !names.contains(name) {
                     names.insert(name.to_owned());
                 }
             }
-        }
+        })?;
         let names: Vec<String> = names.into_iter().take(form.limit(LIST_MAX)?).collect();
         Ok(listing(&json!(names), gzip))
     })
@@ -118,15 +119,14 @@ pub async fn labels(App(shared): App, Asker(asker): Asker, headers: HeaderMap, f
 pub async fn label_values(App(shared): App, Asker(asker): Asker, Path(name): Path<String>, headers: HeaderMap, form: Form) -> Response {
     let now = shared.clock.now().utc;
     let gzip = answer::takes_gzip(&headers);
-    evaluated(&shared, asker, move |source, _| {
+    evaluated(&shared, asker, move |source, cancel| {
         let name = form::unescape(&name)?;
-        let mut values = BTreeSet::new();
-        for labels in listed(source, &form, now)? {
+        let values = listed(source, &form, now, cancel, |labels, values: &mut BTreeSet<String>| {
             let value = labels.get(&name);
             if !value.is_empty() && !values.contains(value) {
                 values.insert(value.to_owned());
             }
-        }
+        })?;
         let values: Vec<String> = values.into_iter().take(form.limit(LIST_MAX)?).collect();
         Ok(listing(&json!(values), gzip))
     })
@@ -137,31 +137,47 @@ pub async fn label_values(App(shared): App, Asker(asker): Asker, Path(name): Pat
 pub async fn series(App(shared): App, Asker(asker): Asker, headers: HeaderMap, form: Form) -> Response {
     let now = shared.clock.now().utc;
     let gzip = answer::takes_gzip(&headers);
-    evaluated(&shared, asker, move |source, _| {
+    evaluated(&shared, asker, move |source, cancel| {
         if form.all("match[]").next().is_none() {
             return Err(Error::BadData("no match[] parameter provided".into()));
         }
-        let mut all = listed(source, &form, now)?;
-        all.truncate(form.limit(LIST_MAX)?);
+        let all = listed(source, &form, now, cancel, |labels, all| {
+            all.insert(labels);
+        })?;
+        let all: Vec<Labels> = all.into_iter().take(form.limit(LIST_MAX)?).collect();
         Ok(Outcome { body: answer::series(&all)?.encode(gzip), samples: 0 })
     })
     .await
 }
 
-/// The series wanted by any `match[]`, all when there is none; sorted, each once.
-fn listed(source: &ParkSource<'_>, form: &Form, now: UtcMillis) -> Result<Vec<Labels>, Error> {
+/// What `keep` takes of the series wanted by any `match[]`, of all series when there is none; sorted, each once. Ends with
+/// an error when nobody waits any more or the time is up, and without one when there are [`LIST_MAX`].
+fn listed<T: Ord>(
+    source: &dyn Source,
+    form: &Form,
+    now: UtcMillis,
+    cancel: &AtomicBool,
+    mut keep: impl FnMut(Labels, &mut BTreeSet<T>),
+) -> Result<BTreeSet<T>, Error> {
+    let patience = Patience::new(form.limits()?.time, cancel);
     let upto = form.time("end")?.unwrap_or(now.0);
     let after = form.time("start")?.unwrap_or(upto.saturating_sub(LIST_RANGE_MS));
-    let mut selections = form.all("match[]").map(promql::parse_selector).collect::<Result<Vec<_>, _>>()?;
-    if selections.is_empty() {
-        selections.push(Selection::default());
+    let texts: Vec<&str> = form.all("match[]").take(MATCHES_MAX.saturating_add(1)).collect();
+    if texts.len() > MATCHES_MAX {
+        return Err(Error::BadData(format!("more than {MATCHES_MAX} match[]")));
     }
-    let mut found = Vec::new();
-    for selection in &selections {
-        found.extend(source.select(selection, after, upto)?.into_iter().map(|series| series.labels));
+    let all = texts.is_empty().then(|| Ok(Selection::default()));
+    let mut found = BTreeSet::new();
+    // Each is read when its turn comes, and goes with its regular expressions.
+    for selection in all.into_iter().chain(texts.into_iter().map(promql::parse_selector)) {
+        patience.look()?;
+        for series in source.select(&selection?, after, upto, &patience)? {
+            if found.len() >= LIST_MAX {
+                return Ok(found);
+            }
+            keep(series.labels, &mut found);
+        }
     }
-    found.sort_unstable();
-    found.dedup();
     Ok(found)
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parkgate_collector::catalogue::{Catalogue, Enterprise};
 use parkgate_collector::model::{Kind, Medium, Origin, PointId, Quality, Reason, Sample, Status, Step, UtcMillis};
@@ -14,9 +15,9 @@ use super::Form;
 use crate::access::{Identity, Role, Scope};
 use crate::promql::park::{Index, ParkSource};
 use crate::promql::source::is_absent;
-use crate::promql::{self, Answer, Grid, Limits, Source as _};
+use crate::promql::{self, Answer, Error, Grid, Labels, Limits, Patience, Samples, Selection, Series, Source};
 use crate::rollup::Totals;
-use crate::rollup::total::{Level, Period, Total, TotalsView};
+use crate::rollup::total::{CounterTotal, Figures, Level, Period, Total, TotalsView};
 use crate::store::{RecordView, StoreError};
 
 /// Two points of one device; the second's last sample is bad.
@@ -169,19 +170,24 @@ struct Park {
     totals: Closing,
 }
 
-/// Totals without a store, each closed as soon as its period is over.
-struct Closing(Totals, Arc<FakeRecord>);
+/// Totals without a store, each closed as soon as its period is over; and how many were handed out.
+struct Closing(Totals, Arc<FakeRecord>, AtomicUsize);
 
 impl TotalsView for Closing {
     fn totals(&self, point: PointId, level: Level, from: UtcMillis, to: UtcMillis) -> Result<Vec<Total>, StoreError> {
         let latest = self.1.latest_since(0).1.iter().map(|sample| sample.record_time).max();
         let mut all = self.0.totals(point, level, from, to)?;
+        self.2.fetch_add(all.len(), Ordering::Relaxed);
         all.iter_mut().for_each(|total| total.closed = latest.is_some_and(|latest| total.period.end <= latest));
         Ok(all)
     }
 
     fn closed_since(&self, cursor: u64, _limit: usize) -> Result<(u64, Vec<Total>), StoreError> {
         Ok((cursor, Vec::new()))
+    }
+
+    fn last_change(&self) -> Result<u64, StoreError> {
+        Ok(0)
     }
 
     fn period_of(&self, level: Level, instant: UtcMillis) -> Period {
@@ -237,7 +243,7 @@ impl Park {
         let view: Arc<dyn RecordView> = Arc::clone(&record) as _;
         Self {
             index: Index::new(Arc::clone(&catalogue)),
-            totals: Closing(Totals::new(&catalogue, view, None), Arc::clone(&record)),
+            totals: Closing(Totals::new(&catalogue, view, None), Arc::clone(&record), AtomicUsize::new(0)),
             record,
         }
     }
@@ -290,6 +296,177 @@ fn totals_stand_at_the_start_of_their_period_and_end_with_it() {
     assert_eq!(park.steps(current, hourly(30 * HOUR, 1)), [Some(3.6)]);
 }
 
+/// A day's figure so far.
+const SO_FAR: &str = "park_energy_import_day_current_kwh{enterprise=\"acme\"}";
+
+#[test]
+fn a_figure_so_far_stands_until_its_period_ends() {
+    let park = Park::new();
+    // 0.6 kWh an hour until 10:00, then silence; what another meter says takes the record on.
+    park.fill(1, 10, |index| 1000 + index);
+    park.fill(3, 30, |index| index);
+    let hourly = |from: i64, steps: usize| Grid { start: NEW_YEAR + from * HOUR, step: HOUR, steps };
+    for (at, expected) in [(10, Some(6.0)), (11, Some(6.0)), (20, Some(6.0)), (24, None), (25, None)] {
+        assert_eq!(park.steps(SO_FAR, hourly(at, 1)), [expected], "{at}");
+    }
+    assert_eq!(park.steps(SO_FAR, Grid::instant(NEW_YEAR + 24 * HOUR - 1)), [Some(6.0)]);
+    assert_eq!(park.steps(SO_FAR, hourly(9, 3)), [Some(5.4), Some(6.0), Some(6.0)]);
+    // A range that begins within the silence, and one that begins with the day's last millisecond.
+    assert_eq!(park.steps(SO_FAR, hourly(22, 4)), [Some(6.0), Some(6.0), None, None]);
+    let over_midnight = Grid { start: NEW_YEAR + 24 * HOUR - 1, step: 1, steps: 3 };
+    assert_eq!(park.steps(SO_FAR, over_midnight), [Some(6.0), None, None]);
+    // The hour that began with the last sample has come to nothing, and ends too.
+    let hour = "park_energy_import_hour_current_kwh{enterprise=\"acme\"}";
+    let half_hourly = Grid { start: NEW_YEAR + 9 * HOUR + HOUR / 2, step: HOUR / 2, steps: 4 };
+    assert_eq!(park.steps(hour, half_hourly), [Some(0.3), Some(0.0), Some(0.0), None]);
+    // A sum over all meters keeps the silent one.
+    let sum = park.steps("sum(park_energy_import_day_current_kwh)", hourly(12, 1))[0].unwrap();
+    assert!((sum - 13.2).abs() < 1e-9, "{sum}");
+    // A bad sample is no register.
+    let bad = Sample {
+        status: Status::new(Quality::Bad, Reason::Timeout, Origin::Metered, Step::None).without_number(),
+        ..sample(1, UtcMillis(NEW_YEAR + 12 * HOUR), 0)
+    };
+    park.record.push(bad);
+    assert_eq!(park.steps(SO_FAR, hourly(11, 3)), [Some(6.0); 3]);
+    assert_eq!(park.steps(SO_FAR, hourly(13, 1)), [Some(6.0)]);
+}
+
+#[test]
+fn figures_so_far_are_the_same_by_any_grid() {
+    let mut random = fastrand::Rng::with_seed(3);
+    let park = Park::new();
+    park.fill(3, 60, |index| index);
+    let (mut time, mut register) = (NEW_YEAR, 1_000);
+    while time < NEW_YEAR + 55 * HOUR {
+        let quality = if random.u8(..) < 40 { Quality::Bad } else { Quality::Good };
+        let status = Status::new(quality, Reason::None, Origin::Metered, Step::None);
+        park.record.push(Sample { status, ..sample(1, UtcMillis(time), register) });
+        // Often on the hour, and silent for some now and then.
+        let silence = if random.u8(..) < 10 { random.i64(1..9 * HOUR) } else { random.i64(1..HOUR) };
+        time += if random.bool() { HOUR - time.rem_euclid(HOUR) } else { silence };
+        register += random.i64(0..5);
+    }
+    for name in ["hour", "day", "month"].map(|level| format!("park_energy_import_{level}_current_kwh{{enterprise=\"acme\"}}")) {
+        for step in [17 * 60_000, HOUR / 2, HOUR, 7 * HOUR] {
+            let grid = Grid { start: NEW_YEAR + random.i64(0..5) * HOUR, step, steps: 30 };
+            let alone: Vec<Option<f64>> = grid.times().map(|time| park.steps(&name, Grid::instant(time))[0]).collect();
+            assert_eq!(park.steps(&name, grid), alone, "{name} by {step}");
+            assert!(alone.iter().any(Option::is_some), "{name} by {step}");
+        }
+    }
+}
+
+#[test]
+fn a_figure_so_far_survives_an_exchange_of_the_meter() {
+    let park = Park::new();
+    park.fill(1, 5, |index| 1000 + index);
+    park.fill(3, 9, |index| index);
+    let exchange = Status::new(Quality::Good, Reason::None, Origin::Metered, Step::Exchange);
+    let at = |minutes: i64| NEW_YEAR + 5 * HOUR + minutes * 60_000;
+    park.record.push(Sample { status: exchange, ..sample(1, UtcMillis(at(10)), 0) });
+    park.record.push(sample(1, UtcMillis(at(20)), 4));
+    let day = park.totals.totals(PointId(1), Level::Day, UtcMillis(NEW_YEAR), UtcMillis(NEW_YEAR + 1)).unwrap().remove(0);
+    let Figures::Counter(CounterTotal { amount: Some(amount), flags, .. }) = day.figures else { panic!("{day:?}") };
+    assert!(flags.meter_exchanged && !day.closed);
+    let amount = Some(amount.to_f64());
+    // A clock that is some seconds behind the last sample asks for the present too; one that asks for ten minutes ago does not.
+    for (seconds, expected) in [(0, amount), (-10, amount), (-240, amount), (-600, None), (600, amount), (3_600, amount)] {
+        assert_eq!(park.steps(SO_FAR, Grid::instant(at(20) + seconds * 1000)), [expected], "{seconds}");
+    }
+    let grid = Grid { start: at(10), step: 600_000, steps: 4 };
+    assert_eq!(park.steps(SO_FAR, grid), [None, amount, amount, amount]);
+    // What is known of this day says nothing of the next.
+    assert_eq!(park.steps(SO_FAR, Grid::instant(NEW_YEAR + 24 * HOUR)), [None]);
+    assert_eq!(park.steps(SO_FAR, Grid::instant(NEW_YEAR + 24 * HOUR + 60_000)), [None]);
+}
+
+#[test]
+fn codes_of_states_are_found_without_reading_every_hour() {
+    let park = Park::new();
+    // Four samples a day for 70 days; code 7 on the sixth only.
+    for index in 0..280 {
+        let code = if index / 4 == 5 { 7 } else { index % 3 };
+        park.record.push(sample(6, UtcMillis(NEW_YEAR + index * 6 * HOUR), code));
+    }
+    let source = park.source(&Identity::local());
+    let now = NEW_YEAR + 70 * 24 * HOUR;
+    let selection = promql::parse_selector("{__name__=~\"park_connector_state_(hour|day|month|year)_seconds\"}").unwrap();
+    let nobody = AtomicBool::new(false);
+    let codes = |after: i64, name: &str| {
+        let series = source.select(&selection, after, now, &Patience::new(Duration::MAX, &nobody)).unwrap();
+        let of_name = series.iter().filter(|series| series.labels.name().contains(name));
+        of_name.map(|series| series.labels.get("state").to_owned()).collect::<BTreeSet<_>>()
+    };
+    let before = park.totals.2.load(Ordering::Relaxed);
+    assert_eq!(codes(0, "hour"), ["0", "1", "2", "7"].map(str::to_owned).into());
+    let read = park.totals.2.load(Ordering::Relaxed) - before;
+    assert!(read <= 8, "{read} totals for the codes of one point");
+    // Over a short range, those of the range.
+    assert_eq!(codes(now - 30 * HOUR, "hour"), ["0", "1", "2"].map(str::to_owned).into());
+    assert_eq!(codes(now - 66 * 24 * HOUR, "day"), ["0", "1", "2", "7"].map(str::to_owned).into());
+    let gone = AtomicBool::new(true);
+    assert_eq!(source.select(&selection, 0, now, &Patience::new(Duration::MAX, &gone)).unwrap_err(), Error::Canceled);
+    let timeout = source.select(&selection, 0, now, &Patience::new(Duration::ZERO, &nobody)).unwrap_err();
+    assert_eq!(timeout, Error::Timeout(Duration::ZERO));
+}
+
+#[test]
+fn totals_of_many_years_are_read_page_by_page() {
+    let park = Park::new();
+    park.fill(1, 30, |index| 1000 + index);
+    // A page of hours is 16,384 of them long: it ends at 15:00.
+    let at = Grid::instant(NEW_YEAR + 31 * HOUR);
+    for range in ["16400h", "10y", "900y"] {
+        let query = |function: &str| format!("{function}_over_time(park_energy_import_hour_kwh{{enterprise=\"acme\"}}[{range}])");
+        assert_eq!(park.steps(&query("count"), at), [Some(30.0)], "{range}");
+        let sum = park.steps(&query("sum"), at)[0].unwrap();
+        assert!((sum - 18.0).abs() < 1e-9, "{range}: {sum}");
+    }
+    let hourly = Grid { start: NEW_YEAR, step: HOUR, steps: 31 };
+    let shown = park.steps("park_energy_import_hour_kwh{enterprise=\"acme\"}", hourly);
+    assert_eq!((shown.iter().flatten().count(), shown.last()), (30, Some(&None)));
+}
+
+#[test]
+fn lists_have_bounds() {
+    /// 60,000 series under any name, and how often they were asked for.
+    struct Many(AtomicUsize);
+    impl Source for Many {
+        fn select(&self, selection: &Selection, _: i64, _: i64, _: &Patience<'_>) -> Result<Vec<Series>, Error> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let name: Arc<str> = selection.name.as_deref().unwrap_or("all").into();
+            let series = |at: u32| {
+                let labels = Labels::new(Arc::clone(&name), [("a".into(), at.to_string().into())].into());
+                Series { labels, lookback_ms: 300_000, key: (at, 0) }
+            };
+            Ok((0..60_000).map(series).collect())
+        }
+
+        fn samples(&self, _: &Series, _: i64, _: i64, _: usize, _: &Patience<'_>) -> Result<Samples, Error> {
+            Ok(Samples::default())
+        }
+    }
+    let listed = |text: &str, cancel: bool| {
+        let source = Many(AtomicUsize::new(0));
+        let mut form = Form::default();
+        form.read(text.as_bytes());
+        let found = super::listed(&source, &form, NOW, &AtomicBool::new(cancel), |labels, all| {
+            all.insert(labels);
+        });
+        (found.map(|all| all.len()), source.0.into_inner())
+    };
+    assert_eq!(listed("", false), (Ok(60_000), 1));
+    // The same series a second time, and full with the third of four.
+    assert_eq!(listed("match[]=a&match[]=a&match[]=b&match[]=c", false), (Ok(super::LIST_MAX), 3));
+    assert_eq!(listed("match[]=a&match[]=b", true), (Err(Error::Canceled), 0));
+    assert_eq!(listed("match[]=a&timeout=0", false), (Err(Error::Timeout(Duration::ZERO)), 0));
+    assert_eq!(listed(&"match[]=a&".repeat(super::MATCHES_MAX), false), (Ok(60_000), super::MATCHES_MAX));
+    let (refused, asked) = listed(&"match[]=a&".repeat(super::MATCHES_MAX + 1), false);
+    assert!(matches!(refused, Err(Error::BadData(text)) if text.contains("more than 100 match[]")));
+    assert_eq!(asked, 0);
+}
+
 #[test]
 fn gauges_and_states_have_series_per_period() {
     let park = Park::new();
@@ -331,6 +508,8 @@ fn windows_from_buckets_equal_windows_from_samples() {
         let status = Status::new(quality, Reason::None, Origin::Metered, Step::None);
         park.record.push(Sample { status, ..sample(2, UtcMillis(time), random.i64(0..50)) });
     }
+    let nobody = AtomicBool::new(false);
+    let patience = Patience::new(Duration::MAX, &nobody);
     for (range, step) in [(600, 600), (3_600, 600), (900, 3_600), (1_200, 60)] {
         for name in ["avg", "sum", "min", "max", "count", "last", "present"] {
             let grid = Grid { start: NEW_YEAR + HOUR, step: step * 1000, steps: 40 };
@@ -341,8 +520,8 @@ fn windows_from_buckets_equal_windows_from_samples() {
                 .map(|time| {
                     let source = park.source(&Identity::local());
                     let selection = promql::parse_selector("park_active_power_kw").unwrap();
-                    let series = source.select(&selection, 0, time).unwrap().remove(0);
-                    let samples = source.samples(&series, time - range * 1000, time, usize::MAX).unwrap().numbers();
+                    let series = source.select(&selection, 0, time, &patience).unwrap().remove(0);
+                    let samples = source.samples(&series, time - range * 1000, time, usize::MAX, &patience).unwrap().numbers();
                     let values = &samples.values;
                     let sum: f64 = values.iter().sum();
                     let last = *values.last()?;
@@ -357,7 +536,10 @@ fn windows_from_buckets_equal_windows_from_samples() {
                     })
                 })
                 .collect();
-            for (fast, slow) in fast.iter().zip(&slow) {
+            // At one instant a window is one part, however long it is.
+            let at = random.usize(..grid.steps);
+            let alone = park.steps(&format!("{name}_over_time(park_active_power_kw[{range}s])"), Grid::instant(grid.time(at)));
+            for (fast, slow) in fast.iter().zip(&slow).chain([(&alone[0], &slow[at])]) {
                 let near = match (fast, slow) {
                     (Some(a), Some(b)) => (a - b).abs() < 1e-9,
                     (a, b) => a == b,
@@ -376,6 +558,8 @@ fn nobody_sees_what_is_not_theirs() {
     }
     let set = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<BTreeSet<_>>();
     let everything = Scope::default();
+    let nobody = AtomicBool::new(false);
+    let patience = Patience::new(Duration::MAX, &nobody);
     for (scope, visible) in [
         (Scope { enterprises: set(&["acme"]), ..everything.clone() }, &["acme/main/energy_import", "acme/main/active_power"][..]),
         (Scope { outlets: set(&["bolt/stack"]), ..everything.clone() }, &["bolt/stack/so2_concentration"]),
@@ -397,7 +581,7 @@ fn nobody_sees_what_is_not_theirs() {
             "park_energy_import_kwh{enterprise=\"bolt\"}",
             "parkgate_up",
         ] {
-            let series = source.select(&promql::parse_selector(selector).unwrap(), NEW_YEAR, NEW_YEAR + 30 * HOUR).unwrap();
+            let series = source.select(&promql::parse_selector(selector).unwrap(), NEW_YEAR, NEW_YEAR + 30 * HOUR, &patience).unwrap();
             for series in series {
                 assert!(visible.contains(series.labels.get("point")), "{selector} shows {} to {identity:?}", series.labels);
             }
@@ -405,9 +589,11 @@ fn nobody_sees_what_is_not_theirs() {
         // What is theirs is there, through every endpoint.
         let mut form = Form::default();
         form.read(b"match[]={point!=\"\"}");
-        let listed = super::listed(&source, &form, UtcMillis(NEW_YEAR + 30 * HOUR)).unwrap();
-        let points: BTreeSet<&str> = listed.iter().map(|labels| labels.get("point")).collect();
-        assert_eq!(points, visible);
+        let now = UtcMillis(NEW_YEAR + 30 * HOUR);
+        let points = super::listed(&source, &form, now, &nobody, |labels, points| {
+            points.insert(labels.get("point").to_owned());
+        });
+        assert_eq!(points.unwrap().iter().map(String::as_str).collect::<BTreeSet<_>>(), visible);
         let quantities: BTreeSet<&str> = visible.iter().filter_map(|point| point.rsplit('/').next()).collect();
         for name in source.meanings().keys() {
             assert!(quantities.iter().any(|quantity| name.starts_with(&format!("park_{quantity}"))), "{name} is told to {identity:?}");

@@ -94,6 +94,28 @@ fn a_request_that_is_too_large_is_halved_and_remembered() {
 }
 
 #[test]
+fn a_sink_that_finds_everything_too_large_for_a_while_gets_long_requests_again() {
+    let too_large = Verdict::Split { why: "too large".into(), all: false, size: true };
+    let mut sink = Sink { storms: vec![(1..40, too_large.clone())], ..Sink::new(&[]) };
+    let (dead, waits, delivery) = deliver(&lines(1_000), 1_000, Some(b"line 9999\n".to_vec()), &mut sink);
+    assert!(dead.is_empty() && waits > 0 && sink.taken.len() >= 1_000);
+    assert_eq!(delivery.smaller(), None, "a probe that is too large is no matter of size");
+    // What was learned is forgotten by requests taken, not by batches.
+    let mut size = RequestSize::new(10_000);
+    let mut limited = Sink { storms: vec![(1..14, too_large)], ..Sink::new(&[]) };
+    let (_, _, delivery) = deliver(&lines(10_000), size.lines(), None, &mut limited);
+    size.learn(&delivery);
+    assert_eq!(size.lines(), 1);
+    let mut batches = 0;
+    while size.lines() < 10_000 {
+        let (_, _, delivery) = deliver(&lines(10_000), size.lines(), None, &mut Sink::new(&[]));
+        size.learn(&delivery);
+        batches += 1;
+        assert!(batches < 10, "{size:?} after {batches} batches");
+    }
+}
+
+#[test]
 fn a_sink_that_refuses_everything_costs_no_line() {
     for probe in [None, Some(b"line 0\n".to_vec())] {
         // A proxy that answers 400 to whatever comes, then mends.

@@ -6,7 +6,7 @@ use std::path::Path;
 use parkgate_collector::catalogue::{self, Catalogue, MemoryFiles, MemoryRegistry};
 use parkgate_collector::clock::SystemClock;
 use parkgate_collector::journal::JournalSettings;
-use parkgate_collector::model::{Origin, PointId, Quality, Reason, Sample, Status, Step};
+use parkgate_collector::model::{Medium, Origin, PointId, PointIdentity, Quality, Reason, Sample, Status, Step};
 use prometheus::Registry;
 
 use super::super::settings::{SinkKind, SinkSettings};
@@ -97,8 +97,7 @@ fn what_the_journal_let_go_of_comes_from_history() {
     write(1_000, 1_100);
     assert!(journal.oldest() > Sequence(500), "{:?}", journal.oldest());
 
-    let sink =
-        SinkSettings { media: vec![parkgate_collector::model::Medium::Power], ..SinkSettings::new("a", SinkKind::Influxdb1, "http://a") };
+    let sink = SinkSettings { media: vec![Medium::Power], ..SinkSettings::new("a", SinkKind::Influxdb1, "http://a") };
     let mut state = State::open(&folder.path().join("a.db")).unwrap();
     let mut found = BTreeSet::new();
     let mut turns = 0;
@@ -107,7 +106,7 @@ fn what_the_journal_let_go_of_comes_from_history() {
         turns += 1;
         assert!(turns < 1_000, "does not end");
         let noted = (state.cursor().unwrap().unwrap_or(Sequence(1)), 0, state.gaps().unwrap());
-        let mut gatherer = Gatherer::new(Table::new(&catalogue, &sink), (journal.clone(), history.clone()), None, noted, false);
+        let mut gatherer = Gatherer::new(Table::new(&catalogue, &[], &sink), (journal.clone(), history.clone()), None, noted);
         let mut batch = Batch::default();
         let at_end = gatherer.live(&mut batch, 70).unwrap();
         assert!(batch.lines.len() <= 72 && batch.damaged == 0);
@@ -143,7 +142,7 @@ fn what_the_journal_let_go_of_comes_from_history() {
 #[test]
 fn bad_values_are_not_sent_but_counted() {
     let catalogue = park();
-    let table = Table::new(&catalogue, &SinkSettings::new("a", SinkKind::Influxdb1, "http://a"));
+    let table = Table::new(&catalogue, &[], &SinkSettings::new("a", SinkKind::Influxdb1, "http://a"));
     let point = catalogue.points[0].id;
     let mut lines = Lines::default();
     let with = |quality, number: bool| {
@@ -156,9 +155,32 @@ fn bad_values_are_not_sent_but_counted() {
         assert_eq!(table.sample(&with(quality, number), &mut lines), sent);
     }
     assert_eq!(lines.len(), 2);
-    // A point that the configuration does not know is no bad value.
-    assert!(table.sample(&sample(PointId(999), 1, 1), &mut lines));
+    // A number that no point has is counted, too, unless no samples are sent at all.
+    assert!(!table.sample(&sample(PointId(999), 1, 1), &mut lines));
+    // A point that the sink does not want is not missing there.
+    let totals_only = SinkSettings { samples: false, ..SinkSettings::new("a", SinkKind::Influxdb1, "http://a") };
+    let water_only = SinkSettings { media: vec![Medium::Water], ..SinkSettings::new("a", SinkKind::Influxdb1, "http://a") };
+    for (settings, number) in [(&totals_only, PointId(999)), (&totals_only, point), (&water_only, point)] {
+        assert!(Table::new(&catalogue, &[], settings).sample(&sample(number, 1, 1), &mut lines));
+    }
     assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn a_backlog_under_an_older_number_of_a_point_is_sent_as_it_was_recorded() {
+    let catalogue = park();
+    let point = &catalogue.points[0];
+    let identity = |decimals, stable_id: &str| PointIdentity { decimals, stable_id: stable_id.into(), ..point.identity.clone() };
+    let old = PointId(77);
+    let identities = [(old, identity(1, &point.identity.stable_id)), (PointId(78), identity(1, "acme/gone/energy_import"))];
+    let table = Table::new(&catalogue, &identities, &SinkSettings::new("a", SinkKind::Influxdb1, "http://a"));
+    let mut lines = Lines::default();
+    assert!(table.has_samples(old) && !table.has_samples(PointId(78)));
+    assert!(table.sample(&sample(old, 1, 25), &mut lines) && table.sample(&sample(point.id, 2, 2_500), &mut lines));
+    assert!(!table.sample(&sample(PointId(78), 3, 25), &mut lines));
+    let lines = text(&lines);
+    let (one, other) = (lines[0].split_once(' ').unwrap(), lines[1].split_once(' ').unwrap());
+    assert_eq!((one.0, one.1, other.1), (other.0, "kwh=2.5 1", "kwh=2.5 2"));
 }
 
 /// Totals that closed one after the other.
@@ -172,6 +194,9 @@ impl TotalsView for Closed {
         let from = usize::try_from(cursor).unwrap();
         let some: Vec<Total> = self.0.iter().skip(from).take(limit.min(2)).cloned().collect();
         Ok((cursor + some.len() as u64, some))
+    }
+    fn last_change(&self) -> Result<u64, StoreError> {
+        Ok(self.0.len() as u64)
     }
     fn period_of(&self, level: Level, instant: UtcMillis) -> Period {
         Period { level, start: instant, end: instant }
@@ -197,16 +222,14 @@ fn closed_totals_go_out_once_at_the_start_of_their_period() {
     };
     let closed = Closed(vec![total(1, 15_000), total(2, 20_001), total(1, 16_000)]);
     let sink = SinkSettings::new("a", SinkKind::Victoriametrics, "http://a");
-    let table = Table::new(&catalogue, &sink);
-    let mut gatherer = Gatherer::new(table, (journal.clone(), history), Some(Arc::new(closed)), (Sequence(1), 0, Vec::new()), true);
-    let (mut sent, mut noted) = (Vec::new(), Vec::new());
+    let table = Table::new(&catalogue, &[], &sink);
+    let mut gatherer = Gatherer::new(table, (journal.clone(), history), Some(Arc::new(closed)), (Sequence(1), 0, Vec::new()));
+    let mut sent = Vec::new();
     for _ in 0..4 {
         let mut batch = Batch::default();
         gatherer.closed_totals(&mut batch).unwrap();
         sent.extend(text(&batch.lines).into_iter().map(|line| line.split_once(' ').unwrap().1.to_owned()));
-        noted.extend(batch.moves.totals_sent.into_iter().map(|(_, level, start)| (level, start.0)));
     }
     assert_eq!(sent, ["kwh=1.5 3600000", "kwh=2.0001 7200000", "kwh=1.6 3600000"]);
-    assert_eq!(noted, [(Level::Hour, 3_600_000), (Level::Hour, 7_200_000), (Level::Hour, 3_600_000)]);
     journal.close();
 }

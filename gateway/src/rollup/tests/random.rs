@@ -2,76 +2,25 @@
 //! crashes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use parkgate_collector::catalogue::{
-    Catalogue, Device, DeviceAddress, DriverSettings, Link, ModbusAddress, ModbusTcpSettings, Names, Park, Point,
-};
 use parkgate_collector::journal::Sequence;
-use parkgate_collector::model::{Kind, LinkKey, Origin, PointId, Quality, Reason, Sample, Status, UtcMillis};
+use parkgate_collector::model::{Kind, Origin, PointId, Quality, Reason, Sample, Status, UtcMillis};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::super::follow::Follower;
 use super::super::partial::EXTRA;
+use super::super::row::TotalRow;
 use super::super::store::TotalsStore;
 use super::super::{Figures, Level, ParkZone, Total, Totals, TotalsView};
+use super::memory::{self, Memory, catalogue, figures};
 use super::point;
-use crate::metrics::Metrics;
-use crate::store::{Bucket, Facts, RecordView, StoreError};
+use crate::store::{Facts, RecordView, TotalCorrection};
 
 /// 2026-10-30T16:00:00Z: two days before the end of October in Shanghai.
 const START: i64 = 1_793_376_000_000;
 const MINUTE: i64 = 60_000;
-const GRACE: i64 = 600_000;
-
-/// A record in memory, merged by key time.
-#[derive(Default)]
-pub(super) struct Memory(Mutex<BTreeMap<i64, Sample>>);
-
-impl Memory {
-    fn push(&self, sample: Sample) {
-        self.0.lock().unwrap().insert(sample.key_time().0, sample);
-    }
-}
-
-impl RecordView for Memory {
-    fn latest(&self, _: PointId) -> Option<Sample> {
-        self.0.lock().unwrap().values().last().copied()
-    }
-    fn latest_since(&self, _: u64) -> (u64, Vec<Sample>) {
-        (1, self.latest(PointId(1)).into_iter().collect())
-    }
-    fn scan(&self, _: PointId, from: UtcMillis, to: UtcMillis, limit: usize) -> Result<Vec<Sample>, StoreError> {
-        let samples = self.0.lock().unwrap();
-        Ok(if from < to { samples.range(from.0..to.0).take(limit).map(|(_, sample)| *sample).collect() } else { Vec::new() })
-    }
-    fn buckets(&self, _: PointId, _: &[UtcMillis]) -> Result<Vec<Bucket>, StoreError> {
-        Ok(Vec::new())
-    }
-    fn samples_applied(&self) -> u64 {
-        0
-    }
-}
-
-fn catalogue(point: Point) -> Catalogue {
-    let names = || Names { zh: "a".into(), en: "a".into() };
-    let settings = ModbusTcpSettings { host: "a".into(), port: 502, timeout_ms: 1, connect_timeout_ms: 1 };
-    let link = Arc::new(Link { id: "a".into(), key: LinkKey::of("a"), driver: DriverSettings::ModbusTcp(settings) });
-    let address = ModbusAddress { unit_id: 1, check_unit: true, poll_interval_ms: 1, max_block: 1, max_gap: 0, forbidden: Vec::new() };
-    let device = Device {
-        id: "a".into(),
-        name: names(),
-        enterprise: None,
-        link: Arc::clone(&link),
-        profile: None,
-        origin: Origin::Metered,
-        address: DeviceAddress::Modbus(address),
-        points: vec![Arc::new(point)],
-    };
-    let park = Park { id: "p".into(), name: names(), time_zone: "Asia/Shanghai".into(), display_units: Default::default() };
-    Catalogue::new(1, park, Vec::new(), vec![link], vec![Arc::new(device)])
-}
 
 /// Readings of a meter over some days: when (minutes from [`START`]), and what it counted; gaps, falls and wraps included.
 fn readings() -> impl Strategy<Value = Vec<(i64, i64, Quality)>> {
@@ -106,10 +55,7 @@ fn all(totals: &Totals, level: Level) -> Vec<Total> {
 
 /// The follower over a directory, as after a start of the program.
 fn follower(folder: &std::path::Path, record: &Arc<Memory>, facts: &Arc<Facts>, interval: Option<u32>) -> Follower {
-    let store = TotalsStore::open(&folder.join("totals.db")).unwrap();
-    let catalogue = catalogue(point(Kind::Counter, interval));
-    let metrics = Metrics::new(&prometheus::Registry::new());
-    Follower::new(&catalogue, Arc::clone(record) as _, store, Arc::clone(facts), metrics, GRACE).unwrap()
+    memory::follower(folder, record, facts, &catalogue(vec![point(Kind::Counter, interval)]))
 }
 
 /// What a counter's period gets, in fractions: the naive way, over all pairs.
@@ -149,7 +95,7 @@ proptest! {
     fn all_levels_agree(readings in readings(), interval in proptest::sample::select(vec![None, Some(60_000), Some(900_000)])) {
         let record = Arc::new(Memory::default());
         readings.iter().for_each(|reading| record.push(sample(reading, reading.0)));
-        let totals = Totals::new(&catalogue(point(Kind::Counter, interval)), record, None);
+        let totals = Totals::new(&catalogue(vec![point(Kind::Counter, interval)]), record, None);
         let amount = |total: &Total| match &total.figures {
             Figures::Counter(counter) => counter.amount.map(|amount| amount.mantissa),
             _ => None,
@@ -230,8 +176,16 @@ proptest! {
         }
         again.count_due(Sequence(2), &never).unwrap();
         prop_assert_eq!(fresh_facts.total_corrections().unwrap(), vec![]);
+        let mut last: BTreeMap<(String, UtcMillis), TotalCorrection> = BTreeMap::new();
+        for correction in facts.total_corrections().unwrap() {
+            prop_assert!(correction.new.as_ref() != Some(&correction.old), "{:?}", correction);
+            let before = last.insert((correction.level.clone(), correction.start), correction.clone());
+            if let Some(new) = before.and_then(|before| before.new) {
+                prop_assert_eq!(new, correction.old);
+            }
+        }
         let open = |folder: &std::path::Path| TotalsStore::open_read_only(&folder.join("totals.db")).unwrap();
-        let catalogue = catalogue(point(Kind::Counter, interval));
+        let catalogue = catalogue(vec![point(Kind::Counter, interval)]);
         let (stored, fresh, plain) = (
             Totals::new(&catalogue, Arc::clone(&record) as _, Some(open(folder.path()))),
             Totals::new(&catalogue, Arc::clone(&record) as _, Some(open(fresh.path()))),
@@ -240,15 +194,18 @@ proptest! {
         let zone = ParkZone::new("Asia/Shanghai");
         for &level in Level::ALL {
             let (mut stored, mut fresh, mut plain) = (all(&stored, level), all(&fresh, level), all(&plain, level));
-            // Closed earlier or later by what arrived when; the figures are the same.
-            for total in stored.iter_mut().chain(&mut fresh).chain(&mut plain) {
-                total.closed = false;
-                if let Figures::Counter(counter) = &mut total.figures {
-                    counter.tail_estimate = None;
-                    counter.flags.tail_estimated = false;
-                }
-                total.completeness_ppm = None;
+            for total in &stored {
                 prop_assert_eq!(zone.period_of(level, total.period.start), total.period);
+                let start = (level.name().to_owned(), total.period.start);
+                // What a correction says is new was new until the next one, the last one is what is told.
+                if let Some(TotalCorrection { new: Some(new), .. }) = last.get(&start) {
+                    let row = TotalRow::new(total, &catalogue.points[0].identity, &zone);
+                    prop_assert_eq!(new, &serde_json::to_string(&row).unwrap());
+                }
+            }
+            // Closed earlier or later by what arrived when; the figures are the same.
+            for totals in [&mut stored, &mut fresh, &mut plain] {
+                *totals = figures(std::mem::take(totals));
             }
             for (name, other) in [("counted once", &fresh), ("not stored", &plain)] {
                 let differ = stored.iter().zip(other).find(|(one, other)| one != other);

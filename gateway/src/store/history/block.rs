@@ -90,6 +90,23 @@ impl Numbers {
         self.append(&Self { count: 1, sum: i128::from(value), min: value, max: value, first: Some(one), last: Some(one) });
     }
 
+    /// Counts samples in, in order of record time.
+    pub(super) fn add_all(&mut self, samples: &[Sample]) {
+        let numbers = || {
+            let good = samples.iter().filter(|sample| sample.status.quality() != Quality::Bad);
+            good.filter_map(|sample| Some((sample.record_time, sample.number()?)))
+        };
+        let Some(first) = numbers().next() else { return };
+        let mut all = Self { count: 0, sum: 0, min: first.1, max: first.1, first: Some(first), last: None };
+        for (time, value) in numbers() {
+            all.count += 1;
+            all.sum += i128::from(value);
+            (all.min, all.max) = (all.min.min(value), all.max.max(value));
+            all.last = Some((time, value));
+        }
+        self.append(&all);
+    }
+
     /// Counts in what lies after all that was counted before.
     pub(super) fn append(&mut self, later: &Self) {
         if later.count == 0 {

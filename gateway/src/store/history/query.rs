@@ -3,6 +3,11 @@
 //! A block's key times are its record times, but for *skewed* ones (a device whose clock is off). So what may replace a
 //! sample lies in blocks that overlap in record time, or in skewed blocks that overlap in key time; only where a skewed
 //! sample is asked for, blocks around its key time count as well.
+//!
+//! Long ranges are read in pieces ([`Pieces`]), cut by the descriptions of blocks, so that little more is decoded than is
+//! asked for. Where they are cut does not matter: a piece is merged with all that may replace its samples.
+
+use std::collections::HashSet;
 
 use parkgate_collector::model::{PointId, Sample, UtcMillis};
 
@@ -13,6 +18,13 @@ use super::{Inner, MonthFile, checkpoint};
 use crate::store::{Bucket, StoreError};
 
 type Range = (UtcMillis, UtcMillis);
+
+/// Least number of samples in blocks that a piece of a scan is cut by; twice as many in each piece after the first.
+const PIECE_SAMPLES_MIN: u64 = 512;
+/// Samples in blocks that a piece of buckets is cut by: about 25 MB.
+const PIECE_SAMPLES: u64 = 1 << 18;
+/// Skewed key times further apart than this are looked for by themselves.
+const KEYS_APART_MS: i64 = DAY_MS;
 
 /// One point's samples that are not in blocks yet, and up to which checkpoint blocks count beside them.
 struct Held {
@@ -38,17 +50,65 @@ pub(super) fn scan(inner: &Inner, point: PointId, from: UtcMillis, to: UtcMillis
     let layout = inner.layout();
     let held = Held::of(inner, point);
     let mut samples = Vec::new();
-    let Some((mut start, end)) = extent(&layout, &held, from, to) else { return Ok(samples) };
-    // In growing steps, so that a small limit does not read the whole range.
-    let mut width = 2 * DAY_MS;
-    while start < end && samples.len() < limit {
-        let stop = start.plus(width).min(end);
-        scan_into(inner, &layout, &held, point, start, stop, &mut samples)?;
-        start = stop;
-        width = width.saturating_mul(2);
+    let Some((start, end)) = extent(&layout, &held, from, to) else { return Ok(samples) };
+    let mut pieces = Pieces::new(start, end);
+    // What blocks have may have been replaced, so a piece can give fewer than are in its blocks.
+    let mut least = PIECE_SAMPLES_MIN;
+    while samples.len() < limit {
+        let wanted = u64::try_from(limit.saturating_sub(samples.len())).unwrap_or(u64::MAX).max(least);
+        let Some(((from, to), rows)) = pieces.next(inner, &layout, point, held.checkpoint, wanted)? else { break };
+        scan_into(inner, &layout, &held, point, (from, to), rows, &mut samples)?;
+        least = least.saturating_mul(2);
     }
     samples.truncate(limit);
     Ok(samples)
+}
+
+/// A range that is read piece by piece.
+struct Pieces {
+    start: UtcMillis,
+    end: UtcMillis,
+    /// Of the next piece at most, in milliseconds.
+    width: i64,
+}
+
+impl Pieces {
+    fn new(start: UtcMillis, end: UtcMillis) -> Self {
+        Self { start, end, width: 2 * DAY_MS }
+    }
+
+    /// The next piece and the blocks that overlap it; `None` behind the last. Pieces grow while blocks have fewer samples
+    /// than `wanted`; one that has more is cut behind the block that has the last of those.
+    fn next(
+        &mut self,
+        inner: &Inner,
+        layout: &[MonthFile],
+        point: PointId,
+        checkpoint: u64,
+        wanted: u64,
+    ) -> Result<Option<(Range, Vec<BlockRow>)>, StoreError> {
+        if self.start >= self.end {
+            return Ok(None);
+        }
+        let (start, mut stop) = (self.start, self.start.plus(self.width).min(self.end));
+        let mut rows = rows_by_record(inner, layout, point, (start, stop.plus(-1)), checkpoint)?;
+        rows.sort_by_key(|row| row.stats.start);
+        let mut samples = 0u64;
+        let last = rows.iter().find(|row| {
+            samples = samples.saturating_add(row.stats.samples);
+            samples >= wanted
+        });
+        match last.map(|row| row.stats.end.plus(1)).filter(|cut| *cut < stop) {
+            Some(cut) => {
+                stop = cut;
+                rows.retain(|row| row.stats.start < cut);
+                self.width = stop.since(start).max(2 * DAY_MS);
+            }
+            None => self.width = self.width.saturating_mul(2),
+        }
+        self.start = stop;
+        Ok(Some(((start, stop), rows)))
+    }
 }
 
 /// See [`crate::store::RecordView::buckets`].
@@ -61,14 +121,17 @@ pub(super) fn buckets(inner: &Inner, point: PointId, edges: &[UtcMillis]) -> Res
     {
         let last = to.plus(-1);
         let mut rows = rows_by_record(inner, &layout, point, (from, last), held.checkpoint)?;
-        let skewed = held.skewed || rows.iter().any(|row| row.skewed) || {
-            let keys = keys_of(&rows, &held, from, to);
-            !skewed_rows(inner, &layout, point, keys, held.checkpoint)?.is_empty()
-        };
+        let skewed = held.skewed
+            || rows.iter().any(|row| row.skewed)
+            || !skewed_rows(inner, &layout, point, (from, last), held.checkpoint)?.is_empty();
         if skewed {
-            let mut samples = Vec::new();
-            scan_into(inner, &layout, &held, point, from, to, &mut samples)?;
-            filled.add(&samples);
+            drop(rows);
+            let mut pieces = Pieces::new(from, to);
+            while let Some((piece, rows)) = pieces.next(inner, &layout, point, held.checkpoint, PIECE_SAMPLES)? {
+                let mut samples = Vec::new();
+                scan_into(inner, &layout, &held, point, piece, rows, &mut samples)?;
+                filled.add(&samples);
+            }
         } else {
             rows.sort_by_key(|row| row.stats.start);
             let mut in_head: Vec<(Rank, Sample)> =
@@ -97,6 +160,10 @@ pub(super) fn buckets(inner: &Inner, point: PointId, edges: &[UtcMillis]) -> Res
                     }
                 }
                 if cluster.len() == 1 && beside.is_empty() && filled.add_block(&row.stats) {
+                    continue;
+                }
+                if let ([row], []) = (&*cluster, &*beside) {
+                    filled.add(&lonely(inner, point, row, from, to)?);
                     continue;
                 }
                 read_samples(inner, point, &cluster, &mut beside)?;
@@ -132,12 +199,18 @@ impl Filled<'_> {
         Some((*self.edges.get(next)?, self.numbers.get_mut(next.checked_sub(1)?)?))
     }
 
+    /// Samples in order of record time.
     fn add(&mut self, samples: &[Sample]) {
-        for sample in samples {
-            if let Some((_, (count, numbers))) = self.at(sample.record_time) {
-                *count += 1;
-                numbers.add(sample);
-            }
+        let mut rest = samples;
+        while let Some(first) = rest.first() {
+            let Some((end, (count, numbers))) = self.at(first.record_time) else {
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            };
+            let (bucket, behind) = rest.split_at(rest.partition_point(|sample| sample.record_time < end));
+            *count += bucket.len() as u64;
+            numbers.add_all(bucket);
+            rest = behind;
         }
     }
 
@@ -180,27 +253,24 @@ fn extent(layout: &[MonthFile], held: &Held, from: UtcMillis, to: UtcMillis) -> 
     (from < to).then_some((from, to))
 }
 
-/// Appends the merged samples with record time in `[from, to)`.
+/// Appends the merged samples with record time in `[from, to)`; `rows` are the blocks that overlap it.
 fn scan_into(
     inner: &Inner,
     layout: &[MonthFile],
     held: &Held,
     point: PointId,
-    from: UtcMillis,
-    to: UtcMillis,
+    (from, to): Range,
+    mut rows: Vec<BlockRow>,
     out: &mut Vec<Sample>,
 ) -> Result<(), StoreError> {
-    let mut rows = rows_by_record(inner, layout, point, (from, to.plus(-1)), held.checkpoint)?;
-    let keys = keys_of(&rows, held, from, to);
-    let mut beyond = skewed_rows(inner, layout, point, keys, held.checkpoint)?;
-    if held.skewed || rows.iter().any(|row| row.skewed) {
+    let skewed_keys = skewed_keys(&rows, held, from, to);
+    let mut beyond = skewed_rows(inner, layout, point, (from, to.plus(-1)), held.checkpoint)?;
+    for keys in skewed_keys {
+        beyond.extend(skewed_rows(inner, layout, point, keys, held.checkpoint)?);
         beyond.extend(rows_by_record(inner, layout, point, keys, held.checkpoint)?);
     }
-    for row in beyond {
-        if !rows.iter().any(|one| (one.file, one.id) == (row.file, row.id)) {
-            rows.push(row);
-        }
-    }
+    let mut known: HashSet<(FileKey, i64)> = rows.iter().map(|row| (row.file, row.id)).collect();
+    rows.extend(beyond.into_iter().filter(|row| known.insert((row.file, row.id))));
     rows.sort_by_key(|row| row.stats.start);
     let mut samples = Vec::with_capacity(rows.iter().map(|row| row.stats.samples as usize).sum::<usize>().min(1 << 20));
     read_samples(inner, point, &rows, &mut samples)?;
@@ -209,15 +279,22 @@ fn scan_into(
     Ok(())
 }
 
-/// The range of key times of the samples asked for.
-fn keys_of(rows: &[BlockRow], held: &Held, from: UtcMillis, to: UtcMillis) -> Range {
-    let mut keys = (from, to.plus(-1));
-    let blocks = rows.iter().filter(|row| row.skewed).flat_map(|row| [row.stats.key_start, row.stats.key_end]);
-    let head = held.samples.iter().filter(|_| held.skewed).map(|(_, sample)| sample.key_time());
-    for key in blocks.chain(head) {
-        keys = (keys.0.min(key), keys.1.max(key));
+/// The ranges of key times of skewed samples with record time in `[from, to)`, of which `rows` are the blocks.
+fn skewed_keys(rows: &[BlockRow], held: &Held, from: UtcMillis, to: UtcMillis) -> Vec<Range> {
+    let blocks = rows.iter().filter(|row| row.skewed).map(|row| (row.stats.key_start, row.stats.key_end));
+    let asked = |sample: &Sample| from <= sample.record_time && sample.record_time < to && sample.key_time() != sample.record_time;
+    let head =
+        held.samples.iter().map(|(_, sample)| sample).filter(|sample| asked(sample)).map(|sample| (sample.key_time(), sample.key_time()));
+    let mut keys: Vec<Range> = blocks.chain(head).collect();
+    keys.sort_unstable();
+    let mut apart: Vec<Range> = Vec::new();
+    for (start, end) in keys {
+        match apart.last_mut() {
+            Some(last) if start.since(last.1) <= KEYS_APART_MS => last.1 = last.1.max(end),
+            _ => apart.push((start, end)),
+        }
     }
-    keys
+    apart
 }
 
 /// One sample per key time, the one of the greatest rank and the latest of that; those in `[from, to)`, by record time.
@@ -281,6 +358,26 @@ fn read_samples(inner: &Inner, point: PointId, rows: &[BlockRow], samples: &mut 
     Ok(())
 }
 
+/// Samples of a block that has nothing beside it, with record time in `[from, to)`, merged.
+fn lonely(inner: &Inner, point: PointId, row: &BlockRow, from: UtcMillis, to: UtcMillis) -> Result<Vec<Sample>, StoreError> {
+    let mut samples = Vec::new();
+    read_file(inner, row.file, |connection| {
+        match files::block_samples(connection, point, row.id)? {
+            Some(found) => samples = found,
+            None => inner.damage(&format!("block {} of point {point} in {}", row.id, inner.files.path(row.file).display())),
+        }
+        Ok(())
+    })?;
+    let plain = |sample: &Sample| sample.key_time() == sample.record_time;
+    if samples.iter().all(plain) && samples.is_sorted_by(|one, next| one.record_time < next.record_time) {
+        samples.truncate(samples.partition_point(|sample| sample.record_time < to));
+        samples.drain(..samples.partition_point(|sample| sample.record_time < from));
+        return Ok(samples);
+    }
+    let rank = row.stats.rank(row.id);
+    Ok(merge(samples.into_iter().map(|sample| (rank, sample)).collect(), from, to))
+}
+
 /// Reads from a month file. What SQLite finds damaged is reported and left out, as damaged blocks are.
 pub(super) fn read_file(
     inner: &Inner,
@@ -293,5 +390,99 @@ pub(super) fn read_file(
             Ok(())
         }
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use parkgate_collector::journal::Sequence;
+
+    use super::super::testing::{NOVEMBER, odd, sample};
+    use super::super::{History, HistorySettings};
+    use super::*;
+    use crate::store::RecordView as _;
+
+    const MINUTE: i64 = 60_000;
+
+    /// Months of one old and one new point, dense and sparse, some of it late, some of it by clocks that are off.
+    fn history(folder: &std::path::Path, random: &mut fastrand::Rng, skewed: bool) -> History {
+        let history = History::open(folder, HistorySettings::default(), odd()).unwrap();
+        let mut sequence = 0;
+        for _ in 0..random.usize(4..12) {
+            let point = random.u32(1..=2);
+            // The new one began 40 days ago.
+            let first = if point == 1 { random.i64(-200..0) } else { random.i64(-40..0) };
+            let (start, step) = (NOVEMBER + first * DAY_MS, [1, 10, 600, 6_000][random.usize(0..4)] * MINUTE);
+            let lag = if skewed && random.bool() { random.i64(-300..300) * DAY_MS } else { 0 };
+            for number in 0..random.i64(1..1_500).min(300 * DAY_MS / step) {
+                let mut one = sample(point, start + number * step, random.i64(0..9));
+                if lag != 0 {
+                    one.source_time = Some(one.record_time.plus(lag));
+                }
+                sequence += 1;
+                history.apply_samples(Sequence(sequence), &[one]);
+            }
+            if random.u8(0..3) > 0 {
+                history.checkpoint().unwrap();
+            }
+        }
+        history
+    }
+
+    #[test]
+    fn a_limit_gives_the_beginning_of_what_is_there() {
+        for seed in 0..12 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let folder = tempfile::tempdir().unwrap();
+            let history = history(folder.path(), &mut random, seed % 2 == 1);
+            for point in [PointId(1), PointId(2)] {
+                for _ in 0..20 {
+                    let mut time = || match random.u8(0..6) {
+                        0 => UtcMillis(i64::MIN),
+                        1 => UtcMillis(i64::MAX),
+                        _ => UtcMillis(NOVEMBER + random.i64(-250 * DAY_MS..300 * DAY_MS)),
+                    };
+                    let (from, to) = (time(), time());
+                    let whole = history.scan(point, from, to, usize::MAX).unwrap();
+                    for limit in [0, 1, 64, random.usize(0..3_000)] {
+                        let part = history.scan(point, from, to, limit).unwrap();
+                        assert!(part[..] == whole[..limit.min(whole.len())], "seed {seed} {point} {from} {to} {limit}");
+                    }
+                    let sum: i128 = whole.iter().filter_map(Sample::number).map(i128::from).sum();
+                    if from < to {
+                        let bucket = history.buckets(point, &[from, to]).unwrap()[0];
+                        assert_eq!((bucket.samples, bucket.sum), (whole.len() as u64, sum), "seed {seed} {point} {from} {to}");
+                    }
+                }
+            }
+            assert_eq!(history.inner.counters.damaged.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn a_small_limit_reads_few_blocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(folder.path(), HistorySettings::default(), odd()).unwrap();
+        // A point with months of its own before the other one begins, and reads each minute of 60 days.
+        history.apply_samples(Sequence(1), &[sample(1, NOVEMBER - 300 * DAY_MS, 1)]);
+        for minute in 0..60 * 1_440 {
+            history.apply_samples(Sequence(minute as u64 + 2), &[sample(2, NOVEMBER + minute * MINUTE, minute)]);
+        }
+        history.checkpoint().unwrap();
+        let inner = &history.inner;
+        let layout = inner.layout();
+        let held = Held::of(inner, PointId(2));
+        let (start, end) = extent(&layout, &held, UtcMillis(i64::MIN), UtcMillis(i64::MAX)).unwrap();
+        let mut pieces = Pieces::new(start, end);
+        let mut read = 0;
+        while let Some((_, rows)) = pieces.next(inner, &layout, PointId(2), held.checkpoint, PIECE_SAMPLES_MIN).unwrap() {
+            read = rows.iter().map(|row| row.stats.samples).sum();
+            if read > 0 {
+                break;
+            }
+        }
+        assert!((1..2 * PIECE_SAMPLES_MIN).contains(&read), "{read}");
     }
 }
