@@ -31,3 +31,5 @@ pub mod metrics;
 pub mod own;
 #[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(test)]
+mod testing;

@@ -340,12 +340,10 @@ pub async fn run(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
-    use parkgate_collector::catalogue::{self, MemoryFiles, MemoryRegistry};
+    use parkgate_collector::catalogue::MemoryRegistry;
 
     use super::*;
-    use crate::settings::GatewaySettings;
 
     const PARK: &str = r#"
 [park]
@@ -394,10 +392,8 @@ register = { address = 0, type = "f32" }
     }
 
     fn catalogue() -> Catalogue {
-        let files = MemoryFiles { files: [("main.toml".into(), PARK.into())].into(), ..MemoryFiles::default() };
-        let loaded = catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
         let mut registry = MemoryRegistry::default();
-        let park = loaded.draft.build(&mut registry).unwrap();
+        let park = crate::testing::catalogue(PARK, &mut registry);
         with_own(park, Origin::Metered, &["vm"], &mut registry).unwrap()
     }
 

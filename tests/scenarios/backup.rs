@@ -113,17 +113,7 @@ fn what_was_acknowledged_is_in_the_backup_and_the_copy_goes_on() -> Result<()> {
 /// The park of numbered meters, with one meter of energy, and a sink.
 fn config(broker: &Mosquitto, sink: &Sink) -> String {
     format!(
-        r#"{}
-[[device]]
-id = "energy"
-link = "broker"
-enterprise = "acme"
-[[device.topic]]
-filter = "meters/energy"
-time = "ts"
-[[device.point]]
-id = "energy_import"
-path = "n"
+        r#"{}{}
 [[gateway.sink]]
 id = "hq"
 kind = "influxdb1"
@@ -134,6 +124,7 @@ gzip = false
 linger_ms = 50
 "#,
         numbered::config(broker.port()),
+        numbered::ENERGY,
         sink.server.url()
     )
 }

@@ -29,19 +29,6 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 /// Small, so that kills also fall into checkpoints; short, so that a sink that hangs is given up soon.
 const SMALL: &str = "[gateway.journal]\nsegment_megabytes = 1\n[gateway.history]\ncheckpoint_seconds = 1\n";
 
-/// A meter whose readings are of hours that are over, so that totals close.
-const ENERGY: &str = r#"
-[[device]]
-id = "energy"
-link = "broker"
-enterprise = "acme"
-[[device.topic]]
-filter = "meters/energy"
-time = "ts"
-[[device.point]]
-id = "energy_import"
-path = "n"
-"#;
 const HOUR_MS: i64 = 3_600_000;
 
 #[test]
@@ -52,7 +39,7 @@ fn sinks_have_the_record_after_every_trouble() -> Result<()> {
     let mut victoria = Server::victoria_metrics(&["-dedup.minScrapeInterval=1ms"])?;
     ureq::post(format!("{}/query", influx.url())).query("q", "CREATE DATABASE park").send_empty()?;
     let (influx_proxy, victoria_proxy) = (Proxy::start(influx.url())?, Proxy::start(victoria.url())?);
-    let mut config = format!("{}\n{ENERGY}{SMALL}", numbered::config(broker.port()));
+    let mut config = format!("{}\n{}{SMALL}", numbered::config(broker.port()), numbered::ENERGY);
     for (id, kind, url, more) in
         [("influx", "influxdb1", influx_proxy.url(), "db = \"park\""), ("victoria", "victoriametrics", victoria_proxy.url(), "")]
     {

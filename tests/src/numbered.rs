@@ -19,6 +19,20 @@ const METERS: u64 = 32;
 /// Longest that the session may take to open.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
 
+/// A meter of energy beside them, for readings of hours that are over, so that totals close.
+pub const ENERGY: &str = r#"
+[[device]]
+id = "energy"
+link = "broker"
+enterprise = "acme"
+[[device.topic]]
+filter = "meters/energy"
+time = "ts"
+[[device.point]]
+id = "energy_import"
+path = "n"
+"#;
+
 /// A park of these meters behind the broker at `port`; `probe` tells when the session is open. Tables may be added.
 pub fn config(port: u16) -> String {
     let mut text = format!(

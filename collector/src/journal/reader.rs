@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracing::error;
 
 use super::codec;
-use super::frame::{ALIGN, FRAME_BYTES};
+use super::frame::padded;
 use super::scan::{Found, Scan};
 use super::segment::{Place, Segment};
 use super::writer::Shared;
@@ -113,8 +113,7 @@ impl Reader {
                     let decoded = codec::decode_into(current.scan.body(&frame, offset), record);
                     let Err(reason) = decoded else {
                         self.next = frame.sequence.saturating_add(1);
-                        let bytes = FRAME_BYTES.saturating_add(frame.length).next_multiple_of(ALIGN);
-                        self.entry_bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+                        self.entry_bytes = u64::try_from(padded(frame.bytes())).unwrap_or(u64::MAX);
                         return Ok(Progress::Entry(Sequence(frame.sequence)));
                     };
                     error!(sequence = frame.sequence, error = %reason, "journal entry cannot be read");

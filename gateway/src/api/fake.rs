@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use parkgate_collector::catalogue::{
@@ -235,8 +236,9 @@ pub fn small_park() -> Catalogue {
     park(vec![Enterprise { id: "acme".into(), name: names("阿克米", "Acme") }], vec![line, broker], devices)
 }
 
-/// Totals without a store, each closed as soon as its period is over.
+/// Totals without a store, each closed as soon as its period is over; and how many were handed out.
 pub struct Closing {
+    pub handed_out: AtomicUsize,
     totals: Totals,
     record: Arc<dyn RecordView>,
     /// All totals by point, level and number of samples then: without a store they are counted hour by hour whenever asked for.
@@ -245,7 +247,12 @@ pub struct Closing {
 
 impl Closing {
     pub fn new(catalogue: &Catalogue, record: Arc<dyn RecordView>) -> Self {
-        Self { totals: Totals::new(catalogue, Arc::clone(&record), None), record, counted: Mutex::default() }
+        Self {
+            totals: Totals::new(catalogue, Arc::clone(&record), None),
+            record,
+            counted: Mutex::default(),
+            handed_out: AtomicUsize::default(),
+        }
     }
 }
 
@@ -261,7 +268,9 @@ impl TotalsView for Closing {
                 entry.insert(all)
             }
         };
-        Ok(all.iter().filter(|total| (from..to).contains(&total.period.start)).cloned().collect())
+        let found: Vec<Total> = all.iter().filter(|total| (from..to).contains(&total.period.start)).cloned().collect();
+        self.handed_out.fetch_add(found.len(), Ordering::Relaxed);
+        Ok(found)
     }
 
     fn closed_since(&self, cursor: u64, _limit: usize) -> Result<(u64, Vec<Total>), StoreError> {

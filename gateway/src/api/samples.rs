@@ -5,7 +5,6 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::model::UtcMillis;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -105,17 +104,13 @@ pub async fn buckets(App(shared): App, asker: Asker, Params(query): Params<Bucke
         Some(text) => given_edges(text, now)?,
         None => {
             let (from, to) = range(query.from.as_deref(), query.to.as_deref(), "-24h", now)?;
-            even_edges(query.every.as_deref().unwrap_or("1h"), from, to, &zone(&shared.catalogue))?
+            even_edges(query.every.as_deref().unwrap_or("1h"), from, to, &crate::transfer::time::zone(&shared.catalogue))?
         }
     };
     let (id, decimals) = (point.id, point.identity.decimals);
     let items =
         shared.read(move |record| Ok(record.buckets(id, &edges)?.iter().map(|bucket| BucketDto::new(bucket, decimals)).collect())).await?;
     Ok(Json(Page { items, next: None }))
-}
-
-fn zone(catalogue: &Catalogue) -> TimeZone {
-    TimeZone::get(&catalogue.park.time_zone).unwrap_or(TimeZone::UTC)
 }
 
 fn too_many() -> Problem {

@@ -32,7 +32,7 @@ impl Of<'_> {
 
 /// How long a period of a level is, as a range that holds exactly one start of it: months and years are stepped through by
 /// days.
-fn range(level: Level) -> &'static str {
+pub(super) fn range(level: Level) -> &'static str {
     if level == Level::Hour { "1h" } else { "1d" }
 }
 

@@ -203,12 +203,6 @@ pub fn red_from(mut panel: Panel, limit: f64) -> Panel {
     panel
 }
 
-/// The value turns red below `limit`.
-pub fn red_below(mut panel: Panel, limit: f64) -> Panel {
-    panel.field_config.defaults.thresholds = Some(thresholds("red", &[("green", limit)]));
-    panel
-}
-
 /// With a range of its own, `30d`, whatever range the board shows.
 pub fn over(mut panel: Panel, range: &str) -> Panel {
     panel.time_from = Some(range.to_owned());
@@ -405,7 +399,7 @@ fn graph() -> Graph {
 }
 
 fn stepped(mut panel: Panel, level: Level) -> Panel {
-    panel.interval = Some(if level == Level::Hour { "1h" } else { "1d" }.into());
+    panel.interval = Some(super::expression::range(level).into());
     panel.max_data_points = Some(STEPS_MAX);
     panel
 }

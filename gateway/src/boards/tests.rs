@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use parkgate_collector::catalogue::{self, Catalogue, MemoryFiles, MemoryRegistry};
+use parkgate_collector::catalogue::{Catalogue, MemoryRegistry};
 use parkgate_collector::model::{Medium, Origin};
 use promql_parser::label::MatchOp;
 use promql_parser::parser::{self, Expr, VectorSelector};
@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use super::*;
 use crate::series::{self, What};
-use crate::settings::GatewaySettings;
 
 const DEMO: &str = include_str!("../../../config/demo/parkgate.toml");
 const FIRST_PARK: &str = include_str!("../../../config/examples/first-park.toml");
@@ -186,10 +185,8 @@ const UNITS: &[&str] = &[
 ];
 
 fn catalogue_of(text: &str) -> Catalogue {
-    let files = MemoryFiles { files: [("park.toml".into(), text.to_owned())].into(), ..MemoryFiles::default() };
-    let loaded = catalogue::load::<GatewaySettings>(Path::new("park.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
     let mut registry = MemoryRegistry::default();
-    let catalogue = loaded.draft.build(&mut registry).expect("a catalogue");
+    let catalogue = crate::testing::catalogue(text, &mut registry);
     crate::own::with_own(catalogue, Origin::Metered, &[], &mut registry).expect("the gateway's own points")
 }
 

@@ -13,13 +13,13 @@ mod token;
 mod totals;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use parkgate_collector::catalogue::{self, Disk};
+use parkgate_collector::catalogue::{self, Disk, Loaded};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::journal::{Sequence, inspect};
 use parkgate_collector::rejects;
@@ -252,9 +252,8 @@ pub fn rejects(arguments: &RejectsArguments) -> Result<ExitCode> {
         }
         RejectsCommand::Replay { data, device } => {
             let request = Request::ReplayRejects { device: device.clone() };
-            let report = match control::ask(&data.directory()?, &request).context("the running gateway cannot be asked")? {
+            let report = match ask(&data.directory()?, &request)? {
                 Some(Answer::Replayed(report)) => report,
-                Some(Answer::Error { error }) => bail!("{error}"),
                 Some(other) => bail!("the running gateway answered something else: {other:?}"),
                 None => replay_alone(data, device.clone())?,
             };
@@ -285,10 +284,7 @@ struct Alone {
 
 impl Alone {
     fn start(data: &DataArguments, clock: Arc<dyn Clock>) -> Result<Self> {
-        let mut loaded = app::load(&data.config, &Disk)?;
-        crate::logging::start(&loaded.gateway.log);
-        loaded.gateway.data_directory = data.directory()?;
-        let start = app::open(loaded, std::path::Path::new(""), Arc::clone(&clock), false)?;
+        let start = app::open(data.loaded()?, Path::new(""), Arc::clone(&clock), false)?;
         let runtime = app::runtime()?;
         let metrics = parkgate_collector::metrics::Metrics::new(&prometheus::Registry::new());
         let engine = Engine::start(&start.directory, &start.catalogue, start.settings.engine(), clock, metrics, runtime.handle())?;
@@ -343,7 +339,24 @@ pub fn journal(arguments: &JournalArguments) -> Result<ExitCode> {
     }
 }
 
+/// What the gateway that runs on a data directory answers; `None` when none does.
+fn ask(data: &Path, request: &Request) -> Result<Option<Answer>> {
+    match control::ask(data, request).context("the running gateway cannot be asked")? {
+        Some(Answer::Error { error }) => bail!("{error}"),
+        other => Ok(other),
+    }
+}
+
 impl DataArguments {
+    /// The configuration with the data directory that counts; its logging is started.
+    fn loaded(&self) -> Result<Loaded<GatewaySettings>> {
+        let mut loaded = app::load(&self.config, &Disk)?;
+        crate::logging::start(&loaded.gateway.log);
+        let configured = app::base_of(&self.config).join(&loaded.gateway.data_directory);
+        loaded.gateway.data_directory = self.data.clone().unwrap_or(configured);
+        Ok(loaded)
+    }
+
     /// The data directory: as given, else by the configuration.
     pub(crate) fn directory(&self) -> Result<PathBuf> {
         match &self.data {

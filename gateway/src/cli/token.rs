@@ -24,7 +24,7 @@ use super::{DataArguments, say};
 use crate::access::tokens::NewToken;
 use crate::access::{Role, Scope, Token, Tokens, who};
 use crate::app;
-use crate::control::{self, Answer, Request};
+use crate::control::{Answer, Request};
 use crate::store::{DataDirectory, Facts};
 
 /// Arguments of `token`.
@@ -101,7 +101,7 @@ pub fn token(arguments: &TokenArguments) -> Result<ExitCode> {
         TokenCommand::List { data, json } => list(data, *json)?,
         TokenCommand::Revoke { data, which } => {
             let request = Request::RevokeToken { which: which.clone(), who: who::user() };
-            let token = match ask(data, &request)? {
+            let token = match super::ask(&data.directory()?, &request)? {
                 Some(Answer::Revoked { token }) => token,
                 Some(_) => bail!("the running gateway gave the answer to another question"),
                 None => alone(data)?.tokens.revoke(which, now(), &who::user())?,
@@ -114,7 +114,7 @@ pub fn token(arguments: &TokenArguments) -> Result<ExitCode> {
 
 fn create(arguments: &CreateArguments) -> Result<()> {
     let catalogue = configured(&arguments.data)?;
-    let zone = catalogue.as_ref().and_then(|catalogue| TimeZone::get(&catalogue.park.time_zone).ok()).unwrap_or(TimeZone::UTC);
+    let zone = catalogue.as_ref().map_or(TimeZone::UTC, crate::transfer::time::zone);
     let new = NewToken {
         name: arguments.name.clone(),
         role: arguments.role,
@@ -126,7 +126,7 @@ fn create(arguments: &CreateArguments) -> Result<()> {
         expires_at: arguments.expires.as_deref().map(|text| expiry(text, &zone)).transpose()?,
     };
     let request = Request::CreateToken { token: new.clone(), who: who::user() };
-    let (token, secret) = match ask(&arguments.data, &request)? {
+    let (token, secret) = match super::ask(&arguments.data.directory()?, &request)? {
         Some(Answer::Created { token, secret }) => (token, secret),
         Some(_) => bail!("the running gateway gave the answer to another question"),
         None => {
@@ -240,13 +240,6 @@ fn configured(data: &DataArguments) -> Result<Option<Catalogue>> {
         return Ok(None);
     }
     Ok(Some(app::load(&data.config, &Disk)?.draft.build(&mut MemoryRegistry::default())?))
-}
-
-fn ask(data: &DataArguments, request: &Request) -> Result<Option<Answer>> {
-    match control::ask(&data.directory()?, request).context("the running gateway cannot be asked")? {
-        Some(Answer::Error { error }) => bail!("{error}"),
-        other => Ok(other),
-    }
 }
 
 /// The tokens with no gateway running, and the lock that keeps one from starting meanwhile.

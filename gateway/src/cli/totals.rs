@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use parkgate_collector::catalogue::{Catalogue, Disk};
+use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::model::{PointIdentity, UtcMillis};
 use sha2::{Digest as _, Sha256};
 
@@ -140,10 +140,7 @@ pub fn rebuild(arguments: &RebuildArguments) -> Result<ExitCode> {
         }
         return checked;
     }
-    let directory_path = arguments.data.directory()?;
-    let mut loaded = app::load(&arguments.data.config, &Disk)?;
-    crate::logging::start(&loaded.gateway.log);
-    loaded.gateway.data_directory = directory_path;
+    let loaded = arguments.data.loaded()?;
     let clock = Arc::new(parkgate_collector::clock::SystemClock::new());
     let start = app::open(loaded, std::path::Path::new(""), clock, false).context("stop the gateway first, or use --check")?;
     let record = record_read_only(&start.directory).context("the record cannot be read")?;

@@ -351,9 +351,8 @@ impl Sink<'_> {
             };
         }
         match &self.target {
-            Target::Running(data) => match control::ask(data, &Request::Import(values)).context("the running gateway cannot be asked")? {
+            Target::Running(data) => match super::ask(data, &Request::Import(values))? {
                 Some(Answer::Imported(imported)) => Ok(imported),
-                Some(Answer::Error { error }) => bail!("{error}"),
                 Some(other) => bail!("the running gateway answered something else: {other:?}"),
                 None => bail!("the gateway has stopped; import the file again, what is there already is left out"),
             },

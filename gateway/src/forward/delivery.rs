@@ -223,11 +223,6 @@ impl Delivery {
     pub fn into_probe(self) -> Option<Vec<u8>> {
         self.probe
     }
-
-    /// Most lines of one request, if the sink found a larger one too large.
-    pub fn smaller(&self) -> Option<usize> {
-        self.smaller
-    }
 }
 
 /// How many lines a request may have: fewer after one that the sink found too large, and more again as it takes requests.

@@ -342,13 +342,23 @@ fn key_of(point: &Value, state: &Value, is_state: bool) -> Key {
     (text(point), is_state.then(|| text(state)))
 }
 
+/// A name in double quotes, as InfluxQL and Flux have it.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// What series of a query are told apart by.
+fn columns(is_state: bool) -> &'static str {
+    if is_state { r#""point", "state""# } else { r#""point""# }
+}
+
 fn ask_influxdb1(client: &Client, series: &Series, day: &Day, is_state: bool) -> Result<HashMap<Key, (u64, f64)>> {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let (field, measurement) = (quoted(&series.field), quoted(&series.measurement));
-    let by = if is_state { r#""point", "state""# } else { r#""point""# };
     let query = format!(
-        "SELECT count({field}), sum({field}) FROM {measurement} WHERE time >= {}ms AND time < {}ms GROUP BY {by}",
-        day.from.0, day.to.0
+        "SELECT count({field}), sum({field}) FROM {measurement} WHERE time >= {}ms AND time < {}ms GROUP BY {}",
+        day.from.0,
+        day.to.0,
+        columns(is_state)
     );
     let text = client.ask("/query", &[("q", &query), ("epoch", "ms")], None)?;
     let answer: Value = serde_json::from_str(&text).context("the sink answers no JSON")?;
@@ -366,16 +376,15 @@ fn ask_influxdb1(client: &Client, series: &Series, day: &Day, is_state: bool) ->
 }
 
 fn ask_influxdb2(subject: &Subject<'_>, series: &Series, day: &Day, is_state: bool) -> Result<HashMap<Key, (u64, f64)>> {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    let by = if is_state { r#""point", "state""# } else { r#""point""# };
     let query = format!(
         "data = from(bucket: {}) |> range(start: {}, stop: {}) |> filter(fn: (r) => r._measurement == {} and r._field == {}) \
-         |> group(columns: [{by}])\ndata |> count() |> yield(name: \"count\")\ndata |> sum() |> yield(name: \"sum\")\n",
+         |> group(columns: [{}])\ndata |> count() |> yield(name: \"count\")\ndata |> sum() |> yield(name: \"sum\")\n",
         quoted(subject.sink.bucket.as_deref().unwrap_or("")),
         day.from,
         day.to,
         quoted(&series.measurement),
         quoted(&series.field),
+        columns(is_state),
     );
     let text = subject.client.ask("/api/v2/query", &[], Some(("application/vnd.flux", &query)))?;
     read_flux(&text, is_state)

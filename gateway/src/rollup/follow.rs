@@ -228,11 +228,12 @@ impl Follower {
 
     /// Counts what is due and stores it together with `next`, the entry to read next.
     pub fn count_due(&mut self, next: Sequence, cancel: &CancellationToken) -> Result<(), StoreError> {
-        let mut due: Vec<PointId> = Vec::new();
+        let mut due: Vec<(PointId, UtcMillis)> = Vec::new();
         for (point, tracked) in &self.points {
             let Some((rule, _)) = self.rules.get(point) else { continue };
-            if tracked.stored.is_none() || !tracked.late.is_empty() || self.closed(rule, &tracked.now) > tracked.now.until {
-                due.push(*point);
+            let closed = self.closed(rule, &tracked.now);
+            if tracked.stored.is_none() || !tracked.late.is_empty() || closed > tracked.now.until {
+                due.push((*point, closed));
             }
         }
         due.sort_unstable();
@@ -253,22 +254,16 @@ impl Follower {
         Ok(())
     }
 
-    fn count(&mut self, points: &[PointId]) -> Result<(), StoreError> {
+    /// Counts points, each up to where its hours can be closed.
+    fn count(&mut self, points: &[(PointId, UtcMillis)]) -> Result<(), StoreError> {
         let mut counted: Vec<(PointId, Followed, Followed)> = Vec::new();
         let mut corrections = Vec::new();
         let mut log = Changes::new();
         let mut hours = 0;
-        let closing: HashMap<PointId, UtcMillis> = points
-            .iter()
-            .filter_map(|point| Some((*point, self.closed(&self.rules.get(point)?.0, &self.points.get(point)?.now))))
-            .collect();
         let writing = self.store.write()?;
-        for point in points {
-            let (Some((rule, identity)), Some(tracked), Some(&closed)) =
-                (self.rules.get(point), self.points.get(point), closing.get(point))
-            else {
-                continue;
-            };
+        for (point, closed) in points {
+            let closed = *closed;
+            let (Some((rule, identity)), Some(tracked)) = (self.rules.get(point), self.points.get(point)) else { continue };
             let recount = Recount { record: &*self.record, zone: &self.zone, rule };
             // A period may change more than once: what it was at first is what was known of it.
             let mut before: BTreeMap<Period, Option<Box<Total>>> = BTreeMap::new();

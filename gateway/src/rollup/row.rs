@@ -12,7 +12,7 @@ use parkgate_collector::model::{Kind, PointIdentity, Quality};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::total::{Amount, Figures, Flags, Level, Total};
+use super::total::{Amount, Figures, Flags, Total};
 use super::zone::ParkZone;
 
 /// A total as it is shown.
@@ -191,7 +191,7 @@ impl TotalRow {
 }
 
 /// Names of the flags that are set.
-pub fn flags(flags: Flags) -> Vec<&'static str> {
+fn flags(flags: Flags) -> Vec<&'static str> {
     [
         ("rollover", flags.rollover),
         ("boundary_interpolated", flags.boundary_interpolated),
@@ -203,9 +203,4 @@ pub fn flags(flags: Flags) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(name, set)| set.then_some(name))
     .collect()
-}
-
-/// The level of a name.
-pub fn level(name: &str) -> Option<Level> {
-    Level::ALL.iter().copied().find(|level| level.name() == name)
 }

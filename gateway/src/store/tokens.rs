@@ -185,21 +185,6 @@ impl Facts {
         Ok(())
     }
 
-    /// Adds a change.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn note_change(
-        &self,
-        now: UtcMillis,
-        who: &str,
-        subject: (ChangeKind, &str),
-        old: Option<&str>,
-        new: Option<&str>,
-    ) -> Result<(), StoreError> {
-        note(&self.connection(), now, who, subject, old, new)
-    }
-
     /// Notes the configuration of a start, as lines without secrets. When it differs from the one before, that is a change:
     /// `old` holds the lines that went, `new` those that came. The last configuration in full is the item
     /// `configuration`, so that every one before it can be worked out.

@@ -72,7 +72,7 @@ impl Values {
     /// Of rows, point by point, in the order of each point's rows.
     pub fn of(origin: Origin, rows: &[Row]) -> Self {
         let mut series: Vec<Series> = Vec::new();
-        let mut places: HashMap<PointIdKey<'_>, usize> = HashMap::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
         for row in rows {
             let place = *places.entry(row.point.identity.stable_id.as_str()).or_insert_with(|| {
                 series.push(Series { point: row.point.identity.stable_id.clone(), rows: Vec::new() });
@@ -85,8 +85,6 @@ impl Values {
         Self { origin, series }
     }
 }
-
-type PointIdKey<'a> = &'a str;
 
 /// Whether values of that origin may be brought in: what meters said is the drivers' to say.
 pub fn is_importable(origin: Origin) -> bool {
@@ -110,7 +108,7 @@ pub async fn import(
     tokio::time::timeout(FOLLOW_LIMIT, reader::caught_up(journal, history)).await.context("history does not follow the journal")?;
     let mut series = Vec::with_capacity(values.series.len());
     for one in values.series {
-        let point = catalogue.points.iter().find(|point| point.identity.stable_id == one.point);
+        let point = catalogue.point_by_stable_id(&one.point);
         let point =
             point.with_context(|| format!("the running gateway does not know point `{}`: start it with this configuration", one.point))?;
         let device = catalogue.device(&point.device).with_context(|| format!("device `{}` is not configured", point.device))?;
@@ -150,7 +148,7 @@ type LinkReadings = Vec<(LinkKey, Vec<Reading>)>;
 /// What the record does not have yet, by link. Blocks.
 fn new_readings(history: &dyn RecordView, series: Vec<SeriesRows>) -> Result<(Imported, LinkReadings), StoreError> {
     let mut report = Imported::default();
-    let mut by_link: Vec<(LinkKey, Vec<Reading>)> = Vec::new();
+    let mut by_link = LinkReadings::new();
     for (point, decimals, link, rows) in series {
         let Found { mut known, recorded } = found(history, point, rows.iter().map(|(time, ..)| *time).collect())?;
         for (time, number, missing) in rows {

@@ -1,10 +1,9 @@
 //! Files in and out: rows, refusals, and that what goes out comes in as it was.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use parkgate_collector::catalogue::{Catalogue, MemoryFiles, MemoryRegistry, load};
+use parkgate_collector::catalogue::{Catalogue, MemoryRegistry};
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{Origin, PointId, Quality, Reason, Sample, Status, Step, UtcMillis};
 
@@ -12,7 +11,6 @@ use super::export::{Format, SampleRows};
 use super::line_protocol::{Precision, SeriesMap};
 use super::rows::{Refused, Row, RowsError, Targets};
 use super::*;
-use crate::settings::GatewaySettings;
 use crate::store::{History, HistorySettings};
 
 const CONFIG: &str = r#"
@@ -49,9 +47,7 @@ path = "t"
 "#;
 
 fn catalogue() -> Catalogue {
-    let files = MemoryFiles { files: [("parkgate.toml".into(), CONFIG.to_owned())].into(), ..MemoryFiles::default() };
-    let loaded = load::<GatewaySettings>(Path::new("parkgate.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
-    loaded.draft.build(&mut MemoryRegistry::default()).unwrap()
+    crate::testing::catalogue(CONFIG, &mut MemoryRegistry::default())
 }
 
 fn targets() -> Targets {

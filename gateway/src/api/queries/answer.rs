@@ -141,14 +141,18 @@ impl Text {
     }
 
     /// `[item,item]`
-    fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Self, T)) -> Result<(), Error> {
+    fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         self.0.push('[');
         let mut is_first = true;
         for item in items {
             if !std::mem::take(&mut is_first) {
                 self.0.push(',');
             }
-            write(self, item);
+            write(self, item)?;
             if self.0.len() > BODY_MAX {
                 return Err(Error::Execution(format!("the answer is larger than {BODY_MAX} bytes: ask for fewer series or a wider step")));
             }
@@ -192,18 +196,16 @@ pub fn instant(answer: &Answer, time: i64) -> Result<Text, Error> {
                 text.0.push_str(",\"value\":");
                 text.pair(time, value);
                 text.0.push('}');
+                Ok(())
             })?;
         }
         Answer::Matrix(series) => {
             text = Text::begin("matrix");
             let mut series: Vec<_> = series.iter().collect();
             series.sort_by(|a, b| a.0.cmp(&b.0));
-            let mut outcome = Ok(());
             text.list(series, |text, (labels, samples)| {
-                let pairs = samples.times.iter().copied().zip(samples.values.iter().copied());
-                outcome = outcome.clone().and_then(|()| text.values(labels, pairs));
+                text.values(labels, samples.times.iter().copied().zip(samples.values.iter().copied()))
             })?;
-            outcome?;
         }
     }
     Ok(text.end())
@@ -219,12 +221,9 @@ pub fn range(answer: Answer, grid: Grid) -> Result<Text, Error> {
     rows.retain(|row| row.cells.iter().any(|&cell| !is_absent(cell)));
     rows.sort_by(|a, b| a.labels.cmp(&b.labels));
     let mut text = Text::begin("matrix");
-    let mut outcome = Ok(());
     text.list(&rows, |text, row| {
-        let pairs = grid.times().zip(row.cells.iter().copied()).filter(|(_, value)| !is_absent(*value));
-        outcome = outcome.clone().and_then(|()| text.values(&row.labels, pairs));
+        text.values(&row.labels, grid.times().zip(row.cells.iter().copied()).filter(|(_, value)| !is_absent(*value)))
     })?;
-    outcome?;
     Ok(text.end())
 }
 
@@ -233,7 +232,10 @@ impl Text {
         self.0.push_str("{\"metric\":");
         self.metric(labels);
         self.0.push_str(",\"values\":");
-        self.list(pairs, |text, (time, value)| text.pair(time, value))?;
+        self.list(pairs, |text, (time, value)| {
+            text.pair(time, value);
+            Ok(())
+        })?;
         self.0.push('}');
         Ok(())
     }
@@ -242,7 +244,10 @@ impl Text {
 /// Labels of series, as `series` gives them.
 pub fn series(all: &[Labels]) -> Result<Text, Error> {
     let mut text = Text("{\"status\":\"success\",\"data\":".into());
-    text.list(all, Text::metric)?;
+    text.list(all, |text, labels| {
+        text.metric(labels);
+        Ok(())
+    })?;
     text.0.push('}');
     Ok(text)
 }

@@ -9,16 +9,15 @@ use parkgate_collector::catalogue::{Catalogue, Enterprise};
 use parkgate_collector::model::{Kind, Medium, Origin, PointId, Quality, Reason, Sample, Status, Step, UtcMillis};
 use serde_json::{Value, json};
 
-use super::super::fake::{FakeRecord, NOW, Served, device, modbus_link, names, park, sample, small_park, start};
+use super::super::fake::{Closing, FakeRecord, NOW, Served, device, modbus_link, names, park, sample, small_park, start};
 use super::super::tests::{get, send, send_bytes};
 use super::Form;
 use crate::access::{Identity, Role, Scope};
 use crate::promql::park::{Index, ParkSource};
 use crate::promql::source::is_absent;
 use crate::promql::{self, Answer, Error, Grid, Labels, Limits, Patience, Samples, Selection, Series, Source};
-use crate::rollup::Totals;
-use crate::rollup::total::{CounterTotal, Figures, Level, Period, Total, TotalsView};
-use crate::store::{RecordView, StoreError};
+use crate::rollup::total::{CounterTotal, Figures, Level, TotalsView};
+use crate::store::RecordView;
 
 /// Two points of one device; the second's last sample is bad.
 async fn served() -> Served {
@@ -170,31 +169,6 @@ struct Park {
     totals: Closing,
 }
 
-/// Totals without a store, each closed as soon as its period is over; and how many were handed out.
-struct Closing(Totals, Arc<FakeRecord>, AtomicUsize);
-
-impl TotalsView for Closing {
-    fn totals(&self, point: PointId, level: Level, from: UtcMillis, to: UtcMillis) -> Result<Vec<Total>, StoreError> {
-        let latest = self.1.latest_since(0).1.iter().map(|sample| sample.record_time).max();
-        let mut all = self.0.totals(point, level, from, to)?;
-        self.2.fetch_add(all.len(), Ordering::Relaxed);
-        all.iter_mut().for_each(|total| total.closed = latest.is_some_and(|latest| total.period.end <= latest));
-        Ok(all)
-    }
-
-    fn closed_since(&self, cursor: u64, _limit: usize) -> Result<(u64, Vec<Total>), StoreError> {
-        Ok((cursor, Vec::new()))
-    }
-
-    fn last_change(&self) -> Result<u64, StoreError> {
-        Ok(0)
-    }
-
-    fn period_of(&self, level: Level, instant: UtcMillis) -> Period {
-        self.0.period_of(level, instant)
-    }
-}
-
 fn two_enterprises() -> Catalogue {
     let line = modbus_link("line-1");
     let row = |id, quantity, medium, kind, unit| (id, quantity, "某", "some", quantity, medium, kind, unit, 1);
@@ -241,11 +215,7 @@ impl Park {
         let catalogue = Arc::new(two_enterprises());
         let record = Arc::new(FakeRecord::default());
         let view: Arc<dyn RecordView> = Arc::clone(&record) as _;
-        Self {
-            index: Index::new(Arc::clone(&catalogue)),
-            totals: Closing(Totals::new(&catalogue, view, None), Arc::clone(&record), AtomicUsize::new(0)),
-            record,
-        }
+        Self { index: Index::new(Arc::clone(&catalogue)), totals: Closing::new(&catalogue, view), record }
     }
 
     /// A value of a point every ten minutes for `hours` from new year on.
@@ -398,9 +368,9 @@ fn codes_of_states_are_found_without_reading_every_hour() {
         let of_name = series.iter().filter(|series| series.labels.name().contains(name));
         of_name.map(|series| series.labels.get("state").to_owned()).collect::<BTreeSet<_>>()
     };
-    let before = park.totals.2.load(Ordering::Relaxed);
+    let before = park.totals.handed_out.load(Ordering::Relaxed);
     assert_eq!(codes(0, "hour"), ["0", "1", "2", "7"].map(str::to_owned).into());
-    let read = park.totals.2.load(Ordering::Relaxed) - before;
+    let read = park.totals.handed_out.load(Ordering::Relaxed) - before;
     assert!(read <= 8, "{read} totals for the codes of one point");
     // Over a short range, those of the range.
     assert_eq!(codes(now - 30 * HOUR, "hour"), ["0", "1", "2"].map(str::to_owned).into());

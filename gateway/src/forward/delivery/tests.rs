@@ -88,9 +88,9 @@ fn a_request_that_is_too_large_is_halved_and_remembered() {
     let mut sink = Sink { too_many: 300, ..Sink::new(&[]) };
     let (dead, _, delivery) = deliver(&lines(1_000), 1_000, None, &mut sink);
     assert!(dead.is_empty() && sink.taken.len() == 1_000);
-    assert_eq!(delivery.smaller(), Some(250));
+    assert_eq!(delivery.smaller, Some(250));
     let (_, _, delivery) = deliver(&lines(1_000), 250, None, &mut sink);
-    assert_eq!(delivery.smaller(), None);
+    assert_eq!(delivery.smaller, None);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_sink_that_finds_everything_too_large_for_a_while_gets_long_requests_again()
     let mut sink = Sink { storms: vec![(1..40, too_large.clone())], ..Sink::new(&[]) };
     let (dead, waits, delivery) = deliver(&lines(1_000), 1_000, Some(b"line 9999\n".to_vec()), &mut sink);
     assert!(dead.is_empty() && waits > 0 && sink.taken.len() >= 1_000);
-    assert_eq!(delivery.smaller(), None, "a probe that is too large is no matter of size");
+    assert_eq!(delivery.smaller, None, "a probe that is too large is no matter of size");
     // What was learned is forgotten by requests taken, not by batches.
     let mut size = RequestSize::new(10_000);
     let mut limited = Sink { storms: vec![(1..14, too_large)], ..Sink::new(&[]) };

@@ -1,9 +1,8 @@
 //! A real journal and a real history: what the journal let go of comes from history, once the sink gets to it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use parkgate_collector::catalogue::{self, Catalogue, MemoryFiles, MemoryRegistry};
+use parkgate_collector::catalogue::{Catalogue, MemoryRegistry};
 use parkgate_collector::clock::SystemClock;
 use parkgate_collector::journal::JournalSettings;
 use parkgate_collector::model::{Medium, Origin, PointId, PointIdentity, Quality, Reason, Sample, Status, Step};
@@ -13,7 +12,6 @@ use super::super::settings::{SinkKind, SinkSettings};
 use super::super::state::State;
 use super::*;
 use crate::rollup::{Amount, CounterTotal, Figures, Level, Period, Total};
-use crate::settings::GatewaySettings;
 use crate::store::HistorySettings;
 
 /// 2026-11-01T00:00:00Z.
@@ -48,10 +46,7 @@ reference = "as_is"
 "#;
 
 fn park() -> Arc<Catalogue> {
-    let mut files = MemoryFiles::default();
-    files.files.insert("main.toml".into(), PARK.into());
-    let loaded = catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
-    Arc::new(loaded.draft.build(&mut MemoryRegistry::default()).unwrap())
+    Arc::new(crate::testing::catalogue(PARK, &mut MemoryRegistry::default()))
 }
 
 fn sample(point: PointId, time: i64, value: i64) -> Sample {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
-use parkgate_collector::catalogue::{self, Catalogue, MemoryFiles, MemoryRegistry};
+use parkgate_collector::catalogue::{Catalogue, MemoryRegistry};
 use parkgate_collector::clock::SystemClock;
 use parkgate_collector::journal::{JournalSettings, Record, SampleRecord};
 use parkgate_collector::model::{Origin, PointId, Quality, Reason, Sample, Status, Step, UtcMillis};
@@ -15,7 +15,6 @@ use super::super::settings::SinkKind;
 use super::*;
 use crate::readiness::Readiness;
 use crate::rollup::{Amount, CounterTotal, Figures, Level, Period, Total, TotalsView};
-use crate::settings::GatewaySettings;
 use crate::store::HistorySettings;
 
 const PARK: &str = r#"
@@ -41,10 +40,7 @@ path = "e"
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn park() -> Arc<Catalogue> {
-    let mut files = MemoryFiles::default();
-    files.files.insert("main.toml".into(), PARK.into());
-    let loaded = catalogue::load::<GatewaySettings>(Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
-    Arc::new(loaded.draft.build(&mut MemoryRegistry::default()).unwrap())
+    Arc::new(crate::testing::catalogue(PARK, &mut MemoryRegistry::default()))
 }
 
 /// Takes everything and tells what it took.

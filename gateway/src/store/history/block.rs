@@ -83,13 +83,6 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// Counts a sample in; samples come in order of record time.
-    pub(super) fn add(&mut self, sample: &Sample) {
-        let Some(value) = sample.number().filter(|_| sample.status.quality() != Quality::Bad) else { return };
-        let one = (sample.record_time, value);
-        self.append(&Self { count: 1, sum: i128::from(value), min: value, max: value, first: Some(one), last: Some(one) });
-    }
-
     /// Counts samples in, in order of record time.
     pub(super) fn add_all(&mut self, samples: &[Sample]) {
         let numbers = || {
@@ -128,7 +121,7 @@ impl Stats {
     /// Of samples sorted by record time; `None` when there is none.
     pub(super) fn of(samples: &[Sample], checkpoint: u64, late: bool, sequences: (Sequence, Sequence)) -> Option<Self> {
         let mut numbers = Numbers::default();
-        samples.iter().for_each(|sample| numbers.add(sample));
+        numbers.add_all(samples);
         Some(Self {
             checkpoint,
             late,

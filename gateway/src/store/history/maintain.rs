@@ -120,13 +120,13 @@ fn months(inner: &Inner, present: Month) -> Result<(Vec<FileKey>, BTreeSet<Month
     let all: Vec<FileKey> = inner.layout().iter().map(|file| file.key).collect();
     let mut lived = BTreeSet::new();
     for &key in all.iter().filter(|key| key.month <= present) {
-        match inner.files.read(key, files::has_two_days) {
-            Ok(true) => _ = lived.insert(key.month),
-            Ok(false) => {}
-            // Not counted: rather a month too many is kept.
-            Err(error) if files::is_damage(&error) => inner.damage(&format!("{}: {error}", inner.files.path(key).display())),
-            Err(error) => return Err(error),
-        }
+        // A damaged one is not counted: rather a month too many is kept.
+        query::read_file(inner, key, |connection| {
+            if files::has_two_days(connection)? {
+                lived.insert(key.month);
+            }
+            Ok(())
+        })?;
     }
     Ok((all, lived))
 }

@@ -300,8 +300,7 @@ fn skewed_keys(rows: &[BlockRow], held: &Held, from: UtcMillis, to: UtcMillis) -
 /// One sample per key time, the one of the greatest rank and the latest of that; those in `[from, to)`, by record time.
 pub(super) fn merge(mut samples: Vec<(Rank, Sample)>, from: UtcMillis, to: UtcMillis) -> Vec<Sample> {
     let within = |sample: &Sample| from <= sample.record_time && sample.record_time < to;
-    let plain = |(_, sample): &(Rank, Sample)| sample.key_time() == sample.record_time;
-    if samples.iter().all(plain) && samples.windows(2).all(|pair| pair[0].1.record_time < pair[1].1.record_time) {
+    if is_merged(samples.iter().map(|(_, sample)| sample)) {
         return samples.into_iter().map(|(_, sample)| sample).filter(within).collect();
     }
     // Stable: within one block or window the later stays later.
@@ -316,6 +315,12 @@ pub(super) fn merge(mut samples: Vec<(Rank, Sample)>, from: UtcMillis, to: UtcMi
     winners.retain(within);
     winners.sort_by_key(|sample| (sample.record_time, sample.key_time()));
     winners
+}
+
+/// Whether samples are as merging leaves them, without a look at their keys: in order, each under its record time.
+fn is_merged<'a>(samples: impl Iterator<Item = &'a Sample> + Clone) -> bool {
+    samples.clone().all(|sample| sample.key_time() == sample.record_time)
+        && samples.is_sorted_by(|one, next| one.record_time < next.record_time)
 }
 
 fn rows_by_record(inner: &Inner, layout: &[MonthFile], point: PointId, range: Range, checkpoint: u64) -> Result<Vec<BlockRow>, StoreError> {
@@ -347,10 +352,8 @@ fn read_samples(inner: &Inner, point: PointId, rows: &[BlockRow], samples: &mut 
         let Some(first) = of_file.first() else { continue };
         read_file(inner, first.file, |connection| {
             for row in of_file {
-                match files::block_samples(connection, point, row.id)? {
-                    Some(found) => samples.extend(found.into_iter().map(|sample| (row.stats.rank(row.id), sample))),
-                    None => inner.damage(&format!("block {} of point {point} in {}", row.id, inner.files.path(row.file).display())),
-                }
+                let found = block_samples(inner, connection, point, row)?;
+                samples.extend(found.into_iter().map(|sample| (row.stats.rank(row.id), sample)));
             }
             Ok(())
         })?;
@@ -358,18 +361,23 @@ fn read_samples(inner: &Inner, point: PointId, rows: &[BlockRow], samples: &mut 
     Ok(())
 }
 
+/// Samples of a block; none of a damaged one, which is reported.
+fn block_samples(inner: &Inner, connection: &rusqlite::Connection, point: PointId, row: &BlockRow) -> Result<Vec<Sample>, StoreError> {
+    let found = files::block_samples(connection, point, row.id)?;
+    if found.is_none() {
+        inner.damage(&format!("block {} of point {point} in {}", row.id, inner.files.path(row.file).display()));
+    }
+    Ok(found.unwrap_or_default())
+}
+
 /// Samples of a block that has nothing beside it, with record time in `[from, to)`, merged.
 fn lonely(inner: &Inner, point: PointId, row: &BlockRow, from: UtcMillis, to: UtcMillis) -> Result<Vec<Sample>, StoreError> {
     let mut samples = Vec::new();
     read_file(inner, row.file, |connection| {
-        match files::block_samples(connection, point, row.id)? {
-            Some(found) => samples = found,
-            None => inner.damage(&format!("block {} of point {point} in {}", row.id, inner.files.path(row.file).display())),
-        }
+        samples = block_samples(inner, connection, point, row)?;
         Ok(())
     })?;
-    let plain = |sample: &Sample| sample.key_time() == sample.record_time;
-    if samples.iter().all(plain) && samples.is_sorted_by(|one, next| one.record_time < next.record_time) {
+    if is_merged(samples.iter()) {
         samples.truncate(samples.partition_point(|sample| sample.record_time < to));
         samples.drain(..samples.partition_point(|sample| sample.record_time < from));
         return Ok(samples);
