@@ -31,7 +31,7 @@ use crate::app;
 use crate::control::{self, Answer, ReplayReport, Request};
 use crate::engine::Engine;
 use crate::settings::GatewaySettings;
-use crate::store::DataDirectory;
+use crate::store::{DataDirectory, Facts};
 
 pub use totals::{RebuildArguments, TotalsArguments, rebuild, totals};
 
@@ -355,6 +355,15 @@ impl DataArguments {
         let configured = app::base_of(&self.config).join(&loaded.gateway.data_directory);
         loaded.gateway.data_directory = self.data.clone().unwrap_or(configured);
         Ok(loaded)
+    }
+
+    /// The facts of the data directory, to enter something, beside a running gateway too.
+    pub(crate) fn facts(&self) -> Result<Facts> {
+        let path = DataDirectory::open_read_only(&self.directory()?)?.facts();
+        if !path.exists() {
+            bail!("{} is not there: start the gateway once, it makes it", path.display());
+        }
+        Facts::open(&path).with_context(|| format!("{} cannot be used", path.display()))
     }
 
     /// The data directory: as given, else by the configuration.

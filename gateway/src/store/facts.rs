@@ -1,5 +1,5 @@
 //! `facts.db`: what the record cannot give back. The point registry, the catalogue versions that were in force, a small
-//! key-value table, and what [`super::tokens`] keeps here. SQLite, WAL, every commit synced.
+//! key-value table, and what [`super::tokens`] and [`super::entries`] keep here. SQLite, WAL, every commit synced.
 //!
 //! Point numbers are dense from 1, never reused, never changed: rows are only ever added.
 
@@ -15,7 +15,7 @@ use super::StoreError;
 
 /// What each format added to the one before; the format of a file is the number of steps it has taken. A step that was
 /// released is never changed.
-const STEPS: &[&str] = &[POINTS, super::tokens::STEP, TOTAL_CORRECTIONS];
+const STEPS: &[&str] = &[POINTS, super::tokens::STEP, TOTAL_CORRECTIONS, super::entries::STEP];
 
 const POINTS: &str = "
 CREATE TABLE IF NOT EXISTS point (

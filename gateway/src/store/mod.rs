@@ -1,18 +1,21 @@
 //! What the gateway keeps: the data directory, history (blocks), facts (registry, cursors).
 //!
 //! In reading order: [`directory`] version and lock of the data directory; [`facts`] point registry, cursors and other
-//! things that the record cannot give back; [`tokens`] tokens and changes, in the same file; [`view`] the reading side of
+//! things that the record cannot give back; [`tokens`] tokens and changes, and [`entries`] what is
+//! entered beside the record, in the same file; [`view`] the reading side of
 //! history, as the API sees it; [`history`] blocks; [`reader`] from the journal to history; [`record_read_only`] the
 //! record for commands beside a running gateway.
 
 pub mod directory;
 pub mod facts;
 pub mod tokens;
+pub mod entries;
 pub mod view;
 pub mod history;
 pub mod reader;
 
 pub use directory::{DataDirectory, DirectoryError};
+pub use entries::{Entry, EntryKind, NewEntry};
 pub use facts::{Facts, Registry, TotalCorrection};
 pub use history::{History, HistorySettings, HistoryStats, RecordSnapshot};
 pub use tokens::{Change, ChangeKind};

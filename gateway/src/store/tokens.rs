@@ -84,7 +84,8 @@ pub struct Change {
 }
 
 /// What tables hold of a role or of what was changed: its name in JSON, without quotes.
-fn name(value: impl Serialize) -> Result<String, StoreError> {
+/// The name that serde gives a value without fields.
+pub(super) fn name(value: impl Serialize) -> Result<String, StoreError> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => Ok(name),
         other => Err(StoreError::Damaged(format!("{other:?} is no name"))),
@@ -271,7 +272,7 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
 }
 
 /// What is stored by its [`name`].
-fn named<T: for<'a> Deserialize<'a>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn named<T: for<'a> Deserialize<'a>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let name: String = row.get(column)?;
     serde_json::from_value(name.into()).map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
 }
