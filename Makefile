@@ -19,7 +19,7 @@ verdict() { \
 };
 endef
 
-.PHONY: help demo test check boards lint-boards bench soak influxdb clean tools
+.PHONY: help demo test check boards lint-boards bench soak influxdb fuzz clean tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -71,17 +71,37 @@ influxdb: ## reads back from the InfluxDB 2 that PARKGATE_TEST_INFLUXDB2_URL, _O
 	cargo build --workspace --bins
 	cargo test --workspace --features parkgate-tests/influxdb2 --test scenarios influxdb2 -- --nocapture
 
+# A stable compiler does: the counters are an LLVM pass, and there is no unsafe code of ours that a sanitizer would watch.
+FUZZ_SECONDS := 60
+FUZZ_TARGETS := modbus_frame json_mapper journal_codec reject block config import promql
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/host: //p')
+
+fuzz: ## each decoder under libFuzzer for FUZZ_SECONDS (60); what makes one panic lies in target/fuzz
+	RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --release --locked --manifest-path tests/fuzz/Cargo.toml --target $(FUZZ_HOST) --target-dir $(TARGET)/fuzz
+	@$(RUNNER) \
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(TARGET)/fuzz/corpus/$$target; \
+		suite $$target $(TARGET)/fuzz/$(FUZZ_HOST)/release/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=20 -rss_limit_mb=1024 \
+			-use_value_profile=1 -print_final_stats=1 -verbosity=0 -artifact_prefix=$(TARGET)/fuzz/$$target- $(TARGET)/fuzz/corpus/$$target tests/fuzz/corpus/$$target; \
+	done; \
+	verdict
+
 clean: ## remove what was built
 	cargo clean
 
-# What the tests need beside Rust: the broker, the databases that totals and queries are compared with, and a C compiler
-# for SQLite. Only the programs are wanted: a service that the installation starts is not used.
+# What the tests need beside Rust: the broker, the databases that totals and queries are compared with, strace for power
+# cuts under SQLite, and a C compiler for it. Only the programs are wanted: a service that the installation starts is not used.
 tools:
 	@missing=""; \
 	command -v mosquitto > /dev/null || missing="$$missing mosquitto"; \
 	command -v prometheus > /dev/null || missing="$$missing prometheus"; \
 	command -v victoria-metrics > /dev/null || missing="$$missing victoria-metrics"; \
 	command -v influxd > /dev/null || missing="$$missing influxdb"; \
+	command -v prometheus-alertmanager > /dev/null || missing="$$missing prometheus-alertmanager"; \
+	command -v strace > /dev/null || missing="$$missing strace"; \
 	command -v cc > /dev/null || missing="$$missing gcc libc6-dev"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ]; then as_root=""; elif command -v sudo > /dev/null; then as_root=sudo; else \

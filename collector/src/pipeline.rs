@@ -30,6 +30,9 @@ use crate::model::{Now, Quality, Sample, UtcMillis};
 use crate::normalise::{Input, Normaliser, StepReport};
 use crate::rejects;
 
+#[cfg(test)]
+mod tests;
+
 /// Messages that may wait between drivers and the normaliser; when full, drivers wait.
 pub const INBOX_MESSAGES: usize = 64;
 /// Batches that may wait for the journal; when full, the normaliser waits.
@@ -431,99 +434,5 @@ impl SavedState {
         let position = self.load(normaliser).map_err(io)?;
         let durable = Self::catch_up(normaliser, position, journal)?;
         self.save(normaliser, durable).map_err(io)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::catalogue::spec::{Catalogue, Names, Park};
-    use crate::clock::ManualClock;
-    use crate::journal::JournalSettings;
-    use crate::journal::file::sim::SimDisk;
-    use crate::model::LinkKey;
-    use crate::normalise::NormaliseSettings;
-
-    fn at(utc: i64, monotonic_ms: u64) -> Now {
-        Now { utc: UtcMillis(utc), monotonic_ms }
-    }
-
-    #[test]
-    fn a_slow_drift_is_no_step_and_hides_none() {
-        let mut last = at(0, 0);
-        // 100 ms a look: 10 s in all.
-        for look in 1..=100 {
-            assert_eq!(clock_step(&mut last, at(look * 10_100, look as u64 * 10_000)), None);
-        }
-        // A step against the drift, which it would not show against the first look.
-        assert_eq!(clock_step(&mut last, at(1_020_000 - 10_000, 1_010_000)), Some(UtcMillis(1_020_000)));
-        assert_eq!(clock_step(&mut last, at(1_020_000, 1_020_000)), None, "told once");
-    }
-
-    #[test]
-    fn a_batch_with_marks_is_one_record() {
-        for (samples, marked, first) in [
-            (10, false, 10),
-            (SAMPLES_PER_RECORD + 1, false, SAMPLES_PER_RECORD),
-            (SAMPLES_PER_RECORD + 1, true, SAMPLES_PER_RECORD + 1),
-            (2 * SAMPLES_PER_RECORD, true, 2 * SAMPLES_PER_RECORD),
-            (MARKED_SAMPLES_PER_RECORD + 1, true, MARKED_SAMPLES_PER_RECORD),
-        ] {
-            assert_eq!(first_part(samples, marked), first, "{samples} {marked}");
-        }
-    }
-
-    /// The journal has room for seven of these messages and waits with eight more; history takes nothing in until the
-    /// thread waits, then all that the saved state lets go, which lets all the rest through.
-    #[test]
-    fn a_full_journal_does_not_wait_for_the_saved_state_for_ever() {
-        let folder = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let metrics = Metrics::new(&prometheus::Registry::new());
-        let clock = Arc::new(ManualClock::new(UtcMillis(1_764_000_000_000)));
-        let settings = JournalSettings { segment_bytes: 4 << 20, budget_bytes: 8 << 20, reserve_bytes: 0, resume_after: Sequence(0) };
-        let disk = Arc::new(SimDisk::new(1 << 30));
-        let journal = Journal::open_on(disk, Path::new("j"), settings, clock.clone(), metrics.clone()).unwrap();
-        let ring = rejects::Ring::open(folder.path(), rejects::RingSettings::default(), metrics.clone()).unwrap();
-        let saved_state = SavedState::new(folder.path().join("normalise.state"));
-        let park = Park {
-            id: "park".to_owned(),
-            name: Names { zh: String::new(), en: String::new() },
-            time_zone: "UTC".to_owned(),
-            display_units: Default::default(),
-        };
-        let catalogue = Catalogue::new(1, park, Vec::new(), Vec::new(), Vec::new());
-        let pipeline = Pipeline {
-            tally: Tally::new(&catalogue, &metrics),
-            normaliser: Normaliser::new(&catalogue, NormaliseSettings::default()),
-            journal: journal.clone(),
-            rejects: rejects::Sink::start(ring).unwrap(),
-            clock,
-            metrics,
-            catalogue_version: 1,
-            boot_id: 1,
-            saved_state: saved_state.clone(),
-            runtime: runtime.handle().clone(),
-        };
-        let (outlet, inbox) = mpsc::channel(INBOX_MESSAGES);
-        for _ in 0..24 {
-            let change = LinkChange { link: LinkKey(1), device: String::new(), up: true, why: "x".repeat(1 << 20), time: UtcMillis(0) };
-            outlet.try_send(Message::Link(change)).unwrap();
-        }
-        drop(outlet);
-        let thread = std::thread::spawn(move || pipeline.run(inbox));
-        let start = Instant::now();
-        while !thread.is_finished() {
-            assert!(start.elapsed() < Duration::from_secs(60), "stands at {:?}, saved {:?}", journal.stats(), saved_state.floor());
-            // As history does it: what is durable is in a checkpoint, and goes as far as the saved state reaches.
-            if journal.full().is_some() {
-                journal.release(Sequence(saved_state.floor().0 + 1));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        thread.join().unwrap();
-        assert_eq!((journal.durable(), saved_state.floor()), (Sequence(24), Sequence(24)));
     }
 }

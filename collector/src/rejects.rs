@@ -538,6 +538,17 @@ fn decode(id: u64, body: &[u8]) -> Result<Entry, CodecError> {
     })
 }
 
+/// What `tests/fuzz` calls, and nothing else does.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    /// The body of an entry: what can be read can be shown.
+    pub fn entry(body: &[u8]) {
+        if let Ok(super::Entry::Reject(reject)) = super::decode(1, body) {
+            assert!(reject.payload.len() <= body.len() && !reject.to_json().to_string().is_empty());
+        }
+    }
+}
+
 fn path_of(directory: &Path, first: u64) -> PathBuf {
     directory.join(format!("{first:020}{ENDING}"))
 }

@@ -23,6 +23,9 @@ use crate::store::DataDirectory;
 use crate::store::history::{History, HistorySettings};
 use crate::store::reader::{self, ReaderStats};
 
+#[cfg(test)]
+mod tests;
+
 /// How long the normaliser may take to make durable what drivers handed over, at stop. A full disk would hold it for ever.
 const PIPELINE_STOP: Duration = Duration::from_secs(10);
 /// How long history may take to write its last checkpoint, at stop; without it the next start reads more of the journal.

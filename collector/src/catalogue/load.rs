@@ -86,6 +86,25 @@ impl Files for MemoryFiles {
     }
 }
 
+/// The program's own settings: the table `[gateway]`.
+pub trait OwnTable: DeserializeOwned + Default + Validate<Context = ()> {
+    /// What in it does not fit the park. Asked only when the park itself is valid.
+    fn misfits(&self, _draft: &Draft) -> Vec<Misfit> {
+        Vec::new()
+    }
+}
+
+/// Something in the table `[gateway]` that does not fit the park.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// Path of the value within the table: `outlet[0].o2`.
+    pub path: String,
+    /// What is wrong: lower case, no full stop.
+    pub message: String,
+    /// What to do; may be empty.
+    pub help: String,
+}
+
 /// A valid configuration.
 #[derive(Debug)]
 pub struct Loaded<G> {
@@ -115,7 +134,7 @@ pub enum LoadError {
 }
 
 /// Reads and checks a main file with all that it names. `G` is the table `[gateway]`.
-pub fn load<G: DeserializeOwned + Default + Validate<Context = ()>>(main_file: &Path, files: &dyn Files) -> Result<Loaded<G>, LoadError> {
+pub fn load<G: OwnTable>(main_file: &Path, files: &dyn Files) -> Result<Loaded<G>, LoadError> {
     let mut loader = Loader::new(files);
     let text = files.read(main_file).map_err(|reason| LoadError::Unreadable { path: main_file.to_owned(), reason })?;
     let loaded = loader.main::<G>(main_file, text);
@@ -188,11 +207,11 @@ impl CheckReport {
 }
 
 /// Checks files, each a main file or a device profile (told by its `[profile]`), without touching anything else.
-pub fn check<G: DeserializeOwned + Default + Validate<Context = ()>>(paths: &[PathBuf], files: &dyn Files) -> CheckReport {
+pub fn check<G: OwnTable>(paths: &[PathBuf], files: &dyn Files) -> CheckReport {
     CheckReport { files: paths.iter().map(|path| check_file::<G>(path, files)).collect() }
 }
 
-fn check_file<G: DeserializeOwned + Default + Validate<Context = ()>>(path: &Path, files: &dyn Files) -> FileReport {
+fn check_file<G: OwnTable>(path: &Path, files: &dyn Files) -> FileReport {
     let mut report = FileReport {
         file: path.to_owned(),
         unreadable: None,
@@ -275,7 +294,7 @@ impl<'a> Loader<'a> {
         (tree, source)
     }
 
-    fn main<G: DeserializeOwned + Default + Validate<Context = ()>>(&mut self, path: &Path, text: String) -> Option<Loaded<G>> {
+    fn main<G: OwnTable>(&mut self, path: &Path, text: String) -> Option<Loaded<G>> {
         self.folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let (mut tree, source) = self.tree(path.display().to_string(), text);
         let had_park = tree.get("park").is_some();
@@ -300,6 +319,12 @@ impl<'a> Loader<'a> {
         let version = self.version();
         let mut draft = validate(&self.parts, &mut self.problems)?;
         draft.version = version;
+        if self.problems.is_empty() {
+            for Misfit { path, message, help } in file.gateway.misfits(&draft) {
+                let node = tree.follow("gateway").follow(&path);
+                self.problems.add(Place::new(source, &node.span), message, help);
+            }
+        }
         let mut lines = std::mem::take(&mut self.lines);
         let used = self.used_profiles();
         let own = self.profile_lines.iter().filter(|(id, _)| used.contains(id.as_str())).flat_map(|(_, lines)| lines);

@@ -23,7 +23,7 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-pub use load::{CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFiles, check, load};
+pub use load::{CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFiles, Misfit, OwnTable, check, load};
 pub use problem::{Problem, Problems};
 pub use registry::{MemoryRegistry, PointRegistry, RegistryError};
 pub use spec::*;

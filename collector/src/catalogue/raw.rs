@@ -12,7 +12,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use super::place::At;
 use super::text::{Address, Bits, Exact};
 use crate::model::{Kind, Medium, Origin, ReferenceState};
-use crate::protocol::modbus::Function;
+use crate::protocol::modbus::{Function, RegisterType};
 
 /// The main file. `G` is the program's own table.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -539,7 +539,7 @@ impl RawRegister {
     }
 }
 
-/// Type of a number in registers.
+/// Type of a number in registers, as it is written: [`RegisterType`] but for the bit's number, which is a key of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RawRegisterType {
@@ -561,4 +561,21 @@ pub enum RawRegisterType {
     F64,
     /// One bit.
     Bit,
+}
+
+impl RawRegisterType {
+    /// The type; `bit` counts for [`Self::Bit`] only.
+    pub fn with_bit(self, bit: u8) -> RegisterType {
+        match self {
+            Self::U16 => RegisterType::U16,
+            Self::I16 => RegisterType::I16,
+            Self::U32 => RegisterType::U32,
+            Self::I32 => RegisterType::I32,
+            Self::U64 => RegisterType::U64,
+            Self::I64 => RegisterType::I64,
+            Self::F32 => RegisterType::F32,
+            Self::F64 => RegisterType::F64,
+            Self::Bit => RegisterType::Bit(bit),
+        }
+    }
 }

@@ -326,15 +326,26 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    /// From a text: the variant of that name. From a table: the variant that its `driver` names.
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, ReadError> {
+    /// From a text: the variant of that name. From a table: the variant that its `driver` names, or without one that its
+    /// only key names.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Text(text) => visitor.visit_enum(text.as_str().into_deserializer()),
             Value::Table(table) => {
                 let tag = table.entries.iter().enumerate().find(|(_, entry)| entry.key == TAG);
+                if let (None, [only]) = (tag, table.entries.as_slice())
+                    && variants.contains(&only.key.as_str())
+                {
+                    return visitor.visit_enum(TagReader { reader: self.child(&only.node), name: &only.key, index: 0, inside: true });
+                }
                 let (index, entry) = tag.ok_or_else(|| ReadError::missing_field(TAG))?;
                 let name = entry.node.text().ok_or_else(|| ReadError::wrong("must be a text in quotes").under(index))?;
-                visitor.visit_enum(TagReader { reader: Self { skip: Some(TAG), ..self }, name, index })
+                visitor.visit_enum(TagReader { reader: Self { skip: Some(TAG), ..self }, name, index, inside: false })
             }
             _ => Err(ReadError::wrong("must be a text in quotes")),
         }
@@ -417,11 +428,13 @@ impl<'de> MapAccess<'de> for AtReader<'_> {
     }
 }
 
-/// A table whose `driver` chose the variant.
+/// A table whose `driver`, or whose only key, chose the variant.
 struct TagReader<'a> {
     reader: Reader<'a>,
     name: &'a str,
     index: usize,
+    /// Whether what is read is the value of the key that chose.
+    inside: bool,
 }
 
 impl<'de> EnumAccess<'de> for TagReader<'_> {
@@ -443,7 +456,8 @@ impl<'de> VariantAccess<'de> for TagReader<'_> {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadError> {
-        seed.deserialize(self.reader)
+        let (inside, index) = (self.inside, self.index);
+        seed.deserialize(self.reader).map_err(|error| if inside { error.under(index) } else { error })
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, ReadError> {

@@ -15,7 +15,7 @@ use super::frame::{HEADER_BYTES, Header, MAGIC, VERSION, padded};
 use super::scan::{Found, Scan};
 use super::segment::{segment_firsts, segment_path};
 use super::{Record, SampleRecord, Sequence, codec};
-use crate::model::UtcMillis;
+use crate::model::{PointId, UtcMillis};
 
 /// What [`verify`] found. `damaged` and `undecodable` are what matters: the rest is information.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -113,10 +113,17 @@ pub fn verify(directory: &Path) -> io::Result<Report> {
 /// read, an object with `damaged` stands in their place.
 ///
 /// Keys: `sequence`, `kind`, and those of the record, in snake_case; times are RFC 3339; values are mantissas as text.
+/// Points are numbers in the journal; `id_of` tells the stable id, `null` where it does not know one.
 ///
 /// # Errors
 /// As [`verify`].
-pub fn dump(directory: &Path, from: Sequence, limit: u64, mut line: impl FnMut(String)) -> io::Result<()> {
+pub fn dump(
+    directory: &Path,
+    from: Sequence,
+    limit: u64,
+    id_of: impl Fn(PointId) -> Option<String>,
+    mut line: impl FnMut(String),
+) -> io::Result<()> {
     let mut left = limit;
     walk(directory, from, |event| {
         let value = match event {
@@ -125,7 +132,7 @@ pub fn dump(directory: &Path, from: Sequence, limit: u64, mut line: impl FnMut(S
             Event::Entry { sequence, body } => {
                 left = left.saturating_sub(1);
                 match codec::decode(body) {
-                    Ok(record) => to_json(sequence, &record),
+                    Ok(record) => to_json(sequence, &record, &id_of),
                     Err(error) => json!({ "damaged": { "from": sequence, "to": sequence.saturating_add(1) }, "error": error.to_string() }),
                 }
             }
@@ -252,7 +259,7 @@ fn header_state(file: &dyn FileHandle, first: u64) -> String {
     }
 }
 
-fn to_json(sequence: u64, record: &Record) -> Value {
+fn to_json(sequence: u64, record: &Record, id_of: &dyn Fn(PointId) -> Option<String>) -> Value {
     let time = |time: UtcMillis| time.to_string();
     match record {
         Record::Samples(record) => json!({
@@ -265,6 +272,7 @@ fn to_json(sequence: u64, record: &Record) -> Value {
             "deliveries": record.deliveries.iter().map(|d| json!({ "packet_id": d.packet_id, "hash": d.hash })).collect::<Vec<_>>(),
             "samples": record.samples.iter().map(|sample| json!({
                 "point": sample.point.0,
+                "id": id_of(sample.point),
                 "value": sample.number().map(|value| value.to_string()),
                 "quality": sample.status.quality(),
                 "reason": sample.status.reason(),

@@ -48,7 +48,6 @@ mod writer;
 pub mod reader;
 mod recovery;
 mod forecast;
-pub mod cursor;
 pub mod inspect;
 #[cfg(test)]
 mod tests;

@@ -160,6 +160,16 @@ impl DataDirectory {
         self.path.join("totals.db")
     }
 
+    /// The database of emission figures, a view of the record and of what was entered.
+    pub fn emission(&self) -> PathBuf {
+        self.path.join("emission.db")
+    }
+
+    /// The database of alarms: events, what is on, who got what.
+    pub fn alarms(&self) -> PathBuf {
+        self.path.join("alarms.db")
+    }
+
     /// The ring of rejected input.
     pub fn rejects(&self) -> PathBuf {
         self.path.join("rejects")
@@ -168,13 +178,6 @@ impl DataDirectory {
     /// The normaliser's state.
     pub fn normalise_state(&self) -> PathBuf {
         self.path.join("normalise.state")
-    }
-}
-
-fn sync_parent(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
     }
 }
 
@@ -248,7 +251,7 @@ fn back_up(directory: &Path, version: u32) -> Result<(), DirectoryError> {
         fs::remove_dir_all(&unfinished).map_err(io(&unfinished))?;
     }
     copy_folder(directory, &unfinished, true).map_err(io(&unfinished))?;
-    fs::rename(&unfinished, &backup).and_then(|()| sync_parent(&backup)).map_err(io(&backup))?;
+    fs::rename(&unfinished, &backup).and_then(|()| file::sync_parent(&Disk, &backup)).map_err(io(&backup))?;
     tracing::info!(backup = %backup.display(), "data directory backed up before its migration");
     Ok(())
 }

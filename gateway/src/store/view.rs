@@ -18,6 +18,26 @@ pub trait RecordView: Send + Sync + 'static {
     /// buckets without a sample are there with `samples` 0.
     fn buckets(&self, point: PointId, edges: &[UtcMillis]) -> Result<Vec<Bucket>, StoreError>;
 
+    /// As [`Self::scan`]; adds to `left_out` how many damaged blocks, or whole files, the answer is without. Whoever
+    /// shows an answer to people asks this way, so that a hole that damage made is not taken for a silent meter.
+    fn scan_noting(
+        &self,
+        point: PointId,
+        from: UtcMillis,
+        to: UtcMillis,
+        limit: usize,
+        left_out: &mut u64,
+    ) -> Result<Vec<Sample>, StoreError> {
+        let _ = left_out;
+        self.scan(point, from, to, limit)
+    }
+
+    /// As [`Self::buckets`], with `left_out` as in [`Self::scan_noting`].
+    fn buckets_noting(&self, point: PointId, edges: &[UtcMillis], left_out: &mut u64) -> Result<Vec<Bucket>, StoreError> {
+        let _ = left_out;
+        self.buckets(point, edges)
+    }
+
     /// Samples taken over since start, for rates.
     fn samples_applied(&self) -> u64;
 }

@@ -25,6 +25,8 @@ struct Own {
     megabytes: u64,
 }
 
+impl OwnTable for Own {}
+
 const PARK: &str = "[park]\nid = \"p\"\n";
 const LINKS: &str = "[park]
 id = \"p\"

@@ -243,25 +243,17 @@ fn register_type(register: &At<RawRegister>, function: Function, problems: &mut 
     if let (Some(bit), true) = (&register.bit, kind != RawRegisterType::Bit) {
         problems.add(bit.place, "`bit` is only for type = \"bit\"", "remove it, or set the type");
     }
-    Some(match kind {
-        RawRegisterType::U16 => (RegisterType::U16, 1),
-        RawRegisterType::I16 => (RegisterType::I16, 1),
-        RawRegisterType::U32 => (RegisterType::U32, 2),
-        RawRegisterType::I32 => (RegisterType::I32, 2),
-        RawRegisterType::U64 => (RegisterType::U64, 4),
-        RawRegisterType::I64 => (RegisterType::I64, 4),
-        RawRegisterType::F32 => (RegisterType::F32, 2),
-        RawRegisterType::F64 => (RegisterType::F64, 4),
-        RawRegisterType::Bit => match &register.bit {
-            Some(bit) if bit.value > 15 => {
-                problems.add(bit.place, "a register has the bits 0 to 15", "");
-                return None;
-            }
-            Some(bit) => (RegisterType::Bit(bit.value), 1),
-            None => {
-                problems.add(register.place, "type = \"bit\" needs `bit`", "add bit = 0 (least significant) to 15");
-                return None;
-            }
-        },
-    })
+    let bit = match (&register.bit, kind) {
+        (Some(bit), RawRegisterType::Bit) if bit.value > 15 => {
+            problems.add(bit.place, "a register has the bits 0 to 15", "");
+            return None;
+        }
+        (None, RawRegisterType::Bit) => {
+            problems.add(register.place, "type = \"bit\" needs `bit`", "add bit = 0 (least significant) to 15");
+            return None;
+        }
+        (bit, _) => bit.as_ref().map_or(0, |bit| bit.value),
+    };
+    let register_type = kind.with_bit(bit);
+    Some((register_type, register_type.registers()))
 }

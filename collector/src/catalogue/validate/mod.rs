@@ -79,6 +79,21 @@ impl Draft {
         &self.park
     }
 
+    /// All points, in order of the configuration. They have no numbers yet.
+    pub fn points(&self) -> impl Iterator<Item = &Point> {
+        self.devices.iter().flat_map(|device| device.points.iter().map(|point| &point.point))
+    }
+
+    /// All devices, in order of the configuration. Their points are not in them yet.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter().map(|device| &device.device)
+    }
+
+    /// Whether there is an enterprise of an id.
+    pub fn has_enterprise(&self, id: &str) -> bool {
+        self.enterprises.iter().any(|enterprise| enterprise.id == id)
+    }
+
     /// How many enterprises, links, devices and points there are.
     pub fn counts(&self) -> (usize, usize, usize, usize) {
         let points = self.devices.iter().map(|device| device.points.len()).sum();

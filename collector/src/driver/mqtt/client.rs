@@ -1,4 +1,4 @@
-//! The MQTT 3.1.1 client as the driver sees it: connect, subscribe, messages in, acknowledgements out.
+//! The MQTT 3.1.1 client as the driver sees it: connect, subscribe and unsubscribe, messages in, acknowledgements out.
 //!
 //! The one place that knows the client library. It never acknowledges by itself, never reconnects by itself, and never
 //! waits with messages in hand.
@@ -73,6 +73,8 @@ pub enum Event {
         /// Filters refused.
         refused: usize,
     },
+    /// Answer to one packet of [`Client::unsubscribe`].
+    Unsubscribed,
 }
 
 /// The connection cannot be made, or ended.
@@ -213,6 +215,12 @@ impl Client {
         Ok(packets)
     }
 
+    /// Gives up `filters`; one that the session does not have is no mistake (MQTT 3.1.1, 3.10.4). Answers come as
+    /// [`Event::Unsubscribed`]. Returns the number of packets; those that find no room in the queue are left out.
+    pub fn unsubscribe(&mut self, filters: &[String]) -> usize {
+        filters.chunks(FILTERS_PER_PACKET).filter(|part| self.requests.try_unsubscribe_many(part.iter().cloned()).is_ok()).count()
+    }
+
     /// The next event. Cancel safe: nothing that was read is lost when the future is dropped.
     pub async fn next(&mut self) -> Result<Event, ClientError> {
         loop {
@@ -292,6 +300,7 @@ fn translate(event: LibraryEvent) -> Option<Event> {
             let refused = answer.return_codes.iter().filter(|code| **code == SubscribeReasonCode::Failure).count();
             Some(Event::Subscribed { refused })
         }
+        LibraryEvent::Incoming(Packet::UnsubAck(_)) => Some(Event::Unsubscribed),
         _ => None,
     }
 }

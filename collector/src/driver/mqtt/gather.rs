@@ -57,6 +57,8 @@ pub struct Gather {
     mapped: Vec<(usize, usize)>,
     /// Received time of the last message rejected.
     last_rejected: Option<UtcMillis>,
+    /// The last topic that no device has.
+    unmapped: Option<Bytes>,
 }
 
 /// The batch that is being collected.
@@ -85,6 +87,7 @@ impl Gather {
             batch: Pending::default(),
             mapped: Vec::new(),
             last_rejected: None,
+            unmapped: None,
             link,
         };
         let mut timed = Vec::new();
@@ -133,6 +136,11 @@ impl Gather {
         self.batch.readings.len()
     }
 
+    /// The last topic that no device has, once.
+    pub fn take_unmapped(&mut self) -> Option<Bytes> {
+        self.unmapped.take()
+    }
+
     /// Adds one message. All or nothing: when one of its mappings fails, nothing of it is kept and all of it is rejected,
     /// so that a replay of it repeats nothing. A mapping that finds none of its values has not failed if another does.
     ///
@@ -148,7 +156,8 @@ impl Gather {
             return self.reject(found.first().copied(), "oversized", reason, message, now);
         }
         if found.is_empty() {
-            let reason = "no device has this topic; add it to one, or unsubscribe this client id at the broker".to_owned();
+            self.unmapped = Some(message.topic.clone());
+            let reason = "no device has this topic; add it to one. A subscription left by an earlier configuration is given up".to_owned();
             return self.reject(None, "unmapped", reason, message, now);
         }
         let first = self.batch.readings.len();

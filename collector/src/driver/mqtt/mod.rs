@@ -9,7 +9,9 @@
 //! stands for longer than 1.5 keep-alive times makes the broker end the connection; it is made again and nothing is lost.
 //!
 //! On the first connection all topics are subscribed, since the config may have changed; later ones do so only when the
-//! broker has lost the session, because a subscription makes it send its retained messages again.
+//! broker has lost the session, because a subscription makes it send its retained messages again. What an earlier
+//! configuration left in the session shows by messages that no device has: every filter that matches such a topic is
+//! given up. None of the present ones can be among them, or the topic would have a device.
 
 pub mod client;
 pub mod gather;
@@ -59,6 +61,8 @@ const GATHER_LONG: Duration = Duration::from_millis(4);
 /// Above what stock brokers send ahead of acknowledgements (20 to 32 messages): with such a one gathering for long would
 /// only make it wait.
 const GATHER_LONG_MESSAGES: u64 = 36;
+/// Topics that no device has whose subscriptions are given up on one connection; further ones are on the next.
+const TOPICS_GIVEN_UP_MAX: u32 = 256;
 /// Shortest and longest wait between two attempts to connect.
 const BACKOFF_MS: (u64, u64) = (500, 30_000);
 /// Longest wait for batches in flight when stopping; what is not durable by then is delivered again after the next start.
@@ -134,6 +138,14 @@ struct InFlight {
     marks: usize,
 }
 
+/// Packets that the broker has not answered yet on one connection.
+#[derive(Debug, Default)]
+struct Awaited {
+    subscriptions: usize,
+    unsubscriptions: usize,
+    topics_given_up: u32,
+}
+
 /// Why a connection was given up.
 #[derive(Debug, Error)]
 enum Interrupted {
@@ -192,10 +204,10 @@ impl Driver {
                 _ = self.outlet.send(Message::NewSession(self.link.key)) => {}
             }
         }
-        let mut subscriptions = 0;
+        let mut awaited = Awaited::default();
         if subscribe {
             match self.client.subscribe(&self.filters) {
-                Ok(packets) => subscriptions = packets,
+                Ok(packets) => awaited.subscriptions = packets,
                 Err(error) => return error.into(),
             }
         }
@@ -203,7 +215,7 @@ impl Driver {
         let mut is_told = false;
         let mut rest_until: Option<Instant> = None;
         loop {
-            if !is_told && subscriptions == 0 {
+            if !is_told && awaited.subscriptions == 0 {
                 is_told = true;
                 self.tell(true, why).await;
             }
@@ -219,7 +231,10 @@ impl Driver {
                 }
                 () = sleep_until(rest_until.unwrap_or_else(Instant::now)), if rest_until.is_some() && may_read => rest_until = None,
                 event = self.client.next(), if rest_until.is_none() && may_read => {
-                    let read = event.map_err(Interrupted::from).and_then(|event| self.read(event, &mut subscriptions));
+                    let read = event.map_err(Interrupted::from).and_then(|event| self.read(event, &mut awaited));
+                    if session_present {
+                        self.give_up_former(&mut awaited);
+                    }
                     if BUSY_MESSAGES.contains(&self.gather.messages()) {
                         let gather = if self.gather.messages() < GATHER_LONG_MESSAGES { GATHER } else { GATHER_LONG };
                         rest_until = Some(Instant::now() + gather);
@@ -237,16 +252,21 @@ impl Driver {
         }
     }
 
-    /// Takes one event and all that are there with it. `subscriptions`: packets that the broker has not answered yet.
-    fn read(&mut self, first: Event, subscriptions: &mut usize) -> Result<(), Interrupted> {
+    /// Takes one event and all that are there with it.
+    fn read(&mut self, first: Event, awaited: &mut Awaited) -> Result<(), Interrupted> {
         let now = self.clock.now().utc;
         let mut next = Some(Ok(first));
         while let Some(event) = next {
             match event? {
                 Event::Message(message) => self.gather.add(&message, now),
-                Event::Subscribed { refused: 0 } => *subscriptions = subscriptions.saturating_sub(1),
+                Event::Unsubscribed => {
+                    awaited.unsubscriptions = awaited.unsubscriptions.saturating_sub(1);
+                    // What came until now may be of the subscription that has just gone.
+                    self.gather.take_unmapped();
+                }
+                Event::Subscribed { refused: 0 } => awaited.subscriptions = awaited.subscriptions.saturating_sub(1),
                 Event::Subscribed { refused } => {
-                    *subscriptions = subscriptions.saturating_sub(1);
+                    awaited.subscriptions = awaited.subscriptions.saturating_sub(1);
                     let error = format!("broker refuses {refused} topics; check what the account may read");
                     warn!(link = %self.link.id, error = %error, "not subscribed");
                     self.health.link(&self.link.id, |health| health.error(now, State::Degraded, error));
@@ -258,6 +278,22 @@ impl Driver {
             next = if is_full { None } else { self.client.ready() };
         }
         Ok(())
+    }
+
+    /// Gives up what an earlier configuration left in the session, one topic at a time.
+    fn give_up_former(&mut self, awaited: &mut Awaited) {
+        if awaited.unsubscriptions > 0 || awaited.topics_given_up >= TOPICS_GIVEN_UP_MAX {
+            return;
+        }
+        let Some(topic) = self.gather.take_unmapped() else { return };
+        let topic = String::from_utf8_lossy(&topic);
+        // A filter of this configuration whose mapping was left out.
+        if self.filters.iter().any(|(filter, _)| topics::matches(filter, &topic)) {
+            return;
+        }
+        awaited.topics_given_up = awaited.topics_given_up.saturating_add(1);
+        awaited.unsubscriptions = self.client.unsubscribe(&topics::filters_of(&topic));
+        info!(link = %self.link.id, topic = %topic, "no device has this topic; its subscriptions in the broker's session are given up");
     }
 
     /// Hands the batch to the pipeline, waiting for room.

@@ -351,6 +351,50 @@ async fn subscribes_again_when_the_broker_lost_the_session() {
 }
 
 #[tokio::test]
+async fn topics_that_left_the_configuration_are_given_up() {
+    let broker = Broker::start("");
+    let former = vec![topic("m", &[("v", 1)]), topic("old/+/power", &[("v", 2)]), topic("gone", &[("v", 3)])];
+    let mut running = start(settings(broker.port), former);
+    running.link(true).await;
+    running.stop().await;
+    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
+    assert_eq!(running.link(true).await, "connected, session kept");
+    // One message of each is rejected, and later ones do not come at all.
+    for topic in ["old/a/power", "gone"] {
+        broker.publish(&[(topic, 1, r#"{"v":1}"#)]).await;
+        let mut batch = running.batch().await;
+        assert_eq!(batch.rejected.iter().map(|rejected| rejected.class).collect::<Vec<_>>(), ["unmapped"], "{topic}");
+        batch.done.take().unwrap().send(Outcome::Durable).unwrap();
+        let other = if topic == "gone" { "gone" } else { "old/b/power" };
+        // The answer of the broker passes by the driver: until then a message may still come.
+        let mut number = 0;
+        loop {
+            number += 1;
+            broker.publish(&[(other, 1, r#"{"v":2}"#), ("m", 1, &format!("{{\"v\":{number}}}"))]).await;
+            let (mut unmapped, mut numbers) = (0, Vec::new());
+            while numbers.is_empty() {
+                let mut batch = running.batch().await;
+                unmapped += batch.rejected.len();
+                numbers.extend(show(&batch));
+                batch.done.take().unwrap().send(Outcome::Durable).unwrap();
+            }
+            assert_eq!(numbers, [format!("1={number}")]);
+            if unmapped == 0 {
+                break;
+            }
+            assert!(number < 20, "{other} still comes");
+        }
+    }
+    running.stop().await;
+    // And it stays so in the session.
+    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
+    assert_eq!(running.link(true).await, "connected, session kept");
+    broker.publish(&[("old/c/power", 1, r#"{"v":1}"#), ("gone", 1, r#"{"v":1}"#), ("m", 1, r#"{"v":9}"#)]).await;
+    assert_eq!(running.durable(1).await, ["1=9"]);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn refusals_are_told_in_words() {
     let broker = Broker::start("allow_anonymous false\npassword_file DIRECTORY/nobody");
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
@@ -449,36 +493,80 @@ async fn maps_wildcards_arrays_batches_and_qos_0() {
     running.stop().await;
 }
 
+/// Publishes `{"v":0}`, `{"v":1}` and so on, the later ones while the broker takes the earlier; returns when it has all.
+async fn publish_numbers(port: u16, topic: &'static str, more: &'static str, count: usize) {
+    let options = MqttOptions::new(format!("publisher-{topic}"), ("127.0.0.1".to_owned(), port));
+    let (client, mut event_loop) = AsyncClient::builder(options).capacity(100).build();
+    let poller = tokio::spawn(async move { while event_loop.poll().await.is_ok() {} });
+    let mut last = None;
+    for number in 0..count {
+        let payload = format!("{{\"v\":{number}{more}}}");
+        last = Some(client.publish_tracked(topic, payload, PublishOptions::at_least_once()).await.unwrap());
+    }
+    last.unwrap().wait_async().await.unwrap();
+    poller.abort();
+}
+
+impl Running {
+    /// Takes batches, unanswered, until no more come.
+    async fn all_held(&mut self) -> Vec<Batch> {
+        let mut held = Vec::new();
+        while let Ok(Some(Message::Batch(batch))) = timeout(Duration::from_millis(300), self.messages.recv()).await {
+            held.push(batch);
+        }
+        held
+    }
+}
+
 #[tokio::test]
 async fn a_slow_pipeline_holds_the_broker_back_and_nothing_is_lost() {
     const COUNT: usize = 20_000;
     let broker = Broker::start("max_inflight_messages 1000");
     let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
     running.link(true).await;
-    let port = broker.port;
-    let publisher = tokio::spawn(async move {
-        let options = MqttOptions::new("publisher", ("127.0.0.1".to_owned(), port));
-        let (client, mut event_loop) = AsyncClient::builder(options).capacity(100).build();
-        let poller = tokio::spawn(async move { while event_loop.poll().await.is_ok() {} });
-        let mut last = None;
-        for number in 0..COUNT {
-            last = Some(client.publish_tracked("m", format!("{{\"v\":{number}}}"), PublishOptions::at_least_once()).await.unwrap());
-        }
-        last.unwrap().wait_async().await.unwrap();
-        poller.abort();
-    });
-    publisher.await.unwrap();
+    publish_numbers(broker.port, "m", "", COUNT).await;
     // All is at the broker; here only what the outlet and its in-flight window hold.
-    let mut held = Vec::new();
-    while let Ok(Some(Message::Batch(batch))) = timeout(Duration::from_millis(300), running.messages.recv()).await {
-        held.push(batch);
-    }
+    let held = running.all_held().await;
     let mut numbers: Vec<String> = held.iter().flat_map(show).collect();
     assert!(numbers.len() <= 1000, "{} without an acknowledgement", numbers.len());
     for mut batch in held {
         batch.done.take().unwrap().send(Outcome::Durable).unwrap();
     }
     numbers.extend(running.durable(COUNT - numbers.len()).await);
+    assert_eq!(numbers, (0..COUNT).map(|number| format!("1={number}")).collect::<Vec<_>>());
+    running.stop().await;
+}
+
+/// The normaliser remembers so many deliveries of messages without a time; more in flight could not all be recognised when
+/// the broker delivers them again. Messages with a time are recognised by it, and are not held back.
+#[tokio::test]
+async fn messages_without_a_time_are_bounded_in_flight() {
+    const COUNT: usize = 12_000;
+    const BOUND: usize = DELIVERIES_REMEMBERED / 4;
+    let broker = Broker::start("max_inflight_messages 0");
+    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)]), timed(topic("t", &[("v", 2)]))]);
+    running.link(true).await;
+    publish_numbers(broker.port, "t", ",\"t\":1764000000000", COUNT).await;
+    let held = running.all_held().await;
+    assert_eq!(held.iter().map(|batch| batch.readings.len()).sum::<usize>(), COUNT, "with a time nothing is held back");
+    assert!(held.iter().all(|batch| batch.deliveries.is_empty()));
+    for mut batch in held {
+        batch.done.take().unwrap().send(Outcome::Durable).unwrap();
+    }
+    publish_numbers(broker.port, "m", "", COUNT).await;
+    let mut numbers: Vec<String> = Vec::new();
+    let mut rounds = 0;
+    while numbers.len() < COUNT {
+        let held = running.all_held().await;
+        let marks: usize = held.iter().map(|batch| batch.deliveries.len()).sum();
+        assert!(marks > 0 && marks <= BOUND, "{marks} marks in flight, {} messages had before", numbers.len());
+        rounds += 1;
+        numbers.extend(held.iter().flat_map(show));
+        for mut batch in held {
+            batch.done.take().unwrap().send(Outcome::Durable).unwrap();
+        }
+    }
+    assert!(rounds >= COUNT / BOUND, "the bound was reached");
     assert_eq!(numbers, (0..COUNT).map(|number| format!("1={number}")).collect::<Vec<_>>());
     running.stop().await;
 }

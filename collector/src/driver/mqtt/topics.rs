@@ -6,6 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Levels of a topic whose filters are all told: each level doubles them, so many make 383.
+const LEVELS_MAX: usize = 7;
+/// Bytes of such a topic.
+const TOPIC_BYTES_MAX: usize = 1024;
 /// Topics remembered beyond those of the config; when full, the rest is matched again each time.
 const REMEMBERED_MAX: usize = 65_536;
 
@@ -61,9 +65,53 @@ pub fn matches(filter: &str, topic: &str) -> bool {
     }
 }
 
+/// Every filter that matches a topic (MQTT 3.1.1, 4.7), the topic itself among them. Of a topic beyond [`LEVELS_MAX`] or
+/// [`TOPIC_BYTES_MAX`] only the topic itself.
+pub fn filters_of(topic: &str) -> Vec<String> {
+    if topic.len() > TOPIC_BYTES_MAX || topic.split('/').count() > LEVELS_MAX {
+        return vec![topic.to_owned()];
+    }
+    let mut found = Vec::new();
+    let mut heads = vec![String::new()];
+    for (index, level) in topic.split('/').enumerate() {
+        let is_system = index == 0 && level.starts_with('$');
+        let longer = |head: &String, level: &str| if index == 0 { level.to_owned() } else { format!("{head}/{level}") };
+        if !is_system {
+            found.extend(heads.iter().map(|head| longer(head, "#")));
+        }
+        let levels: &[&str] = if is_system { &[level] } else { &[level, "+"] };
+        heads = heads.iter().flat_map(|head| levels.iter().map(move |level| longer(head, level))).collect();
+    }
+    found.extend(heads.iter().map(|head| format!("{head}/#")));
+    found.append(&mut heads);
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_filters_of_a_topic_match_it_and_none_is_missing() {
+        for (topic, count) in [("a", 5), ("a/b", 11), ("/a", 11), ("$SYS/x", 5), ("a/b/c/d/e/f/g", 383), ("a/b/c/d/e/f/g/h", 1)] {
+            let filters = filters_of(topic);
+            assert!(filters.iter().all(|filter| matches(filter, topic)), "{filters:?}");
+            assert_eq!(filters.iter().collect::<std::collections::HashSet<_>>().len(), count, "{topic}: {filters:?}");
+            assert_eq!(filters.len(), count, "{topic}");
+        }
+        // Every filter over the levels a, b, + and # that matches `a/b` is among them.
+        let levels = ["a", "b", "+", "#"];
+        let of_two = levels.iter().flat_map(|one| levels.iter().map(move |two| format!("{one}/{two}")));
+        let of_three = levels.iter().flat_map(|one| levels.iter().map(move |two| format!("{one}/{two}/#")));
+        let valid = |filter: &String| !filter.trim_end_matches('#').contains('#');
+        let mut all: Vec<String> = levels.iter().map(|&one| one.to_owned()).chain(of_two).chain(of_three).filter(valid).collect();
+        all.retain(|filter| matches(filter, "a/b"));
+        let mut found = filters_of("a/b");
+        all.sort();
+        found.sort();
+        assert_eq!(found, all);
+        assert_eq!(filters_of(&"x".repeat(2_000)).len(), 1);
+    }
 
     #[test]
     fn filters_match_as_the_standard_says() {

@@ -63,6 +63,14 @@ pub fn replace(layer: &dyn FileLayer, path: &Path, bytes: &[u8]) -> io::Result<(
     file.write_at(bytes, 0)?;
     file.sync_data()?;
     layer.rename(&temporary, path)?;
+    sync_parent(layer, path)
+}
+
+/// Makes the creation, renaming or removal of `path` durable: syncs the directory it is in.
+///
+/// # Errors
+/// The directory cannot be opened or synced; nothing is known then about what was done in it.
+pub fn sync_parent(layer: &dyn FileLayer, path: &Path) -> io::Result<()> {
     layer.sync_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 

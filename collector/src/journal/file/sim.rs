@@ -16,7 +16,7 @@ const SECTOR: usize = 512;
 #[derive(Clone, Debug)]
 pub struct SimDisk(Arc<Mutex<State>>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct State {
     /// Grows with every power cut: handles of before are dead.
     epoch: u64,
@@ -37,7 +37,7 @@ struct State {
     sync_delay: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inode {
     /// As the running system reads it.
     cached: Vec<u8>,
@@ -77,6 +77,11 @@ impl SimDisk {
             sync_failures: 0,
             sync_delay: Duration::ZERO,
         })))
+    }
+
+    /// A disk of its own with what this one has, synced or not.
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.lock().clone())))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,6 +2,9 @@
 //!
 //! The head is locked for a snapshot and for the commit, not while files are written. Until the commit readers see the
 //! windows in the head and pass over blocks of the new checkpoint; after it the other way round.
+//!
+//! When `state.db` turns out to be damaged or gone, memory still has all that belongs in it. The same checkpoint then
+//! writes a new one out of memory; what the journal let go is in open windows, and nothing of it is lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -29,6 +32,8 @@ pub(super) struct Snapshot {
     closed: Vec<Arc<Window>>,
     gains: Vec<Gain>,
     points: Vec<(UtcMillis, Sample)>,
+    /// All points and windows are in it, for a new `state.db`.
+    whole: bool,
     /// Month files that were, or may have been, written to.
     files: Vec<FileKey>,
 }
@@ -47,9 +52,32 @@ struct Gain {
 
 /// See [`super::History::checkpoint`].
 pub(super) fn run(inner: &Inner) -> Result<Sequence, StoreError> {
-    let started = Instant::now();
     let mut writer = inner.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let result = finish(inner, &mut writer).and_then(|()| write(inner, &mut writer));
+    run_with(inner, &mut writer)
+}
+
+/// Reads `state.db` again, past what its writer keeps in memory; makes a checkpoint with a new one when it is damaged.
+pub(super) fn check_state(inner: &Inner, writer: &mut Writer) -> Result<(), StoreError> {
+    match state::check(&writer.state_path) {
+        Err(error) if files::is_damage(&error) => {
+            state_lost(inner, writer, &error);
+            run_with(inner, writer).map(|_| ())
+        }
+        result => result,
+    }
+}
+
+fn run_with(inner: &Inner, writer: &mut Writer) -> Result<Sequence, StoreError> {
+    let started = Instant::now();
+    let attempt = |writer: &mut Writer| finish(inner, writer).and_then(|()| write(inner, writer));
+    let result = match attempt(writer) {
+        // Month files that are damaged are passed over: it is about `state.db`.
+        Err(error) if files::is_damage(&error) && !writer.renew => {
+            state_lost(inner, writer, &error);
+            attempt(writer)
+        }
+        result => result,
+    };
     inner.counters.due_from.store(0, Ordering::Relaxed);
     match result {
         Ok(position) => {
@@ -67,11 +95,20 @@ pub(super) fn run(inner: &Inner) -> Result<Sequence, StoreError> {
 /// Brings files and head together again after a checkpoint that failed.
 pub(super) fn finish(inner: &Inner, writer: &mut Writer) -> Result<(), StoreError> {
     let Some(snapshot) = &writer.unfinished else { return Ok(()) };
-    let state = match &writer.state {
-        Some(state) => state,
-        None => writer.state.insert(state::open(&writer.state_path)?),
+    let position = match &writer.state {
+        Some(state) => state::position(state),
+        None => state::settle(&writer.state_path).and_then(|()| {
+            let state = state::open(&writer.state_path)?;
+            let position = state::position(&state);
+            writer.state = Some(state);
+            position
+        }),
     };
-    let committed = state::position(state)?.map_or(0, |(checkpoint, _)| checkpoint);
+    let committed = match position {
+        Ok((checkpoint, _)) => checkpoint,
+        Err(error) if writer.renew && files::is_damage(&error) => inner.head().checkpoint,
+        Err(error) => return Err(error),
+    };
     if committed < snapshot.checkpoint {
         for &key in &snapshot.files {
             match writer.months.get(&inner.files, key).and_then(|connection| files::undo_checkpoint(connection, committed)) {
@@ -87,37 +124,53 @@ pub(super) fn finish(inner: &Inner, writer: &mut Writer) -> Result<(), StoreErro
         }
     } else {
         commit(&mut inner.head(), snapshot);
+        writer.renew &= !snapshot.whole;
     }
     writer.unfinished = None;
     Ok(())
 }
 
+/// `state.db` is damaged or gone: from now on a checkpoint makes a new one.
+fn state_lost(inner: &Inner, writer: &mut Writer, why: &dyn std::fmt::Display) {
+    let path = writer.state_path.display();
+    tracing::error!(path = %path, error = %why, "state of history is damaged; a new one is written from what memory has");
+    inner.counters.damaged.fetch_add(1, Ordering::Relaxed);
+    writer.state = None;
+    writer.renew = true;
+}
+
 fn write(inner: &Inner, writer: &mut Writer) -> Result<Sequence, StoreError> {
+    // A connection goes on with a file that somebody deleted; the next start would not find it.
+    if !writer.renew && !writer.state_path.exists() {
+        state_lost(inner, writer, &"it is gone");
+    }
     let mut snapshot = {
         let mut head = inner.head();
-        if head.position == head.committed && head.closed.is_empty() && head.slots().all(|slot| !slot.dirty) {
+        if !writer.renew && head.position == head.committed && head.closed.is_empty() && head.slots().all(|slot| !slot.dirty) {
             return Ok(head.committed);
         }
-        snapshot(&mut head, inner.settings.head_bytes)
+        snapshot(&mut head, inner.settings.head_bytes, writer.renew)
     };
-    let mut result = write_files(inner, writer, &mut snapshot);
-    if result.is_ok() {
-        result = write_state(inner, writer, &snapshot);
-        if result.as_ref().is_err_and(files::is_damage) {
-            renew_state(inner, writer)?;
-        }
-    }
+    let result = write_files(inner, writer, &mut snapshot)
+        .and_then(|()| if snapshot.whole { renew_state(inner, writer, &snapshot) } else { write_state(inner, writer, &snapshot) });
     if let Err(error) = result {
         writer.unfinished = Some(snapshot);
         return Err(error);
     }
     commit(&mut inner.head(), &snapshot);
+    writer.renew &= !snapshot.whole;
     Ok(snapshot.position)
 }
 
-fn snapshot(head: &mut Head, head_bytes: usize) -> Snapshot {
+fn snapshot(head: &mut Head, head_bytes: usize, whole: bool) -> Snapshot {
     // Half of the budget is for windows that are on their way to blocks.
     head.shrink_open_to(head_bytes / 2);
+    if whole {
+        for slot in head.slots_mut() {
+            slot.dirty = true;
+            slot.windows_mut().for_each(|window| (window.written, window.pieces) = (0, 0));
+        }
+    }
     let mut gains = Vec::new();
     let mut points = Vec::new();
     for slot in head.slots_mut().filter(|slot| slot.dirty) {
@@ -138,6 +191,7 @@ fn snapshot(head: &mut Head, head_bytes: usize) -> Snapshot {
         closed: head.closed.clone(),
         gains,
         points,
+        whole,
         files: Vec::new(),
     }
 }
@@ -257,7 +311,7 @@ fn earlier_values<'a>(
     earlier: impl Iterator<Item = &'a Arc<Window>>,
 ) -> Result<HashMap<UtcMillis, Sample>, StoreError> {
     let range = (window.key_start, window.key_end);
-    let stored = query::samples_by_key(inner, &inner.layout(), window.point, range, snapshot.checkpoint - 1)?;
+    let stored = query::samples_by_key(&query::Reading::new(inner), &inner.layout(), window.point, range, snapshot.checkpoint - 1)?;
     let mut ranked: HashMap<UtcMillis, (Rank, Sample)> = HashMap::new();
     let held = earlier.flat_map(|window| window.decode().map(|(_, sample)| (window.rank(), sample)));
     for (rank, sample) in stored.into_iter().chain(held) {
@@ -309,19 +363,7 @@ fn write_state(inner: &Inner, writer: &mut Writer, snapshot: &Snapshot) -> Resul
         None => writer.state.insert(state::open(&writer.state_path)?),
     };
     let transaction = state.transaction()?;
-    for window in &snapshot.closed {
-        state::delete_pieces(&transaction, window.point, window.late)?;
-    }
-    for (floor, sample) in &snapshot.points {
-        state::put_point(&transaction, *floor, sample)?;
-    }
-    for gain in &snapshot.gains {
-        if gain.piece == 0 {
-            state::delete_pieces(&transaction, gain.point, gain.late)?;
-        }
-        state::put_piece(&transaction, gain.point, gain.late, gain.piece, &gain.bytes)?;
-    }
-    state::put_position(&transaction, snapshot.checkpoint, snapshot.position)?;
+    put(&transaction, snapshot)?;
     inner.step("state commit")?;
     let committed = transaction.commit();
     if committed.is_err() {
@@ -333,22 +375,32 @@ fn write_state(inner: &Inner, writer: &mut Writer, snapshot: &Snapshot) -> Resul
     inner.step("head")
 }
 
-/// Puts a damaged `state.db` aside and begins a new one, to which the next checkpoint writes everything. Until then a
-/// start goes through all that the journal still has.
-fn renew_state(inner: &Inner, writer: &mut Writer) -> Result<(), StoreError> {
-    tracing::error!(path = %writer.state_path.display(), "state of history is damaged, starting a new one");
-    inner.counters.damaged.fetch_add(1, Ordering::Relaxed);
+/// Writes what a snapshot of everything has to a new `state.db`, in the place of the damaged one.
+fn renew_state(inner: &Inner, writer: &mut Writer, snapshot: &Snapshot) -> Result<(), StoreError> {
+    inner.step("state")?;
+    // Closed first: SQLite deletes the log of its file by name when it closes.
     writer.state = None;
-    super::put_aside(&writer.state_path)?;
-    let state = state::open(&writer.state_path)?;
-    let mut head = inner.head();
-    state::put_position(&state, head.checkpoint, Sequence(0))?;
-    for slot in head.slots_mut() {
-        slot.dirty = true;
-        slot.windows_mut().for_each(|window| (window.written, window.pieces) = (0, 0));
-    }
+    let state = state::replace(&writer.state_path, |name| inner.step(name), |connection| put(connection, snapshot))?;
     writer.state = Some(state);
-    Ok(())
+    inner.counters.pieces.fetch_add(snapshot.gains.len() as u64, Ordering::Relaxed);
+    inner.step("head")
+}
+
+/// What a snapshot changes in `state.db`.
+fn put(connection: &rusqlite::Connection, snapshot: &Snapshot) -> Result<(), StoreError> {
+    for window in &snapshot.closed {
+        state::delete_pieces(connection, window.point, window.late)?;
+    }
+    for (floor, sample) in &snapshot.points {
+        state::put_point(connection, *floor, sample)?;
+    }
+    for gain in &snapshot.gains {
+        if gain.piece == 0 {
+            state::delete_pieces(connection, gain.point, gain.late)?;
+        }
+        state::put_piece(connection, gain.point, gain.late, gain.piece, &gain.bytes)?;
+    }
+    state::put_position(connection, snapshot.checkpoint, snapshot.position)
 }
 
 /// The slot's windows and the closed ones of one point, for reading.

@@ -239,10 +239,20 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
 
 /// A connection for writing; WAL, every commit synced.
 pub(super) fn open_for_writing(path: &Path, schema: &str) -> Result<Connection, StoreError> {
+    open_in_mode(path, schema, "WAL")
+}
+
+/// As [`open_for_writing`], without a log that outlives the connection: once it is closed, the file is all there is.
+pub(super) fn open_for_making(path: &Path, schema: &str) -> Result<Connection, StoreError> {
+    open_in_mode(path, schema, "DELETE")
+}
+
+fn open_in_mode(path: &Path, schema: &str, mode: &str) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    connection
-        .execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4000;")?;
+    connection.execute_batch(&format!(
+        "PRAGMA page_size = 8192; PRAGMA journal_mode = {mode}; PRAGMA synchronous = FULL; PRAGMA cache_size = -4000;"
+    ))?;
     check_format(&connection, path)?;
     connection.execute_batch("CREATE TABLE IF NOT EXISTS commitment (id INTEGER PRIMARY KEY, data BLOB NOT NULL);")?;
     connection.execute_batch(schema)?;
@@ -487,12 +497,19 @@ pub(super) fn block_samples(
     Ok(block::decode(point, row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?))
 }
 
+/// Whether SQLite does not find what our statements name: a file that somebody emptied, or one that is just being made.
+pub(super) fn lacks_tables(error: &StoreError) -> bool {
+    matches!(error, StoreError::Sqlite(rusqlite::Error::SqliteFailure(code, _)) if code.extended_code == rusqlite::ffi::SQLITE_ERROR)
+}
+
 /// Whether the file itself is damaged, by SQLite's word or ours.
 pub(super) fn is_damage(error: &StoreError) -> bool {
     use rusqlite::{Error, ErrorCode};
     match error {
         StoreError::Damaged(_) => true,
-        StoreError::Sqlite(Error::SqliteFailure(code, _)) => matches!(code.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase),
+        StoreError::Sqlite(Error::SqliteFailure(code, _)) => {
+            matches!(code.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) || lacks_tables(error)
+        }
         // A row of another shape than we write.
         StoreError::Sqlite(error) => matches!(
             error,

@@ -1,5 +1,5 @@
-//! Nightly work, in slices that the reader of the journal can take between two entries: late windows are closed, months
-//! beyond retention go, small blocks become bigger ones.
+//! Nightly work, in slices that the reader of the journal can take between two entries: `state.db` is read again while
+//! memory could still make a new one, late windows are closed, months beyond retention go, small blocks become bigger ones.
 //!
 //! No clock alone decides that a month goes: a clock can jump to 2099, for a second or until someone notices. A month is
 //! beyond retention when it is too old by the clock *and* by the record: as many later months must be *lived through*,
@@ -58,6 +58,7 @@ pub(super) fn slice(inner: &Inner, now: UtcMillis) -> Result<bool, StoreError> {
 }
 
 fn begin(inner: &Inner, writer: &mut Writer, now: UtcMillis) -> Result<(), StoreError> {
+    checkpoint::check_state(inner, writer)?;
     inner.head().close_windows(|window| window.late);
     retain(inner, writer, now)?;
     let files = inner.layout().iter().map(|file| file.key).collect();
@@ -121,7 +122,7 @@ fn months(inner: &Inner, present: Month) -> Result<(Vec<FileKey>, BTreeSet<Month
     let mut lived = BTreeSet::new();
     for &key in all.iter().filter(|key| key.month <= present) {
         // A damaged one is not counted: rather a month too many is kept.
-        query::read_file(inner, key, |connection| {
+        query::read_file(&query::Reading::new(inner), key, |connection| {
             if files::has_two_days(connection)? {
                 lived.insert(key.month);
             }

@@ -15,6 +15,8 @@ mod block;
 mod checkpoint;
 mod column;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod head;
 mod maintain;
 mod month;
@@ -119,6 +121,8 @@ struct Writer {
     state_path: PathBuf,
     state: Option<rusqlite::Connection>,
     months: Writers,
+    /// `state.db` is damaged or gone: the next checkpoint makes a new one.
+    renew: bool,
     /// A checkpoint failed and may have left rows behind, or even be complete.
     unfinished: Option<checkpoint::Snapshot>,
     night: maintain::Night,
@@ -209,14 +213,17 @@ impl History {
             let damaged = state::load(&state, head, &*compliance)?;
             Ok::<_, StoreError>((state, damaged))
         };
+        state::settle(&state_path)?;
         let mut head = Head::default();
-        let fresh = !state_path.exists();
-        let (mut state, rebuild) = match load(&mut head) {
-            Ok((state, damaged)) => {
+        let mut renew = false;
+        let state = match state_path.exists().then(|| load(&mut head)) {
+            None => None,
+            Some(Ok((state, damaged))) => {
                 counters.damaged.fetch_add(damaged, Ordering::Relaxed);
-                (state, fresh)
+                renew = damaged > 0;
+                Some(state)
             }
-            Err(error) if files::is_damage(&error) => {
+            Some(Err(error)) if files::is_damage(&error) => {
                 tracing::error!(path = %state_path.display(), error = %error, "state of history is damaged, starting a new one from what it still has, blocks and journal");
                 counters.damaged.fetch_add(1, Ordering::Relaxed);
                 head = Head::default();
@@ -229,23 +236,26 @@ impl History {
                         tracing::error!(error = %error, "nothing can be read from the damaged state; open windows are lost where the journal does not have them")
                     }
                 }
-                put_aside(&state_path)?;
-                (state::open(&state_path)?, true)
+                None
             }
-            Err(error) => return Err(error),
+            Some(Err(error)) => return Err(error),
         };
         let files = Files::new(folder);
         let mut months = Writers::default();
         let mut layout = Vec::new();
         let keys = files.list()?;
-        if rebuild {
-            // Without its state nothing is known to be uncommitted; what the journal still has is replayed and merged.
-            for &key in &keys {
-                let checkpoint = months.get(&files, key).and_then(|connection| files::last_checkpoint(connection));
-                head.checkpoint = head.checkpoint.max(checkpoint.unwrap_or(0));
+        let state = match state {
+            Some(state) => state,
+            None => {
+                // Without its state nothing is known to be uncommitted; what the journal still has is replayed and merged.
+                for &key in &keys {
+                    let checkpoint = months.get(&files, key).and_then(|connection| files::last_checkpoint(connection));
+                    head.checkpoint = head.checkpoint.max(checkpoint.unwrap_or(0));
+                }
+                let told = |name| step.as_ref().map_or(Ok(()), |hook| hook(name));
+                state::replace(&state_path, told, |connection| state::store(connection, &mut head))?
             }
-            state::store(&mut state, &mut head)?;
-        }
+        };
         for key in keys {
             let result = months.get(&files, key).and_then(|connection| {
                 let undone = files::undo_checkpoint(connection, head.checkpoint);
@@ -261,7 +271,7 @@ impl History {
                 Err(error) => return Err(error),
             }
         }
-        let writer = Writer { state_path, state: Some(state), months, unfinished: None, night: maintain::Night::default() };
+        let writer = Writer { state_path, state: Some(state), months, renew, unfinished: None, night: maintain::Night::default() };
         Ok(Self {
             inner: Arc::new(Inner {
                 settings,
@@ -417,11 +427,32 @@ impl RecordView for History {
     }
 
     fn scan(&self, point: PointId, from: UtcMillis, to: UtcMillis, limit: usize) -> Result<Vec<Sample>, StoreError> {
-        query::scan(&self.inner, point, from, to, limit)
+        query::scan(&query::Reading::new(&self.inner), point, from, to, limit)
     }
 
     fn buckets(&self, point: PointId, edges: &[UtcMillis]) -> Result<Vec<Bucket>, StoreError> {
-        query::buckets(&self.inner, point, edges)
+        query::buckets(&query::Reading::new(&self.inner), point, edges)
+    }
+
+    fn scan_noting(
+        &self,
+        point: PointId,
+        from: UtcMillis,
+        to: UtcMillis,
+        limit: usize,
+        left_out: &mut u64,
+    ) -> Result<Vec<Sample>, StoreError> {
+        let reading = query::Reading::new(&self.inner);
+        let samples = query::scan(&reading, point, from, to, limit)?;
+        *left_out = left_out.saturating_add(reading.left_out());
+        Ok(samples)
+    }
+
+    fn buckets_noting(&self, point: PointId, edges: &[UtcMillis], left_out: &mut u64) -> Result<Vec<Bucket>, StoreError> {
+        let reading = query::Reading::new(&self.inner);
+        let buckets = query::buckets(&reading, point, edges)?;
+        *left_out = left_out.saturating_add(reading.left_out());
+        Ok(buckets)
     }
 
     fn samples_applied(&self) -> u64 {

@@ -7,7 +7,8 @@
 //! Long ranges are read in pieces ([`Pieces`]), cut by the descriptions of blocks, so that little more is decoded than is
 //! asked for. Where they are cut does not matter: a piece is merged with all that may replace its samples.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
 
 use parkgate_collector::model::{PointId, Sample, UtcMillis};
 
@@ -18,6 +19,30 @@ use super::{Inner, MonthFile, checkpoint};
 use crate::store::{Bucket, StoreError};
 
 type Range = (UtcMillis, UtcMillis);
+
+/// One answer while it is made, and what damage it left out.
+pub(super) struct Reading<'a> {
+    inner: &'a Inner,
+    left_out: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(inner: &'a Inner) -> Self {
+        Self { inner, left_out: RefCell::default() }
+    }
+
+    /// Damaged blocks and files that were left out so far; one that was met several times counts once.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.borrow().len() as u64
+    }
+
+    fn damage(&self, what: String) {
+        if !self.left_out.borrow().contains(&what) {
+            self.inner.damage(&what);
+            self.left_out.borrow_mut().insert(what);
+        }
+    }
+}
 
 /// Least number of samples in blocks that a piece of a scan is cut by; twice as many in each piece after the first.
 const PIECE_SAMPLES_MIN: u64 = 512;
@@ -46,9 +71,9 @@ impl Held {
 }
 
 /// See [`crate::store::RecordView::scan`].
-pub(super) fn scan(inner: &Inner, point: PointId, from: UtcMillis, to: UtcMillis, limit: usize) -> Result<Vec<Sample>, StoreError> {
-    let layout = inner.layout();
-    let held = Held::of(inner, point);
+pub(super) fn scan(reading: &Reading<'_>, point: PointId, from: UtcMillis, to: UtcMillis, limit: usize) -> Result<Vec<Sample>, StoreError> {
+    let layout = reading.inner.layout();
+    let held = Held::of(reading.inner, point);
     let mut samples = Vec::new();
     let Some((start, end)) = extent(&layout, &held, from, to) else { return Ok(samples) };
     let mut pieces = Pieces::new(start, end);
@@ -56,8 +81,8 @@ pub(super) fn scan(inner: &Inner, point: PointId, from: UtcMillis, to: UtcMillis
     let mut least = PIECE_SAMPLES_MIN;
     while samples.len() < limit {
         let wanted = u64::try_from(limit.saturating_sub(samples.len())).unwrap_or(u64::MAX).max(least);
-        let Some(((from, to), rows)) = pieces.next(inner, &layout, point, held.checkpoint, wanted)? else { break };
-        scan_into(inner, &layout, &held, point, (from, to), rows, &mut samples)?;
+        let Some(((from, to), rows)) = pieces.next(reading, &layout, point, held.checkpoint, wanted)? else { break };
+        scan_into(reading, &layout, &held, point, (from, to), rows, &mut samples)?;
         least = least.saturating_mul(2);
     }
     samples.truncate(limit);
@@ -81,7 +106,7 @@ impl Pieces {
     /// than `wanted`; one that has more is cut behind the block that has the last of those.
     fn next(
         &mut self,
-        inner: &Inner,
+        reading: &Reading<'_>,
         layout: &[MonthFile],
         point: PointId,
         checkpoint: u64,
@@ -91,7 +116,7 @@ impl Pieces {
             return Ok(None);
         }
         let (start, mut stop) = (self.start, self.start.plus(self.width).min(self.end));
-        let mut rows = rows_by_record(inner, layout, point, (start, stop.plus(-1)), checkpoint)?;
+        let mut rows = rows_by_record(reading, layout, point, (start, stop.plus(-1)), checkpoint)?;
         rows.sort_by_key(|row| row.stats.start);
         let mut samples = 0u64;
         let last = rows.iter().find(|row| {
@@ -112,24 +137,24 @@ impl Pieces {
 }
 
 /// See [`crate::store::RecordView::buckets`].
-pub(super) fn buckets(inner: &Inner, point: PointId, edges: &[UtcMillis]) -> Result<Vec<Bucket>, StoreError> {
+pub(super) fn buckets(reading: &Reading<'_>, point: PointId, edges: &[UtcMillis]) -> Result<Vec<Bucket>, StoreError> {
     let mut filled = Filled { edges, numbers: vec![(0, Numbers::default()); edges.len().saturating_sub(1)] };
-    let layout = inner.layout();
-    let held = Held::of(inner, point);
+    let layout = reading.inner.layout();
+    let held = Held::of(reading.inner, point);
     if let (Some(&from), Some(&to)) = (edges.first(), edges.last())
         && let Some((from, to)) = extent(&layout, &held, from, to)
     {
         let last = to.plus(-1);
-        let mut rows = rows_by_record(inner, &layout, point, (from, last), held.checkpoint)?;
+        let mut rows = rows_by_record(reading, &layout, point, (from, last), held.checkpoint)?;
         let skewed = held.skewed
             || rows.iter().any(|row| row.skewed)
-            || !skewed_rows(inner, &layout, point, (from, last), held.checkpoint)?.is_empty();
+            || !skewed_rows(reading, &layout, point, (from, last), held.checkpoint)?.is_empty();
         if skewed {
             drop(rows);
             let mut pieces = Pieces::new(from, to);
-            while let Some((piece, rows)) = pieces.next(inner, &layout, point, held.checkpoint, PIECE_SAMPLES)? {
+            while let Some((piece, rows)) = pieces.next(reading, &layout, point, held.checkpoint, PIECE_SAMPLES)? {
                 let mut samples = Vec::new();
-                scan_into(inner, &layout, &held, point, piece, rows, &mut samples)?;
+                scan_into(reading, &layout, &held, point, piece, rows, &mut samples)?;
                 filled.add(&samples);
             }
         } else {
@@ -163,10 +188,10 @@ pub(super) fn buckets(inner: &Inner, point: PointId, edges: &[UtcMillis]) -> Res
                     continue;
                 }
                 if let ([row], []) = (&*cluster, &*beside) {
-                    filled.add(&lonely(inner, point, row, from, to)?);
+                    filled.add(&lonely(reading, point, row, from, to)?);
                     continue;
                 }
-                read_samples(inner, point, &cluster, &mut beside)?;
+                read_samples(reading, point, &cluster, &mut beside)?;
                 filled.add(&merge(beside, from, to));
             }
             filled.add(&merge(in_head.collect(), from, to));
@@ -229,17 +254,17 @@ impl Filled<'_> {
 
 /// Samples of a point with key times within `[from, to]` that are in blocks, with their ranks, unmerged.
 pub(super) fn samples_by_key(
-    inner: &Inner,
+    reading: &Reading<'_>,
     layout: &[MonthFile],
     point: PointId,
     range: Range,
     checkpoint: u64,
 ) -> Result<Vec<(Rank, Sample)>, StoreError> {
-    let mut rows = rows_by_record(inner, layout, point, range, checkpoint)?;
+    let mut rows = rows_by_record(reading, layout, point, range, checkpoint)?;
     rows.retain(|row| !row.skewed);
-    rows.extend(skewed_rows(inner, layout, point, range, checkpoint)?);
+    rows.extend(skewed_rows(reading, layout, point, range, checkpoint)?);
     let mut samples = Vec::new();
-    read_samples(inner, point, &rows, &mut samples)?;
+    read_samples(reading, point, &rows, &mut samples)?;
     samples.retain(|(_, sample)| range.0 <= sample.key_time() && sample.key_time() <= range.1);
     Ok(samples)
 }
@@ -255,7 +280,7 @@ fn extent(layout: &[MonthFile], held: &Held, from: UtcMillis, to: UtcMillis) -> 
 
 /// Appends the merged samples with record time in `[from, to)`; `rows` are the blocks that overlap it.
 fn scan_into(
-    inner: &Inner,
+    reading: &Reading<'_>,
     layout: &[MonthFile],
     held: &Held,
     point: PointId,
@@ -264,16 +289,16 @@ fn scan_into(
     out: &mut Vec<Sample>,
 ) -> Result<(), StoreError> {
     let skewed_keys = skewed_keys(&rows, held, from, to);
-    let mut beyond = skewed_rows(inner, layout, point, (from, to.plus(-1)), held.checkpoint)?;
+    let mut beyond = skewed_rows(reading, layout, point, (from, to.plus(-1)), held.checkpoint)?;
     for keys in skewed_keys {
-        beyond.extend(skewed_rows(inner, layout, point, keys, held.checkpoint)?);
-        beyond.extend(rows_by_record(inner, layout, point, keys, held.checkpoint)?);
+        beyond.extend(skewed_rows(reading, layout, point, keys, held.checkpoint)?);
+        beyond.extend(rows_by_record(reading, layout, point, keys, held.checkpoint)?);
     }
     let mut known: HashSet<(FileKey, i64)> = rows.iter().map(|row| (row.file, row.id)).collect();
     rows.extend(beyond.into_iter().filter(|row| known.insert((row.file, row.id))));
     rows.sort_by_key(|row| row.stats.start);
     let mut samples = Vec::with_capacity(rows.iter().map(|row| row.stats.samples as usize).sum::<usize>().min(1 << 20));
-    read_samples(inner, point, &rows, &mut samples)?;
+    read_samples(reading, point, &rows, &mut samples)?;
     samples.extend(held.samples.iter().copied());
     out.append(&mut merge(samples, from, to));
     Ok(())
@@ -323,36 +348,48 @@ fn is_merged<'a>(samples: impl Iterator<Item = &'a Sample> + Clone) -> bool {
         && samples.is_sorted_by(|one, next| one.record_time < next.record_time)
 }
 
-fn rows_by_record(inner: &Inner, layout: &[MonthFile], point: PointId, range: Range, checkpoint: u64) -> Result<Vec<BlockRow>, StoreError> {
+fn rows_by_record(
+    reading: &Reading<'_>,
+    layout: &[MonthFile],
+    point: PointId,
+    range: Range,
+    checkpoint: u64,
+) -> Result<Vec<BlockRow>, StoreError> {
     let mut rows = Vec::new();
     for file in layout {
         let month = file.key.month;
         if range.1 >= month.start() && (range.0 < month.end() || month.end().0 == i64::MAX) {
-            read_file(inner, file.key, |connection| {
-                files::rows_by_record(connection, file.key, point, range, checkpoint, &mut rows, &mut |what| inner.damage(&what))
+            read_file(reading, file.key, |connection| {
+                files::rows_by_record(connection, file.key, point, range, checkpoint, &mut rows, &mut |what| reading.damage(what))
             })?;
         }
     }
     Ok(rows)
 }
 
-fn skewed_rows(inner: &Inner, layout: &[MonthFile], point: PointId, keys: Range, checkpoint: u64) -> Result<Vec<BlockRow>, StoreError> {
+fn skewed_rows(
+    reading: &Reading<'_>,
+    layout: &[MonthFile],
+    point: PointId,
+    keys: Range,
+    checkpoint: u64,
+) -> Result<Vec<BlockRow>, StoreError> {
     let mut rows = Vec::new();
     for file in layout.iter().filter(|file| file.skewed) {
-        read_file(inner, file.key, |connection| {
-            files::rows_by_skewed_key(connection, file.key, point, keys, checkpoint, &mut rows, &mut |what| inner.damage(&what))
+        read_file(reading, file.key, |connection| {
+            files::rows_by_skewed_key(connection, file.key, point, keys, checkpoint, &mut rows, &mut |what| reading.damage(what))
         })?;
     }
     Ok(rows)
 }
 
 /// Appends the samples of blocks, in order of the rows; damaged blocks are reported and left out.
-fn read_samples(inner: &Inner, point: PointId, rows: &[BlockRow], samples: &mut Vec<(Rank, Sample)>) -> Result<(), StoreError> {
+fn read_samples(reading: &Reading<'_>, point: PointId, rows: &[BlockRow], samples: &mut Vec<(Rank, Sample)>) -> Result<(), StoreError> {
     for of_file in rows.chunk_by(|a, b| a.file == b.file) {
         let Some(first) = of_file.first() else { continue };
-        read_file(inner, first.file, |connection| {
+        read_file(reading, first.file, |connection| {
             for row in of_file {
-                let found = block_samples(inner, connection, point, row)?;
+                let found = block_samples(reading, connection, point, row)?;
                 samples.extend(found.into_iter().map(|sample| (row.stats.rank(row.id), sample)));
             }
             Ok(())
@@ -362,19 +399,24 @@ fn read_samples(inner: &Inner, point: PointId, rows: &[BlockRow], samples: &mut 
 }
 
 /// Samples of a block; none of a damaged one, which is reported.
-fn block_samples(inner: &Inner, connection: &rusqlite::Connection, point: PointId, row: &BlockRow) -> Result<Vec<Sample>, StoreError> {
+fn block_samples(
+    reading: &Reading<'_>,
+    connection: &rusqlite::Connection,
+    point: PointId,
+    row: &BlockRow,
+) -> Result<Vec<Sample>, StoreError> {
     let found = files::block_samples(connection, point, row.id)?;
     if found.is_none() {
-        inner.damage(&format!("block {} of point {point} in {}", row.id, inner.files.path(row.file).display()));
+        reading.damage(format!("block {} of point {point} in {}", row.id, reading.inner.files.path(row.file).display()));
     }
     Ok(found.unwrap_or_default())
 }
 
 /// Samples of a block that has nothing beside it, with record time in `[from, to)`, merged.
-fn lonely(inner: &Inner, point: PointId, row: &BlockRow, from: UtcMillis, to: UtcMillis) -> Result<Vec<Sample>, StoreError> {
+fn lonely(reading: &Reading<'_>, point: PointId, row: &BlockRow, from: UtcMillis, to: UtcMillis) -> Result<Vec<Sample>, StoreError> {
     let mut samples = Vec::new();
-    read_file(inner, row.file, |connection| {
-        samples = block_samples(inner, connection, point, row)?;
+    read_file(reading, row.file, |connection| {
+        samples = block_samples(reading, connection, point, row)?;
         Ok(())
     })?;
     if is_merged(samples.iter()) {
@@ -388,13 +430,13 @@ fn lonely(inner: &Inner, point: PointId, row: &BlockRow, from: UtcMillis, to: Ut
 
 /// Reads from a month file. What SQLite finds damaged is reported and left out, as damaged blocks are.
 pub(super) fn read_file(
-    inner: &Inner,
+    reading: &Reading<'_>,
     key: FileKey,
     read: impl FnOnce(&rusqlite::Connection) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    match inner.files.read(key, read) {
+    match reading.inner.files.read(key, read) {
         Err(error) if files::is_damage(&error) => {
-            inner.damage(&format!("{}: {error}", inner.files.path(key).display()));
+            reading.damage(format!("{}: {error}", reading.inner.files.path(key).display()));
             Ok(())
         }
         result => result,
@@ -485,7 +527,7 @@ mod tests {
         let (start, end) = extent(&layout, &held, UtcMillis(i64::MIN), UtcMillis(i64::MAX)).unwrap();
         let mut pieces = Pieces::new(start, end);
         let mut read = 0;
-        while let Some((_, rows)) = pieces.next(inner, &layout, PointId(2), held.checkpoint, PIECE_SAMPLES_MIN).unwrap() {
+        while let Some((_, rows)) = pieces.next(&Reading::new(inner), &layout, PointId(2), held.checkpoint, PIECE_SAMPLES_MIN).unwrap() {
             read = rows.iter().map(|row| row.stats.samples).sum();
             if read > 0 {
                 break;

@@ -70,7 +70,7 @@ fn attempt(folder: &Path, journal: &Path) -> Result<Option<RecordSnapshot>, Stor
                 pinned.insert(key, Mutex::new(connection));
                 skewed
             }
-            Err(error) if files::is_damage(&error) => {
+            Err(error) if files::is_damage(&error) && !files::lacks_tables(&error) => {
                 tracing::error!(path = %path.display(), error = %error, "month file is damaged");
                 counters.damaged.fetch_add(1, Ordering::Relaxed);
                 true
@@ -91,7 +91,7 @@ fn attempt(folder: &Path, journal: &Path) -> Result<Option<RecordSnapshot>, Stor
     }
     // Blocks go by the checkpoint that was read, and the journal lets go of entries only after a later one.
     let now = match &state {
-        Some(state) => state::position(state)?.unwrap_or_default(),
+        Some(state) => state::position(state)?,
         None if state_path.exists() => return Ok(None),
         None => (checkpoint, position),
     };
@@ -122,6 +122,7 @@ fn assemble(folder: &Path, head: Head, pinned: HashMap<FileKey, Mutex<Connection
         state_path: folder.join("state.db"),
         state: None,
         months: Writers::default(),
+        renew: false,
         unfinished: None,
         night: maintain::Night::default(),
     };
@@ -174,6 +175,21 @@ impl RecordView for RecordSnapshot {
 
     fn buckets(&self, point: PointId, edges: &[UtcMillis]) -> Result<Vec<Bucket>, StoreError> {
         self.history.buckets(point, edges)
+    }
+
+    fn scan_noting(
+        &self,
+        point: PointId,
+        from: UtcMillis,
+        to: UtcMillis,
+        limit: usize,
+        left_out: &mut u64,
+    ) -> Result<Vec<Sample>, StoreError> {
+        self.history.scan_noting(point, from, to, limit, left_out)
+    }
+
+    fn buckets_noting(&self, point: PointId, edges: &[UtcMillis], left_out: &mut u64) -> Result<Vec<Bucket>, StoreError> {
+        self.history.buckets_noting(point, edges, left_out)
     }
 
     fn samples_applied(&self) -> u64 {

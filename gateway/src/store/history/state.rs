@@ -1,15 +1,20 @@
 //! `state.db`: what a checkpoint is committed by. Number of the last checkpoint, journal position, latest samples and
 //! floors of all points, and the open windows in pieces. Written last, in one transaction: month files are ahead of it
 //! or at it, and what they are ahead is undone at start.
+//!
+//! A damaged file is never mended in place. All that is known goes to a new one ([`replace`]): at start what can be read
+//! ([`salvage`]), while running what is in memory. Until that is whole and synced, the damaged one stays where it is, so
+//! a crash on the way costs nothing that was there before.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parkgate_collector::journal::Sequence;
+use parkgate_collector::journal::file::{Disk, sync_parent};
 use parkgate_collector::model::{PointId, Sample, Status, UtcMillis};
 use rusqlite::{Connection, params};
 
 use super::block::{seal, unseal};
-use super::files::{commitment, open_for_writing, set_commitment};
+use super::files::{commitment, open_for_making, open_for_reading, open_for_writing, set_commitment};
 use super::head::{Head, Slot, no_sample};
 use crate::store::StoreError;
 
@@ -28,20 +33,122 @@ CREATE TABLE IF NOT EXISTS piece (
 /// Points in a row of which nothing can be read, after which salvage ends: points are numbered densely.
 const SALVAGE_GAP: u32 = 1 << 12;
 
-/// Opens or creates the file.
+/// Opens the file; one that is missing is damage, only [`replace`] makes it.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Damaged(format!("{} is missing", path.display())));
+    }
     open_for_writing(path, SCHEMA)
 }
 
+/// Makes a file of what `fill` writes and puts it in the place of the one at `path`; that one, if there is one, is kept
+/// beside. A crash before any of the steps that `step` is told leaves the one or the other, whole, for [`settle`].
+///
+/// No connection may have the old one open.
+pub(super) fn replace(
+    path: &Path,
+    step: impl Fn(&'static str) -> Result<(), StoreError>,
+    fill: impl FnOnce(&Connection) -> Result<(), StoreError>,
+) -> Result<Connection, StoreError> {
+    let (part, new) = (beside(path, PART), beside(path, NEW));
+    remove(&part)?;
+    {
+        let mut connection = open_for_making(&part, SCHEMA)?;
+        let transaction = connection.transaction()?;
+        fill(&transaction)?;
+        transaction.commit()?;
+    }
+    let synced = std::fs::File::open(&part).and_then(|file| file.sync_all());
+    synced.map_err(|error| StoreError::Io { path: part.clone(), error })?;
+    step("state made")?;
+    rename(&part, &new)?;
+    step("state aside")?;
+    super::put_aside(path)?;
+    // Only then the name is taken again: a log of the old file must not meet the new one.
+    sync_parent(&Disk, path).map_err(|error| StoreError::Io { path: path.to_owned(), error })?;
+    step("state rename")?;
+    rename(&new, path)?;
+    step("state open")?;
+    open(path)
+}
+
+/// Ends a [`replace`] that a crash or an error interrupted; to be called before the file is opened.
+pub(super) fn settle(path: &Path) -> Result<(), StoreError> {
+    let new = beside(path, NEW);
+    remove(&beside(path, PART))?;
+    if new.exists() {
+        super::put_aside(path)?;
+        sync_parent(&Disk, path).map_err(|error| StoreError::Io { path: path.to_owned(), error })?;
+        rename(&new, path)?;
+    }
+    Ok(())
+}
+
+/// A file that is being made, and one that is whole but not yet in its place.
+const PART: &str = ".part";
+const NEW: &str = ".new";
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
+/// Renames and makes it durable.
+fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    std::fs::rename(from, to).and_then(|()| sync_parent(&Disk, to)).map_err(|error| StoreError::Io { path: from.to_owned(), error })
+}
+
+/// Removes a file that is being made, and its journal, where they are.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    for path in [path.to_owned(), beside(path, "-journal")] {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(StoreError::Io { path, error }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Number of the last checkpoint and position in the journal.
-pub(super) fn position(connection: &Connection) -> Result<Option<(u64, Sequence)>, StoreError> {
-    Ok(commitment::<2>(connection)?.map(|[checkpoint, sequence]| (checkpoint, Sequence(sequence))))
+pub(super) fn position(connection: &Connection) -> Result<(u64, Sequence), StoreError> {
+    let Some([checkpoint, sequence]) = commitment::<2>(connection)? else {
+        return Err(StoreError::Damaged("commitment row of the state is missing".into()));
+    };
+    Ok((checkpoint, Sequence(sequence)))
+}
+
+/// Reads the whole file past the pages that its writer keeps in memory.
+///
+/// # Errors
+/// Damage, where there is some.
+pub(super) fn check(path: &Path) -> Result<(), StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Damaged(format!("{} is missing", path.display())));
+    }
+    let connection = open_for_reading(path)?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found != "ok" {
+        return Err(StoreError::Damaged(found));
+    }
+    position(&connection)?;
+    for table in ["point", "piece"] {
+        let mut statement = connection.prepare(&format!("SELECT point, data FROM {table}"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let point = PointId(row.get(0)?);
+            if unseal(point, row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?).is_none() {
+                return Err(StoreError::Damaged(format!("row of point {point} in table {table}")));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Fills the head; the number of rows that were damaged and left out.
 pub(super) fn load(connection: &Connection, head: &mut Head, compliance: &dyn Fn(PointId) -> bool) -> Result<u64, StoreError> {
     let mut damaged = 0;
-    (head.checkpoint, head.position) = position(connection)?.unwrap_or_default();
+    (head.checkpoint, head.position) = position(connection)?;
     head.committed = head.position;
     head.version = 1;
     let mut statement = connection.prepare("SELECT point, data FROM point")?;
@@ -125,19 +232,17 @@ pub(super) fn salvage(path: &Path, head: &mut Head, compliance: &dyn Fn(PointId)
     Ok(lost)
 }
 
-/// Writes all points and open windows of a head to a new file, with its checkpoint and position, in one transaction.
-pub(super) fn store(connection: &mut Connection, head: &mut Head) -> Result<(), StoreError> {
-    let transaction = connection.transaction()?;
+/// Writes all points and open windows of a head to a new file, with its checkpoint and position.
+pub(super) fn store(connection: &Connection, head: &mut Head) -> Result<(), StoreError> {
     let (checkpoint, position) = (head.checkpoint, head.position);
     for slot in head.slots_mut() {
-        put_point(&transaction, slot.floor, &slot.latest)?;
+        put_point(connection, slot.floor, &slot.latest)?;
         for window in slot.windows_mut() {
-            put_piece(&transaction, window.point, window.late, 0, &window.bytes)?;
+            put_piece(connection, window.point, window.late, 0, &window.bytes)?;
             (window.written, window.pieces) = (window.bytes.len(), 1);
         }
     }
-    put_position(&transaction, checkpoint, position)?;
-    Ok(transaction.commit()?)
+    put_position(connection, checkpoint, position)
 }
 
 /// Writes a point's floor and latest sample.

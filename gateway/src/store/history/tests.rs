@@ -4,7 +4,10 @@ mod damage;
 mod format;
 mod load;
 mod model;
+#[cfg(feature = "demo")]
+mod power;
 mod read_only;
+mod state;
 
 use super::testing::{NOVEMBER, crash, odd, sample};
 use super::*;

@@ -44,7 +44,7 @@ impl History {
                 continue;
             }
             let mut of_file: BTreeMap<PointId, Stretch> = BTreeMap::new();
-            query::read_file(&self.inner, key, |connection| {
+            query::read_file(&query::Reading::new(&self.inner), key, |connection| {
                 files::each_stats(connection, |point, stats| match stats {
                     Some(stats) if within((stats.sequence_first, stats.sequence_last)) => {
                         let (from, to) = (stats.start, stats.end.plus(1));

@@ -10,7 +10,7 @@ use crate::store::history::month::DAY_MS;
 const HOUR_MS: i64 = 3_600_000;
 const ALL: (UtcMillis, UtcMillis) = (UtcMillis(i64::MIN), UtcMillis(i64::MAX));
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -18,7 +18,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-fn all(history: &History, point: u32) -> Vec<Sample> {
+pub(super) fn all(history: &History, point: u32) -> Vec<Sample> {
     history.scan(PointId(point), ALL.0, ALL.1, usize::MAX).unwrap()
 }
 
@@ -40,7 +40,7 @@ fn leftovers_of_an_interrupted_deletion_are_removed() {
 }
 
 /// A journal of three points over a change of month, with late samples.
-fn journal() -> Vec<Vec<Sample>> {
+pub(super) fn journal() -> Vec<Vec<Sample>> {
     (0..900i64)
         .map(|i| {
             let time = NOVEMBER - HOUR_MS + i * 10_000;
@@ -54,7 +54,7 @@ fn journal() -> Vec<Vec<Sample>> {
 }
 
 /// The merged samples of one point; keys are unique in [`journal`].
-fn expected(journal: &[Vec<Sample>], point: u32) -> Vec<Sample> {
+pub(super) fn expected(journal: &[Vec<Sample>], point: u32) -> Vec<Sample> {
     let mut samples: Vec<Sample> = journal.iter().flatten().filter(|one| one.point.0 == point).copied().collect();
     samples.sort_by_key(|one| one.record_time);
     samples
@@ -204,6 +204,19 @@ fn one_damaged_block_is_counted_and_leaves_the_others() {
     let values: Vec<i64> = all(&history, 2).iter().map(|one| one.value).collect();
     assert_eq!(values, (0..360).chain(720..1080).collect::<Vec<_>>());
     assert_eq!(history.stats().damaged, 1);
+    // Whoever asks is told, but only where the damage is.
+    let at = |index: i64| UtcMillis(NOVEMBER + index * 10_000);
+    for (from, to, damaged) in [(0, 1080, 1), (0, 360, 0), (400, 401, 1), (720, 1080, 0)] {
+        let mut left_out = 0;
+        history.scan_noting(PointId(2), at(from), at(to), usize::MAX, &mut left_out).unwrap();
+        assert_eq!(left_out, damaged, "{from} {to}");
+    }
+    // A bucket that holds the whole block takes its sums from the description, which is sound.
+    for (edges, damaged, count) in [([300, 400, 800], 1, 140), ([0, 360, 1080], 0, 1080), ([0, 100, 360], 0, 360)] {
+        let mut left_out = 0;
+        let buckets = history.buckets_noting(PointId(2), &edges.map(at), &mut left_out).unwrap();
+        assert_eq!((left_out, buckets.iter().map(|one| one.count).sum::<u64>()), (damaged, count), "{edges:?}");
+    }
 }
 
 #[test]
