@@ -18,6 +18,7 @@ use parkgate_collector::health::HealthBoard;
 use parkgate_collector::journal::Journal;
 use parkgate_collector::model::Origin;
 use parkgate_collector::rejects;
+use parkgate_rules::alarm::Rule;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -26,13 +27,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::access::{Tokens, who};
+use crate::alarm;
 use crate::api;
 #[cfg(feature = "demo")]
 use crate::cli::DemoArguments;
 use crate::cli::RunArguments;
 use crate::control::{self, Answer, Asked, Request};
+use crate::emission;
 use crate::engine::Engine;
 use crate::forward::{self, Forwarders};
+use crate::indicator::live::{self, Live};
 use crate::readiness::Readiness;
 use crate::rollup;
 use crate::settings::GatewaySettings;
@@ -87,6 +91,8 @@ pub(crate) struct Start {
     pub(crate) demo: bool,
     /// What files named in settings are relative to.
     pub(crate) base: PathBuf,
+    /// Alarm rules; none where alarms do not matter.
+    pub(crate) rules: Vec<Rule>,
 }
 
 /// `parkgate run`.
@@ -104,16 +110,22 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
 /// `parkgate demo`: the real program on a simulated park.
 #[cfg(feature = "demo")]
 pub fn demo(arguments: &DemoArguments) -> Result<ExitCode> {
+    use crate::demo::receiver::Receiver;
     use crate::demo::{CONFIG_PATH, DemoPark, Progress};
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     runtime()?.block_on(async {
         let mut park = DemoPark::start(arguments.seed, &*clock).await?;
         let mut loaded = load(Path::new(CONFIG_PATH), &park.config_files())?;
+        let receiver = Receiver::start(Arc::new(cli::say)).await.context("the demo's receiver of alarms cannot listen")?;
+        loaded.gateway.webhook.push(receiver.settings());
         loaded.gateway.http.listen = arguments.listen;
         loaded.gateway.data_directory = arguments.data.clone();
         logging::start(&loaded.gateway.log);
-        let start = open(loaded, Path::new(""), Arc::clone(&clock), true)?;
+        let rules = alarm_rules(&loaded.gateway, &base_of(Path::new(CONFIG_PATH)), &park.config_files())?;
+        let start = Start { rules, ..open(loaded, Path::new(""), Arc::clone(&clock), true)? };
         belongs_to(&start.facts, &start.directory, "demo_seed", &arguments.seed.to_string())?;
+        crate::demo::declarations::enter(&start.facts, &start.catalogue, clock.now().utc)?;
+        crate::demo::limits::enter(&start.facts, &start.catalogue, &start.settings.outlet, clock.now().utc)?;
         let gateway = Gateway::start(start).await?;
         let url = format!("http://{}/", gateway.address());
         cli::say(&format!("parkgate demo: {url} (history is being written; the page is there already)"));
@@ -159,7 +171,16 @@ fn prepare(config: &Path, listen: Option<SocketAddr>, clock: Arc<dyn Clock>) -> 
         loaded.lines.push(format!("command line: listen = \"{listen}\""));
     }
     logging::start(&loaded.gateway.log);
-    open(loaded, &base_of(config), clock, false)
+    let rules = alarm_rules(&loaded.gateway, &base_of(config), &Disk)?;
+    Ok(Start { rules, ..open(loaded, &base_of(config), clock, false)? })
+}
+
+/// Reads the alarm rules that settings name, relative to `folder`.
+pub(crate) fn alarm_rules(settings: &GatewaySettings, folder: &Path, files: &dyn Files) -> Result<Vec<Rule>> {
+    alarm::load::load(&settings.alarms, folder, files).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Failure { exit: Exit::Problems, message: lines.join("\n") }.into()
+    })
 }
 
 /// Reads the configuration.
@@ -187,7 +208,7 @@ pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn 
     if !demo {
         facts.configuration_loaded(&lines, &park, clock.now().utc, &who::user())?;
     }
-    Ok(Start { catalogue, settings, directory, facts, clock, base: base.to_owned(), demo })
+    Ok(Start { catalogue, settings, directory, facts, clock, base: base.to_owned(), demo, rules: Vec::new() })
 }
 
 /// What a command that only reads works on.
@@ -262,6 +283,7 @@ pub(crate) struct Gateway {
     catalogue: Arc<Catalogue>,
     engine: Engine,
     rollup: rollup::Thread,
+    emission: rollup::Thread,
     health: HealthBoard,
     clock: Arc<dyn Clock>,
     metrics: parkgate_collector::metrics::Metrics,
@@ -270,6 +292,7 @@ pub(crate) struct Gateway {
     rest: JoinSet<()>,
     rest_cancel: CancellationToken,
     forwarders: Forwarders,
+    alarms: alarm::Threads,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     http_cancel: CancellationToken,
     address: SocketAddr,
@@ -282,7 +305,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts everything but the drivers.
     pub(crate) async fn start(start: Start) -> Result<Self> {
-        let Start { catalogue, settings, directory, facts, clock, demo, base } = start;
+        let Start { catalogue, settings, directory, facts, clock, demo, base, rules } = start;
         let facts = Arc::new(facts);
         // The port before the engine: when it is taken, the journal need not have been read.
         let listener = TcpListener::bind(settings.http.listen)
@@ -294,6 +317,7 @@ impl Gateway {
         if tls.is_none() && !address.ip().is_loopback() {
             warn!(address = %address, "tokens and values cross the network unencrypted; set [gateway.http] tls_certificate and tls_key");
         }
+        let factors = live::own_factors(&settings.topology, &base)?;
         let registry = Registry::new();
         let metrics = parkgate_collector::metrics::Metrics::new(&registry);
         let gateway_metrics = metrics::Metrics::new(&registry);
@@ -310,7 +334,7 @@ impl Gateway {
         let engine = {
             let (catalogue, clock, metrics) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone());
             let mut engine_settings = settings.engine();
-            engine_settings.journal.resume_after = forward::furthest(directory.path());
+            engine_settings.journal.resume_after = forward::furthest(directory.path()).max(alarm::furthest(directory.path()));
             let start =
                 move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime).map(|engine| (engine, directory));
             tokio::task::spawn_blocking(start).await?
@@ -320,6 +344,19 @@ impl Gateway {
         let totals = rollup::start(&catalogue, &engine, &directory, &facts, &gateway_metrics, settings.totals.grace_ms())
             .context("totals.db cannot be used; it may be deleted: it is made again from the record");
         let (totals, rollup) = match totals {
+            Ok(started) => started,
+            Err(error) => {
+                tokio::task::spawn_blocking(move || engine.stop()).await?;
+                return Err(error);
+            }
+        };
+        let emissions = {
+            let (facts, metrics, clock) = (&facts, &gateway_metrics, &clock);
+            let sources = emission::Sources { catalogue: &catalogue, engine: &engine, directory: &directory, facts, metrics, clock };
+            emission::start(&sources, &settings.outlet, &settings.abatement, settings.totals.grace_ms())
+                .context("emission.db cannot be used; it may be deleted: it is made again from the record")
+        };
+        let (emissions, emission) = match emissions {
             Ok(started) => started,
             Err(error) => {
                 tokio::task::spawn_blocking(move || engine.stop()).await?;
@@ -347,12 +384,42 @@ impl Gateway {
             }
         };
 
+        let watched = {
+            let sources = alarm::Sources {
+                catalogue: Arc::clone(&catalogue),
+                journal: engine.journal().clone(),
+                history: engine.history().clone(),
+                facts: Arc::clone(&facts),
+                clock: Arc::clone(&clock),
+                metrics: gateway_metrics.clone(),
+                readiness: readiness.clone(),
+            };
+            let receivers = alarm::Receivers { alertmanagers: &settings.alertmanager, webhooks: &settings.webhook };
+            alarm::start(&rules, &settings.alarms, receivers, &base, &directory, &sources)
+        };
+        let (alarms, alarm_threads) = match watched {
+            Ok(started) => started,
+            Err(error) => {
+                tokio::task::spawn_blocking(move || engine.stop()).await?;
+                return Err(error);
+            }
+        };
+
+        let indicators = {
+            let record = Arc::new(engine.history().clone());
+            let totals = Arc::clone(&totals) as Arc<dyn rollup::TotalsView>;
+            let live = Live::new(&catalogue, &settings.topology, factors, totals, record, Arc::clone(&facts));
+            Arc::new(live.with_emissions(Arc::clone(&emissions) as _))
+        };
         let http_cancel = CancellationToken::new();
         let state = api::State {
+            indicators,
             catalogue: Arc::clone(&catalogue),
             health: health.clone(),
             record: Arc::new(engine.history().clone()),
             totals,
+            emissions,
+            alarms,
             registry: registry.clone(),
             metrics: gateway_metrics.clone(),
             clock: Arc::clone(&clock),
@@ -360,6 +427,9 @@ impl Gateway {
             build: api::Build { version: env!("CARGO_PKG_VERSION"), commit: option_env!("PARKGATE_COMMIT").unwrap_or("unknown") },
             boot_id: format!("{:016x}", fastrand::u64(..)),
             allowed_hosts: settings.http.allowed_hosts.clone(),
+            park_state: settings.review.park_state.as_ref().map(|path| base.join(path)),
+            facts: Arc::clone(&facts),
+            data: directory.path().to_owned(),
             tokens: Arc::clone(&tokens),
             require_token: settings.http.require_token,
             tls,
@@ -403,6 +473,7 @@ impl Gateway {
             catalogue,
             engine,
             rollup,
+            emission,
             health,
             clock,
             metrics,
@@ -411,6 +482,7 @@ impl Gateway {
             rest,
             rest_cancel,
             forwarders,
+            alarms: alarm_threads,
             http,
             http_cancel,
             address,
@@ -483,6 +555,8 @@ impl Gateway {
             Some(_) => Some("driver"),
             None if self.http.is_finished() => Some("http"),
             None if self.rollup.failed() => Some("rollup"),
+            None if self.alarms.failed() => Some("alarms"),
+            None if self.emission.failed() => Some("emission"),
             None => self.engine.failed(),
         }
     }
@@ -502,13 +576,21 @@ impl Gateway {
         let mut rest = self.rest;
         rest.shutdown().await;
         save_used(self.tokens).await;
-        let (forwarders, rollup, engine) = (self.forwarders, self.rollup, self.engine);
+        let (forwarders, rollup, emission, engine) = (self.forwarders, self.rollup, self.emission, self.engine);
+        let alarms = self.alarms;
+        match tokio::task::spawn_blocking(move || alarms.stop()).await {
+            Ok(true) => info!(part = "alarms", "stopped"),
+            _ => late.push("alarms"),
+        }
         if tokio::task::spawn_blocking(move || forwarders.stop()).await.is_err() {
             late.push("forwarders");
         }
         // Totals before history: they go on from their place in the journal at the next start.
         let engine = move || {
             let mut late: Vec<&'static str> = if rollup.stop() { Vec::new() } else { vec!["rollup"] };
+            if !emission.stop() {
+                late.push("emission");
+            }
             late.extend(engine.stop());
             late
         };

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the
 //! control socket; [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; [`store`] history,
-//! views, facts; [`rollup`] totals per period; [`series`] names and labels of what boards and sinks see; [`titles`] what
+//! views, facts; [`rollup`] totals per period; [`emission`] figures of outlets, judged; [`report`] their summary for the regulator, signed; [`alarm`] rules, events, receivers; [`ledger`] energy quota and pollutant totals as entered; [`review`] projects before the live park; [`series`] names and labels of what boards and sinks see; [`titles`] what
 //! people call them; [`promql`] queries; [`boards`] for Grafana; [`access`] who may see what; [`forward`] to databases of
 //! others; [`backup`] copies of the data directory; [`transfer`] values out to files and in; [`api`] HTTP; [`metrics`], and [`own`] how they become samples;
 //! [`demo`] the simulated park (feature `demo`).
@@ -18,6 +18,12 @@ mod watch;
 pub mod settings;
 pub mod store;
 pub mod rollup;
+pub mod emission;
+pub mod alarm;
+pub mod report;
+pub mod indicator;
+pub mod ledger;
+pub mod review;
 pub mod series;
 pub mod titles;
 pub mod boards;

@@ -92,6 +92,28 @@ parkgate_collector::metrics! {
     totals_hours: IntCounter "parkgate_totals_hours_counted_total" [];
     /// Totals that changed after their period was closed.
     totals_corrections: IntCounter "parkgate_totals_corrections_total" [];
+    /// Journal entries that emissions have not read yet.
+    emission_lag: IntGauge "parkgate_emission_lag_entries" [];
+    /// Hours of outlets counted from the record, one for each factor, again included.
+    emission_hours: IntCounter "parkgate_emission_hours_counted_total" [];
+    /// Figures of emissions that changed after they were given.
+    emission_corrections: IntCounter "parkgate_emission_corrections_total" [];
+    /// Compliance events entered: raised, amended or withdrawn.
+    emission_events: IntCounter "parkgate_emission_events_total" [];
+    /// Operator alarms that are on, by priority.
+    alarms_active: IntGaugeVec "parkgate_alarms_active" ["priority"];
+    /// Alarm events made.
+    alarm_events: IntCounter "parkgate_alarm_events_total" [];
+    /// Journal entries that alarms have not read yet.
+    alarm_lag: IntGauge "parkgate_alarm_lag_entries" [];
+    /// Alarm events that wait for a receiver.
+    alarm_outbox_depth: IntGaugeVec "parkgate_alarm_outbox_depth" ["receiver"];
+    /// Age of the oldest alarm event that waits for a receiver.
+    alarm_outbox_lag: IntGaugeVec "parkgate_alarm_outbox_lag_seconds" ["receiver"];
+    /// What became of alarms sent to a receiver: taken, later, refused, dropped. What is sent again counts again.
+    alarm_deliveries: IntCounterVec "parkgate_alarm_deliveries_total" ["receiver", "outcome"];
+    /// Time from the making of an alarm event until it is sent to a receiver first.
+    alarm_first_attempt: HistogramVec "parkgate_alarm_first_attempt_seconds" ["receiver"] REQUEST_SECONDS;
     /// Start of this process, in seconds since 1970.
     process_start: Gauge "parkgate_process_start_time_seconds" [];
     /// Resident memory.

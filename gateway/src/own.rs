@@ -145,6 +145,10 @@ rows! {
     Gauge "parkgate_totals_dirty_points" "1" 0 Per::Gateway, None;
     Counter "parkgate_totals_hours_counted_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_totals_corrections_total" "1" 0 Per::Gateway, None;
+    Gauge "parkgate_emission_lag_entries" "1" 0 Per::Gateway, None;
+    Counter "parkgate_emission_hours_counted_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_emission_corrections_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_emission_events_total" "1" 0 Per::Gateway, None;
     Gauge "parkgate_http_stream_clients" "1" 0 Per::Gateway, None;
     Counter "parkgate_http_stream_lagged_total" "1" 0 Per::Gateway, None;
     Gauge "parkgate_process_start_time_seconds" "s" 3 Per::Gateway, None;

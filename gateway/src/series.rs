@@ -10,6 +10,7 @@
 //! | `park_energy_import_day_current_kwh` | the total of the open period so far | when it was counted |
 //! | `park_active_power_hour_mean_kw` | closed means of a gauge, weighted by time; also `_min_`, `_max_` | start of the period |
 //! | `park_connector_state_hour_seconds{state="1"}` | closed durations of a state | start of the period |
+//! | `park_indicator_month{indicator="EN-08"}` | indicators of closed months, `_current` of the present one; also `_year` | start of the period |
 //!
 //! Labels: `point` (stable id), `device`, `enterprise` (where there is one), `medium`, `quantity`, `role` (where there is
 //! one), and the free labels of the point under their own names. The gateway's own metrics keep the names and labels
@@ -95,6 +96,19 @@ impl What {
             Self::Gauge(level, stat) => (format!("park_{quantity}_{}_{}", level.name(), stat.name()), unit),
             Self::State(level) => (format!("park_{quantity}_{}", level.name()), "seconds"),
         }
+    }
+}
+
+/// How names of the series of indicators begin.
+pub const INDICATOR: &str = "park_indicator_";
+
+/// The name of the series of indicators: of closed months or years, or of the present one so far.
+pub const fn indicator(level: Level, is_current: bool) -> &'static str {
+    match (level, is_current) {
+        (Level::Year, false) => "park_indicator_year",
+        (Level::Year, true) => "park_indicator_year_current",
+        (_, false) => "park_indicator_month",
+        (_, true) => "park_indicator_month_current",
     }
 }
 

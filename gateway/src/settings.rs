@@ -4,13 +4,20 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::alarm::settings::{AlarmSettings, AlertmanagerSettings, WebhookSettings, are_alertmanagers, are_webhooks};
+use crate::emission;
 use crate::engine::EngineSettings;
 use crate::forward::settings::{SinkSettings, are_sinks};
+use crate::indicator::topology::TopologySettings;
+use crate::review::settings::ReviewSettings;
 use crate::store;
 use garde::Validate;
+use parkgate_collector::catalogue::{Draft, Misfit, OwnTable};
 use parkgate_collector::journal::JournalSettings;
 use parkgate_collector::normalise::NormaliseSettings;
 use parkgate_collector::rejects::RingSettings;
+use parkgate_rules::emission::Outlet;
+use parkgate_rules::emission::abatement::AbatementPair;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +25,7 @@ use serde::{Deserialize, Serialize};
 const MEGABYTE: u64 = 1 << 20;
 
 /// `[gateway]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Validate, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, Validate, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatewaySettings {
     /// Folder of journal, history and state, relative to the main file; one gateway, one folder.
@@ -36,6 +43,12 @@ pub struct GatewaySettings {
     /// Totals per hour, day, month and year.
     #[garde(dive)]
     pub totals: TotalsSettings,
+    /// Which meter stands where in the park's networks, for indicators.
+    #[garde(dive)]
+    pub topology: TopologySettings,
+    /// What reviews of projects rest on.
+    #[garde(dive)]
+    pub review: ReviewSettings,
     /// Input that could not be decoded.
     #[garde(dive)]
     pub rejects: RejectsSettings,
@@ -45,6 +58,21 @@ pub struct GatewaySettings {
     /// Databases that get what the record gets.
     #[garde(dive, custom(|sinks: &Vec<SinkSettings>, context: &()| are_sinks(sinks, context)))]
     pub sink: Vec<SinkSettings>,
+    /// Alarms.
+    #[garde(dive)]
+    pub alarms: AlarmSettings,
+    /// Prometheus Alertmanagers that get every alarm.
+    #[garde(dive, custom(|targets: &Vec<AlertmanagerSettings>, context: &()| are_alertmanagers(targets, context)))]
+    pub alertmanager: Vec<AlertmanagerSettings>,
+    /// Receivers that get every event of an alarm by a signed request.
+    #[garde(dive, custom(|targets: &Vec<WebhookSettings>, context: &()| are_webhooks(targets, context)))]
+    pub webhook: Vec<WebhookSettings>,
+    /// Outlets whose emissions are counted and judged.
+    #[garde(skip)]
+    pub outlet: Vec<Outlet>,
+    /// Which abatement belongs to which production.
+    #[garde(skip)]
+    pub abatement: Vec<AbatementPair>,
 }
 
 impl Default for GatewaySettings {
@@ -55,10 +83,25 @@ impl Default for GatewaySettings {
             journal: JournalTable::default(),
             history: HistorySettings::default(),
             totals: TotalsSettings::default(),
+            topology: TopologySettings::default(),
+            review: ReviewSettings::default(),
             rejects: RejectsSettings::default(),
             log: LogSettings::default(),
             sink: Vec::new(),
+            alarms: AlarmSettings::default(),
+            alertmanager: Vec::new(),
+            webhook: Vec::new(),
+            outlet: Vec::new(),
+            abatement: Vec::new(),
         }
+    }
+}
+
+impl OwnTable for GatewaySettings {
+    fn misfits(&self, draft: &Draft) -> Vec<Misfit> {
+        let mut misfits = emission::settings::misfits(&self.outlet, &self.abatement, draft);
+        misfits.extend(self.topology.misfits(draft));
+        misfits
     }
 }
 
@@ -386,6 +429,13 @@ mod tests {
             ..SinkSettings::new(&shown.id, shown.kind, &shown.url)
         };
         assert_eq!(shown, needed);
+        let shown = gateway.alertmanager.pop().unwrap();
+        assert_eq!(shown, AlertmanagerSettings { name: shown.name.clone(), ..AlertmanagerSettings::new(&shown.url) });
+        let shown = gateway.webhook.pop().unwrap();
+        let needed = WebhookSettings { name: shown.name.clone(), secret_file: shown.secret_file.clone(), ..WebhookSettings::new(&shown.url) };
+        assert_eq!(shown, needed);
+        assert!(gateway.alarms.rules.is_some() && gateway.alarms.external_url.is_some());
+        (gateway.alarms.rules, gateway.alarms.external_url) = (None, None);
         assert_eq!(gateway, GatewaySettings::default());
     }
 

@@ -11,6 +11,11 @@ const STALE_INTERVALS = 3;
 const STALE_SLACK_MS = 10000;
 const TODAY_EVERY_MS = 30000;
 const PPM_PER_PERCENT = 10000;
+const ALARMS_EVERY_MS = 5000;
+const EMISSIONS_EVERY_MS = 60000;
+const EMISSION_FORMS = ["html", "xlsx", "csv", "json", "package"];
+const ALARMS_COMPLIANCE_SHOWN = 20;
+const SHELVE_SECONDS = 8 * 3600;
 const SPARK_EVERY_MS = 60000;
 const SPARK_REQUESTS_MAX = 3;
 const SPARK_SPAN_MIN = 0.02;
@@ -25,6 +30,8 @@ const state = {
   hello: null,
   stats: null,
   today: [],
+  alarms: null,
+  outlets: [],
   devices: new Map(),
   points: new Map(),
   links: new Map(),
@@ -433,6 +440,140 @@ function showToday(now) {
   }
 }
 
+// ---- alarms: those of operators with buttons, compliance events apart and without
+
+async function refreshAlarms() {
+  state.alarms = await load("/api/v1/alarms");
+  showAlarms(gatewayNow());
+}
+
+// Whoever comes with a token acts under its name; else somebody has to be named.
+const actsAs = () => (state.who && state.who.name !== "local" ? state.who.name : byId("alarm-by").value.trim());
+const mayAct = () => ["operator", "admin"].includes(state.who?.role);
+
+async function actOn(alarm, act, more) {
+  const error = byId("alarm-error");
+  const by = actsAs();
+  if (by === "") {
+    put(error, text("alarm_by_missing"));
+    error.hidden = false;
+    byId("alarm-by").focus();
+    return;
+  }
+  const path = `/api/v1/alarms/${encodeURIComponent(alarm.fingerprint)}/${act}`;
+  const headers = { "content-type": "application/json" };
+  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify({ by, ...more }) }).catch(() => null);
+  const problem = answer && !answer.ok ? await answer.json().catch(() => null) : null;
+  error.hidden = answer?.ok === true;
+  put(error, answer === null ? text("gateway_no_contact") : problem?.detail ?? "");
+  await refreshAlarms().catch(() => {});
+}
+
+function buildAlarm(alarm, acts) {
+  const { labels, annotations } = alarm;
+  const row = element("li");
+  row.dataset.priority = labels.priority ?? "";
+  const said = state.language === "zh" ? annotations.summary_zh : annotations.summary;
+  row.append(element("span", "alarm-priority", text(`priority_${labels.priority}`)), element("span", "alarm-text", said ?? labels.alertname));
+  const when = element("span", "alarm-age");
+  row.showAge = (now) => {
+    const ended = alarm.ends_at !== null && labels.track === "compliance";
+    put(when, ended ? `${shownTime(alarm.starts_at)} \u2013 ${shownTime(alarm.ends_at)}` : text("since", {
+      time: shownTime(alarm.starts_at), age: age(now - Date.parse(alarm.starts_at)),
+    }));
+  };
+  row.append(when);
+  const notes = [];
+  if (annotations.acknowledged_by) notes.push(text("alarm_acknowledged", { by: annotations.acknowledged_by }));
+  if (annotations.shelved_by) {
+    notes.push(text("alarm_shelved", { by: annotations.shelved_by, time: shownTime(annotations.shelved_until) }));
+  }
+  if (annotations.note) notes.push(`${annotations.note_by ?? ""}: ${annotations.note}`);
+  if (notes.length > 0) row.append(element("span", "alarm-note", notes.join(" \u00b7 ")));
+  row.classList.toggle("is-quiet", Boolean(annotations.acknowledged_by || annotations.shelved_by));
+  if (!acts) return row;
+  const buttons = element("span", "alarm-acts");
+  const add = (key, act, more) => {
+    const button = element("button", "", text(key));
+    button.type = "button";
+    button.addEventListener("click", () => actOn(alarm, act, more));
+    buttons.append(button);
+  };
+  if (!annotations.acknowledged_by && !annotations.shelved_by) add("alarm_ack", "ack", { starts_at: alarm.starts_at });
+  if (annotations.shelved_by) add("alarm_unshelve", "unshelve", {});
+  else add("alarm_shelve", "shelve", { for_s: SHELVE_SECONDS });
+  row.append(buttons);
+  return row;
+}
+
+function showAlarms(now) {
+  if (!state.alarms) return;
+  const root = byId("alarms");
+  // The watchdog is there for machines.
+  const operator = state.alarms.operator.filter((alarm) => alarm.labels.rule !== "watchdog");
+  const compliance = state.alarms.compliance.slice(0, ALARMS_COMPLIANCE_SHOWN);
+  root.hidden = operator.length === 0 && compliance.length === 0;
+  byId("alarm-by-label").hidden = !mayAct() || state.who?.name !== "local" || operator.length === 0;
+  put(byId("alarms-summary"), operator.length === 0 ? text("alarms_none") : text("alarms_count", { n: operator.length }));
+  const fill = (list, alarms, acts) => {
+    // Rows stay as they are until something is said of them: a button under somebody's hand is not taken away.
+    const shown = JSON.stringify([state.language, acts, alarms]);
+    if (list.shown !== shown) {
+      list.replaceChildren(...alarms.map((alarm) => buildAlarm(alarm, acts)));
+      list.shown = shown;
+    }
+    for (const row of list.children) row.showAge(now);
+    list.hidden = alarms.length === 0;
+  };
+  fill(byId("alarm-list"), operator, mayAct());
+  fill(byId("compliance-list"), compliance, false);
+  byId("compliance").hidden = compliance.length === 0;
+}
+
+// ---- emissions: the last hour of each factor of each outlet, and last month's summary in every form
+
+async function refreshEmissions() {
+  state.outlets = (await load("/api/v1/outlets")).items;
+  showEmissions();
+}
+
+function buildEmission(outlet, factor, isFirst) {
+  const { hour } = factor;
+  const row = element("tr");
+  const cell = (content, className = "") => row.appendChild(element("td", className, content));
+  const withUnit = (figure) => (figure === null || figure === undefined ? "" : `${figure} ${factor.unit}`);
+  cell(isFirst ? named(outlet.name) || outlet.id : "");
+  cell(named(factor.name) || factor.id);
+  cell(hour ? `${shownTime(hour.start)} \u2013 ${shownTime(hour.end)}` : "");
+  cell(withUnit(hour?.average), "figure-cell");
+  cell(withUnit(hour?.converted), "figure-cell");
+  cell(hour?.limit ?? "", "figure-cell");
+  const status = hour?.status ?? "missing";
+  const said = cell(text(`emission_${status}`), "emission-status");
+  said.dataset.status = status;
+  if (hour && !hour.closed) said.append(element("span", "muted", ` ${text("emission_so_far")}`));
+  const links = cell("", "emission-forms");
+  if (!isFirst) return row;
+  for (const form of EMISSION_FORMS) {
+    const link = element("a", "", text(`form_${form}`));
+    link.href = `/api/v1/regulator/emissions?outlet=${encodeURIComponent(outlet.id)}&period=hour&format=${form}`;
+    links.append(link);
+  }
+  return row;
+}
+
+function showEmissions() {
+  const rows = state.outlets.flatMap((outlet) => outlet.factors.map((factor, index) => buildEmission(outlet, factor, index === 0)));
+  byId("emissions").hidden = rows.length === 0;
+  const body = byId("emission-rows");
+  const shown = JSON.stringify([state.language, state.outlets]);
+  // A link under somebody's hand is not taken away.
+  if (body.shown !== shown) {
+    body.replaceChildren(...rows);
+    body.shown = shown;
+  }
+}
+
 function showFilter() {
   const words = byId("search").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
   const medium = byId("medium").value;
@@ -485,6 +626,8 @@ function showAll() {
   for (const card of state.devices.values()) showDevice(card, now);
   showHeadline(isSilent);
   showToday(now);
+  showAlarms(now);
+  showEmissions();
   showFilter();
 }
 
@@ -697,13 +840,17 @@ function remembered(key) {
   }
 }
 
-function speak(language) {
-  state.language = language;
+function remember(key, value) {
   try {
-    localStorage.setItem("language", language);
+    localStorage.setItem(key, value);
   } catch {
     // Not remembered then.
   }
+}
+
+function speak(language) {
+  state.language = language;
+  remember("language", language);
   relabel();
 }
 
@@ -727,6 +874,12 @@ async function start() {
   listen();
   refreshToday().catch(() => {});
   setInterval(() => refreshToday().catch(() => {}), TODAY_EVERY_MS);
+  byId("alarm-by").value = remembered("alarm-by") ?? "";
+  byId("alarm-by").addEventListener("change", () => remember("alarm-by", byId("alarm-by").value.trim()));
+  refreshAlarms().catch(() => {});
+  setInterval(() => refreshAlarms().catch(() => {}), ALARMS_EVERY_MS);
+  refreshEmissions().catch(() => {});
+  setInterval(() => refreshEmissions().catch(() => {}), EMISSIONS_EVERY_MS);
   // Each round of the stream shows all; without it, ages run on.
   setInterval(() => {
     if (performance.now() - state.heardMs > SHOW_UNHEARD_AFTER_MS) showAll();

@@ -70,6 +70,11 @@ fn schema_and_help_read_well() -> Result<()> {
         &["token", "revoke"],
         &["changes"],
         &["changes", "list"],
+        &["ledger"],
+        &["ledger", "add"],
+        &["ledger", "list"],
+        &["ledger", "balance"],
+        &["review"],
     ];
     for path in all {
         let help = command(&[*path, &["--help"]].concat(), 0)?;
@@ -178,6 +183,9 @@ fn journal_is_sound(gateway: &Gateway) -> Result<()> {
     let dumped = command(&["journal".as_ref(), "dump".as_ref(), "--data".as_ref(), data], 0)?;
     let lines = dumped.json_lines()?;
     ensure!(lines.len() > 2 && dumped.stdout.contains("7250"), "no sample 7.250 in\n{}", dumped.stdout);
+    let samples = lines.iter().flat_map(|line| line["samples"].as_array().into_iter().flatten());
+    let ids: Vec<&Value> = samples.map(|sample| &sample["id"]).collect();
+    ensure!(!ids.is_empty() && ids.iter().all(|id| id.as_str().is_some_and(|id| id.contains('/'))), "no stable ids: {ids:?}");
     let one = command(&["journal".as_ref(), "dump".as_ref(), "--limit".as_ref(), "1".as_ref(), "--data".as_ref(), data], 0)?;
     ensure!(one.json_lines()?.len() == 1, "{}", one.stdout);
     Ok(())

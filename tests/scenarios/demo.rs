@@ -11,7 +11,7 @@ use parkgate_tests::{Stopwatch, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::boards;
+use crate::{boards, report};
 
 /// Longest that the back-fill may take, on a machine with other work.
 const FILL_LIMIT: Duration = Duration::from_secs(180);
@@ -54,6 +54,7 @@ fn the_demo_fills_history_goes_live_and_goes_on_after_a_restart() -> Result<()> 
     metrics(&demo)?;
     totals(&demo)?;
     boards::ask_all(&demo)?;
+    report::ask_all(&demo)?;
     let (boot, mut stream) = hello(&demo)?;
     stream.await_event("latest")?;
 
@@ -74,6 +75,8 @@ fn the_demo_fills_history_goes_live_and_goes_on_after_a_restart() -> Result<()> 
         samples["items"].as_array().context("no items")?.iter().filter_map(|sample| sample["record_time_ms"].as_i64()).collect();
     ensure!(times.len() > 500 && times.is_sorted_by(|a, b| a < b), "a time comes twice in {times:?}");
     totals_by_command(&demo)?;
+    // From here on the demo is served to tokens only.
+    report::by_token(&demo)?;
     let stopped = jiff::Timestamp::now();
     ensure!(demo.stop()?.success(), "did not stop cleanly");
     boards::beside_victoria(demo.data_directory(), stopped)

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "libtest shows it with a failure")]
 
 mod access;
+mod alarms;
 mod backup;
 mod boards;
 mod commands;
@@ -12,5 +13,8 @@ mod disk_full;
 mod first_park;
 mod forward;
 mod mqtt_kill;
+mod start_order;
 mod transfer;
 mod promql;
+mod report;
+mod review;

@@ -28,12 +28,14 @@ const COLLECTOR: &[(&str, &[&str])] = &[
 /// Modules of the rules and the modules of the rules that each may use.
 const RULES: &[(&str, &[&str])] = &[
     ("number", &[]),
-    ("factor", &["number"]),
-    ("emission", &["number"]),
+    ("period", &["number"]),
+    ("factor", &["number", "period"]),
+    ("meter", &["number", "period"]),
+    ("emission", &["number", "period"]),
     ("alarm", &["number", "emission"]),
-    ("indicator", &["number", "factor", "emission"]),
-    ("ledger", &["number"]),
-    ("review", &["number", "factor", "ledger"]),
+    ("indicator", &["number", "period", "factor", "meter", "emission"]),
+    ("ledger", &["number", "period"]),
+    ("review", &["number", "period", "factor", "ledger"]),
 ];
 
 /// Modules of the gateway that see everything: the composition root, the program above it, and its command line.

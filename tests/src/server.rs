@@ -1,4 +1,4 @@
-//! Servers of others that scenarios talk to: VictoriaMetrics, Prometheus, InfluxDB, each a process of its own on a free
+//! Servers of others that scenarios talk to: VictoriaMetrics, Prometheus, InfluxDB, Alertmanager, each a process of its own on a free
 //! port, in a temporary folder, killed on drop.
 
 use std::fs::File;
@@ -68,6 +68,23 @@ impl Server {
             );
             std::fs::write(folder.join("influxdb.conf"), text)?;
             Ok(vec!["-config".into(), format!("{at}/influxdb.conf")])
+        })
+    }
+
+    /// Starts Alertmanager (Debian package `prometheus-alertmanager`), which tells each alarm by itself and at once to `hook`.
+    pub fn alertmanager(hook: &str) -> Result<Self> {
+        Self::start("prometheus-alertmanager", "/-/ready", |port, folder| {
+            let text = format!(
+                "route:\n  receiver: hook\n  group_by: ['...']\n  group_wait: 0s\n  group_interval: 1s\n  repeat_interval: 1h\n\
+                 receivers:\n- name: hook\n  webhook_configs:\n  - url: {hook}\n    send_resolved: true\n"
+            );
+            std::fs::write(folder.join("alertmanager.yml"), text)?;
+            Ok(vec![
+                format!("--web.listen-address=127.0.0.1:{port}"),
+                format!("--config.file={}", folder.join("alertmanager.yml").display()),
+                format!("--storage.path={}", folder.join("data").display()),
+                "--cluster.listen-address=".into(),
+            ])
         })
     }
 

@@ -86,6 +86,11 @@ impl Identity {
         matches!(self.role, Role::Operator | Role::Admin) && self.scope.is_everything()
     }
 
+    /// Whether they may see and keep the ledgers and review projects, which name enterprises all over the park.
+    pub fn reviews_projects(&self) -> bool {
+        matches!(self.role, Role::Reviewer | Role::Operator | Role::Admin) && self.scope.is_everything()
+    }
+
     /// Whether a point of a device may be seen. The gateway's own metrics are for those whose scope is the whole park.
     pub fn sees(&self, device: &Device, point: &Point) -> bool {
         let scope = &self.scope;

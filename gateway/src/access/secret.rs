@@ -27,16 +27,24 @@ impl fmt::Debug for Secret {
 #[error("the operating system gives no random numbers")]
 pub struct NoRandom;
 
+/// Random bytes of the operating system.
+///
+/// # Errors
+/// When it has none to give.
+pub fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
+    let mut bytes = [0; N];
+    // getrandom(2), by way of the TLS library's provider, which is in the program anyway.
+    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| NoRandom)?;
+    Ok(bytes)
+}
+
 impl Secret {
     /// A new one.
     ///
     /// # Errors
     /// When the operating system has no random numbers to give.
     pub fn new() -> Result<Self, NoRandom> {
-        let mut bytes = [0; BYTES];
-        // getrandom(2), by way of the TLS library's provider, which is in the program anyway.
-        rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| NoRandom)?;
-        Ok(Self(format!("{PREFIX}{}", hex(&bytes))))
+        Ok(Self(format!("{PREFIX}{}", hex(&random::<BYTES>()?))))
     }
 
     /// The text itself.

@@ -52,6 +52,8 @@ pub enum Need {
     Anybody,
     /// An operator or admin whose scope is the whole park: it tells how the gateway as such is doing.
     RunsThePark,
+    /// A reviewer, operator or admin whose scope is the whole park: it tells what projects and enterprises gave and took.
+    ReviewsProjects,
 }
 
 impl Need {
@@ -60,6 +62,7 @@ impl Need {
         match self {
             Self::Nobody | Self::Anybody => true,
             Self::RunsThePark => identity.runs_the_park(),
+            Self::ReviewsProjects => identity.reviews_projects(),
         }
     }
 
@@ -69,6 +72,7 @@ impl Need {
             Self::Nobody => "nothing",
             Self::Anybody => "a token of any role",
             Self::RunsThePark => "a token of role operator or admin without a narrower scope",
+            Self::ReviewsProjects => "a token of role reviewer, operator or admin without a narrower scope",
         }
     }
 }

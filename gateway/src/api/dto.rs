@@ -464,6 +464,18 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+/// A part of a point's record, as [`Page`].
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RecordPage<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// What to pass as `from` for the next part; `null` at the end.
+    pub next: Option<String>,
+    /// Damaged blocks, or whole files, that could not be read: what they held is missing in `items`. Absent when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged_blocks: Option<u64>,
+}
+
 /// `mantissa * 10^-decimals` in plain notation, with all its decimals.
 pub fn decimal(mantissa: i128, decimals: u8) -> String {
     let decimals = usize::from(decimals);

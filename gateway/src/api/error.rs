@@ -101,6 +101,43 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", "no further stream", detail, "close other pages, or try again later")
     }
 
+    /// A body that is not JSON by its header.
+    pub fn not_json() -> Self {
+        let detail = "the body is not declared as JSON".to_owned();
+        let remedy = "send a JSON object with `Content-Type: application/json`";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "only JSON is taken", detail, remedy)
+    }
+
+    /// A body that a page of another site sends through a visitor's browser.
+    pub fn from_elsewhere() -> Self {
+        let detail = "the browser says that a page of another site sends this".to_owned();
+        let remedy = "send it from a page of this gateway, or by a program that sends no Origin";
+        Self::new(StatusCode::FORBIDDEN, "cross-origin", "not from another site", detail, remedy)
+    }
+
+    /// A body that is too long.
+    pub fn too_long(most: usize) -> Self {
+        let detail = format!("the body has more than {most} bytes, or broke off");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", "the body is too long", detail, "send less at once")
+    }
+
+    /// A body that is no JSON of the documented form.
+    pub fn bad_body(detail: impl Into<String>) -> Self {
+        let remedy = "GET /api/v1/openapi.json shows the form";
+        Self::new(StatusCode::BAD_REQUEST, "bad-body", "the body cannot be understood", detail.into(), remedy)
+    }
+
+    /// Something that is understood and cannot be entered.
+    pub fn refused(detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", "this cannot be entered", detail.into(), remedy)
+    }
+
+    /// A report that is not handed out, since nobody would know that it was.
+    pub fn not_kept() -> Self {
+        let detail = "that this was read cannot be written down, so it is not handed out".to_owned();
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-kept", "the access could not be kept", detail, "the gateway's log says why; try again later")
+    }
+
     /// Something of ours failed; what exactly is in the log.
     pub fn internal() -> Self {
         let detail = "the gateway could not read its record".to_owned();

@@ -17,6 +17,8 @@ use parkgate_collector::model::{
     Decimal, Kind, LinkKey, Medium, Origin, PointId, PointIdentity, Quality, Reason, Sample, Status, Step, Unit, UtcMillis,
 };
 use parkgate_collector::protocol::json::RecordMap;
+use parkgate_rules::emission::Outlet;
+use parkgate_rules::emission::abatement::AbatementPair;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -24,6 +26,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Build, State, serve};
 use crate::access::Tokens;
+use crate::alarm::Alarms;
+use crate::indicator::live::Live;
+use crate::indicator::topology::TopologySettings;
+use crate::emission;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::rollup::{Level, Period, Total, Totals, TotalsView};
@@ -41,6 +47,7 @@ struct Inner {
     samples: BTreeMap<u32, Vec<Sample>>,
     changes: Vec<PointId>,
     applied: u64,
+    left_out: u64,
 }
 
 impl FakeRecord {
@@ -51,6 +58,11 @@ impl FakeRecord {
         samples.sort_by_key(|sample| sample.record_time);
         inner.changes.push(sample.point);
         inner.applied += 1;
+    }
+
+    /// From now on every read is without so many damaged blocks.
+    pub fn damage(&self, left_out: u64) {
+        self.0.lock().unwrap().left_out = left_out;
     }
 }
 
@@ -100,6 +112,23 @@ impl RecordView for FakeRecord {
             });
         }
         Ok(buckets)
+    }
+
+    fn scan_noting(
+        &self,
+        point: PointId,
+        from: UtcMillis,
+        to: UtcMillis,
+        limit: usize,
+        left_out: &mut u64,
+    ) -> Result<Vec<Sample>, StoreError> {
+        *left_out += self.0.lock().unwrap().left_out;
+        self.scan(point, from, to, limit)
+    }
+
+    fn buckets_noting(&self, point: PointId, edges: &[UtcMillis], left_out: &mut u64) -> Result<Vec<Bucket>, StoreError> {
+        *left_out += self.0.lock().unwrap().left_out;
+        self.buckets(point, edges)
     }
 
     fn samples_applied(&self) -> u64 {
@@ -292,6 +321,9 @@ pub struct Served {
     pub record: Arc<FakeRecord>,
     pub health: HealthBoard,
     pub tokens: Arc<Tokens>,
+    pub facts: Arc<Facts>,
+    /// Gone with it.
+    pub data: tempfile::TempDir,
     pub readiness: Readiness,
     pub cancel: CancellationToken,
     pub task: JoinHandle<std::io::Result<()>>,
@@ -304,15 +336,40 @@ pub async fn start(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock
 
 /// As [`start`], perhaps with a token demanded from the first request on.
 pub async fn start_with(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn Clock>>, boot_id: &str, require_token: bool) -> Served {
+    start_of(bind, catalogue, (&[], &[]), clock, boot_id, require_token).await
+}
+
+/// As [`start_with`], with outlets and pairs.
+pub async fn start_of(
+    bind: &str,
+    catalogue: Catalogue,
+    (outlets, pairs): (&[Outlet], &[AbatementPair]),
+    clock: Option<Arc<dyn Clock>>,
+    boot_id: &str,
+    require_token: bool,
+) -> Served {
     let listener = TcpListener::bind(bind).await.unwrap();
     let address = listener.local_addr().unwrap();
     let registry = Registry::new();
     let (record, health, readiness) = (Arc::new(FakeRecord::default()), HealthBoard::default(), Readiness::default());
     let record_view: Arc<dyn RecordView> = Arc::clone(&record) as _;
-    let tokens = Arc::new(Tokens::open(Arc::new(Facts::open(Path::new(":memory:")).unwrap())).unwrap());
+    let facts = Arc::new(Facts::open(Path::new(":memory:")).unwrap());
+    let tokens = Arc::new(Tokens::open(Arc::clone(&facts)).unwrap());
+    let data = tempfile::tempdir().unwrap();
+    let totals: Arc<dyn TotalsView> = Arc::new(Closing::new(&catalogue, Arc::clone(&record_view)));
+    let catalogue = Arc::new(catalogue);
+    let settings = TopologySettings::default();
+    let indicators = Live::new(&catalogue, &settings, Vec::new(), Arc::clone(&totals), Arc::clone(&record_view), Arc::clone(&facts));
+    let plan = Arc::new(emission::Plan::new(&catalogue, outlets, pairs));
+    let emissions = Arc::new(emission::Emissions::new(plan, Arc::clone(&record_view), Arc::clone(&facts), None));
+    let park_state = data.path().join("park-state.json");
+    std::fs::write(&park_state, "{}").unwrap();
     let state = State {
-        totals: Arc::new(Closing::new(&catalogue, Arc::clone(&record_view))),
-        catalogue: Arc::new(catalogue),
+        totals,
+        emissions,
+        alarms: Alarms::none(Arc::clone(&facts)).unwrap(),
+        indicators: Arc::new(indicators),
+        catalogue,
         health: health.clone(),
         record: record_view,
         metrics: Metrics::new(&registry),
@@ -322,6 +379,9 @@ pub async fn start_with(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn 
         build: Build { version: "1.2.3", commit: "abc" },
         boot_id: boot_id.into(),
         allowed_hosts: vec!["park.example".into()],
+        park_state: Some(park_state),
+        facts: Arc::clone(&facts),
+        data: data.path().to_owned(),
         tokens: Arc::clone(&tokens),
         require_token,
         tls: None,
@@ -329,5 +389,5 @@ pub async fn start_with(bind: &str, catalogue: Catalogue, clock: Option<Arc<dyn 
     };
     let cancel = CancellationToken::new();
     let task = tokio::spawn(serve(listener, state, cancel.clone()));
-    Served { address, record, health, tokens, readiness, cancel, task }
+    Served { address, record, health, tokens, facts, data, readiness, cancel, task }
 }

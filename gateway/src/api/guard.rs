@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::accesses::Access;
 use super::auth::{self, Asking, Need};
 use super::listener::Peer;
 use super::{Problem, Shared};
@@ -41,6 +42,10 @@ pub async fn protect(State(shared): State<Arc<Shared>>, request: Request, next: 
     };
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
+        // A page of its own may have a policy of its own, which is stricter.
+        if name == header::CONTENT_SECURITY_POLICY && headers.contains_key(&name) {
+            continue;
+        }
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -67,13 +72,18 @@ pub async fn admit(State(guarded): State<Guarded>, mut request: Request, next: N
     let asking = Asking { peer, host: &host, version: request.version(), headers: request.headers() };
     let response = match auth::admit(&shared, need, &asking) {
         Ok(grant) => {
+            let access = grant.as_ref().and_then(|grant| Access::of(&grant.identity, route, need, &request, peer));
             if let Some(grant) = grant {
                 request.extensions_mut().insert(Arc::clone(&grant.identity));
                 request.extensions_mut().insert(grant);
             }
-            match tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), next.run(request)).await {
+            let response = match tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), next.run(request)).await {
                 Ok(response) => response,
                 Err(_) => Problem::timeout(ANSWER_SECONDS_MAX).into_response(),
+            };
+            match access {
+                Some(access) => access.keep(&shared, response).await,
+                None => response,
             }
         }
         Err(refused) => refused,

@@ -15,15 +15,17 @@ use std::sync::Arc;
 use parkgate_collector::catalogue::{Catalogue, Enterprise};
 use parkgate_collector::health::{Health, State as HealthState};
 use parkgate_collector::model::{Kind, Medium, Origin, UtcMillis};
-use serde_json::Value;
+use parkgate_rules::emission::Outlet;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::fake::{NOW, PointRow, Served, device, modbus_link, names, park, sample, start};
+use super::fake::{NOW, PointRow, Served, device, modbus_link, names, park, sample, start_of};
 use super::tests::{Answer, read_until, send};
 use crate::access::tokens::NewToken;
 use crate::access::{Identity, Role, Scope};
 use crate::rollup::Level;
+use crate::store::{EntryKind, NewEntry};
 
 /// Devices: id, enterprise, medium of its two points.
 const DEVICES: &[(&str, Option<&str>, [Medium; 2])] = &[
@@ -135,10 +137,42 @@ async fn served() -> Served {
     served_of(marked_park()).await
 }
 
+/// Two outlets, each where both of its points are there: the second has its flow from a point of another medium.
+fn outlets(park: &Catalogue) -> Vec<Outlet> {
+    let all = [("acme-stack", "acme", ["acme/stack/mark3id", "acme/stack/mark4id"]), ("bloom-stack", "bloom", ["bloom/stack/mark5id", "bloom/stack/mark6id"])];
+    let there = all.into_iter().filter(|(_, _, points)| points.iter().all(|point| park.point_by_stable_id(point).is_some()));
+    let outlet = |(id, enterprise, [factor, flow]): (&str, &str, [&str; 2])| {
+        let outlet = json!({
+            "id": id, "enterprise": enterprise, "kind": "stack",
+            "factor": [{ "id": "so2", "source": { "kind": "point", "point": factor, "minute_mean": true } }],
+            "flow": { "kind": "standard", "point": flow, "minute_mean": true },
+        });
+        serde_json::from_value(outlet).unwrap()
+    };
+    there.map(outlet).collect()
+}
+
+/// A limit and a mark of each outlet, hidden or not: entries have the same numbers in every park.
+fn entered(served: &Served) {
+    for (outlet, mark) in [("acme-stack", "mark-acme-clause"), ("bloom-stack", "mark-bloom-clause")] {
+        let limit = json!({
+            "step": "add", "outlet": outlet, "factor": "so2", "averaging": "hour", "value": "1", "unit": "mg/m3", "clause": mark,
+            "valid_from": "2025-01-01T00:00:00Z",
+        });
+        let set = json!({ "step": "add", "outlet": outlet, "letter": "C", "condition": mark, "from": "2026-01-01T00:00:00Z" });
+        for (kind, body) in [(EntryKind::Limit, limit), (EntryKind::Mark, set)] {
+            let new = NewEntry { kind, subject: outlet.into(), body, author: "eve".into(), document: None };
+            served.facts.append(new, NOW).unwrap();
+        }
+    }
+}
+
 async fn served_of(park: Catalogue) -> Served {
     let of = |id: &str| park.device(id).unwrap().points.iter().map(|point| point.id.0).collect();
     let devices: Vec<(String, Vec<u32>)> = park.devices.iter().map(|device| (device.id.clone(), of(&device.id))).collect();
-    let served = start("127.0.0.1:0", park, None, "boot-1").await;
+    let outlets = outlets(&park);
+    let served = start_of("127.0.0.1:0", park, (&outlets, &[]), None, "boot-1", false).await;
+    entered(&served);
     served.readiness.set("journal", Err("mark-problem".into()));
     // As a sink says it: what it was sent.
     served.readiness.degraded("sink mark-sink", Some("mark-problem: 400 unable to parse mark3id,device=acme/stack".into()));
@@ -326,13 +360,44 @@ fn questions(route: &str, catalogue: &Catalogue) -> Vec<Question> {
             get(&mut ids().chain(near).map(asked)).into_iter().chain(tables).collect()
         }
         "/api/v1/samples/buckets" => get(&mut ids().map(|id| format!("{route}?point={id}&from=-2h"))),
+        "/api/v1/alarms" => one(route),
+        "/api/v1/alarms/events" => get(&mut ["", "?after_seq=1", "?epoch=x&limit=1"].into_iter().map(|more| format!("{route}{more}"))),
+        // What it tells is asked elsewhere: it does not end.
+        "/api/v1/alarms/stream" => one(route),
+        "/api/v1/alarms/{fingerprint}/{act}" => vec![Question::post("/api/v1/alarms/0123456789abcdef/ack", "by=me".to_owned())],
+        "/api/v1/limits" | "/api/v1/marks" => {
+            let outlets = ["acme-stack", "bloom-stack", "nobody"];
+            let asked = [one(route), get(&mut outlets.iter().map(|id| format!("{route}?outlet={id}")))].concat();
+            // A form is no JSON: refused for everybody, and tells nothing.
+            asked.into_iter().chain([Question::post(route, "add=1".to_owned())]).collect()
+        }
+        "/api/v1/emissions" => {
+            let outlets = ["acme-stack", "bloom-stack", "acme-stak", "nobody"];
+            let levels = ["hour", "day", "month"];
+            get(&mut outlets.iter().flat_map(|id| levels.map(|level| format!("{route}?outlet={id}&period={level}&from=-2d"))))
+        }
+        "/api/v1/compliance/events" => get(&mut ["", "?after=1", "?subject=acme-stack", "?limit=1"].into_iter().map(|more| format!("{route}{more}"))),
         "/api/v1/totals" => {
             let ranges = [("hour", "2025-12-31"), ("day", "2025-12-31"), ("month", "2025-12-01"), ("year", "2025-01-01")];
             let asked = |id: &str, (level, from): (&str, &str)| format!("{route}?point={id}&level={level}&from={from}&to=2026-01-03");
             let tables = ids().flat_map(|id| Question::get(asked(&id, ranges[1])).in_csv());
             get(&mut ids().flat_map(|id| ranges.map(|range| asked(&id, range)))).into_iter().chain(tables).collect()
         }
-        "/api/v1/totals/today" | "/api/v1/stream" => one(route),
+        "/api/v1/regulator/accesses" | "/api/v1/outlets" => one(route),
+        // A form is no JSON: refused for everybody, and tells nothing.
+        "/api/v1/ledger" | "/api/v1/reviews" => vec![Question::get(route), Question::post(route, "entries=1".to_owned())],
+        "/api/v1/regulator/emissions" => {
+            let outlets = ["acme-stack", "bloom-stack", "acme-stak", "nobody"];
+            let forms = ["json", "csv", "html&period=day", "json&period=month"];
+            get(&mut outlets.iter().flat_map(|id| forms.map(|form| format!("{route}?outlet={id}&from=2026-01-01&to=2026-01-02&format={form}"))))
+        }
+        "/api/v1/totals/today" | "/api/v1/stream" | "/api/v1/declarations" => one(route),
+        "/api/v1/indicators" | "/api/v1/topology" => {
+            get(&mut ["", "?period=2025-12", "?period=2025"].into_iter().map(|period| format!("{route}{period}")))
+        }
+        "/api/v1/indicators/{id}/explain" => {
+            get(&mut ["EN-01", "EN-08", "DQ-01", "XX-1"].into_iter().map(|id| format!("/api/v1/indicators/{id}/explain?period=2025-12")))
+        }
         "/prometheus/api/v1/query" => {
             let now = queries().map(|query| Question::get(format!("{route}?query={query}&time={AT}")));
             let closed = SELECTORS.iter().map(|one| encoded(one)).flat_map(|one| {

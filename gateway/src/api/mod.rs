@@ -1,30 +1,44 @@
 //! HTTP: the JSON API under `/api/v1`, its event stream, the query API under `/prometheus`, health probes, `/metrics`, and
 //! the page.
 //!
-//! Reads views only: the catalogue, the record, totals, the health board. It changes nothing but sessions.
+//! Reads views only: the catalogue, the record, totals, the health board. It changes nothing but sessions, and enters what
+//! people enter ([`enter`]).
 //!
-//! [`park`], [`devices`], [`points`], [`samples`], [`totals`], [`latest`], [`today`], [`stream`]: one file per resource; [`openapi`] their
+//! [`park`], [`devices`], [`points`], [`samples`], [`totals`], [`latest`], [`today`], [`stream`], [`emissions`], [`limits`], [`marks`], [`compliance`], [`outlets`], [`regulator`], [`ledger`], [`reviews`]: one file per resource; [`accesses`] what regulators read; [`openapi`] their
 //! description; [`queries`] the query API; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`]
 //! the forms of all answers; [`error`] problem details; [`params`] query parameters; [`session`] who asks; [`listener`],
 //! [`tls`], [`guard`] and [`auth`] what every connection and request passes; [`visible`] what of the catalogue the asker sees.
 
 #![allow(unused_qualifications, reason = "in what utoipa expands to")]
 
+mod accesses;
+mod alarms;
 mod auth;
+mod compliance;
+mod declarations;
 mod devices;
 pub mod dto;
+mod emissions;
+mod enter;
 mod error;
 mod guard;
+mod indicators;
 mod latest;
+mod ledger;
+mod limits;
 mod listener;
+mod marks;
 mod openapi;
+mod outlets;
 mod page;
 mod params;
 mod park;
 mod points;
 mod probes;
 mod queries;
+mod regulator;
 mod samples;
+mod reviews;
 mod session;
 mod stream;
 mod table;
@@ -44,13 +58,14 @@ mod tests;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::clock::Clock;
 use parkgate_collector::health::HealthBoard;
@@ -68,11 +83,14 @@ use listener::{Bounded, CONNECTIONS_MAX, IDLE_MAX, Peer};
 use visible::Visible;
 
 use crate::access::{Identity, Tokens};
+use crate::alarm::Alarms;
+use crate::indicator::live::Live;
+use crate::emission::EmissionView;
 use crate::metrics::Metrics;
 use crate::promql::park::Index;
 use crate::readiness::Readiness;
 use crate::rollup::TotalsView;
-use crate::store::{RecordView, StoreError};
+use crate::store::{Facts, RecordView, StoreError};
 
 /// Reads of the record at one time; further ones wait, and give up with the request's time-out.
 const READS_MAX: usize = 4;
@@ -88,6 +106,12 @@ pub struct State {
     pub record: Arc<dyn RecordView>,
     /// Totals per period.
     pub totals: Arc<dyn TotalsView>,
+    /// Emissions of outlets.
+    pub emissions: Arc<dyn EmissionView>,
+    /// What the park is judged by.
+    pub indicators: Arc<Live>,
+    /// Alarms.
+    pub alarms: Alarms,
     /// All metrics, the collector's included.
     pub registry: prometheus::Registry,
     /// The gateway's own.
@@ -102,6 +126,12 @@ pub struct State {
     pub boot_id: String,
     /// Names beside its own address under which the gateway may be asked, without port.
     pub allowed_hosts: Vec<String>,
+    /// File of what is declared of the park for reviews.
+    pub park_state: Option<PathBuf>,
+    /// What is entered beside the record.
+    pub facts: Arc<Facts>,
+    /// The data directory, for the key of reports.
+    pub data: PathBuf,
     /// The tokens in force.
     pub tokens: Arc<Tokens>,
     /// Whether the loopback too is served to tokens only, even while none was created.
@@ -148,6 +178,8 @@ struct Shared {
     series: Index,
     queries: Arc<Semaphore>,
     failures: auth::Failures,
+    /// Accesses of regulators in the present hour.
+    kept: accesses::Kept,
 }
 
 impl Deref for Shared {
@@ -161,7 +193,7 @@ impl Shared {
     fn new(state: State, listen: SocketAddr) -> Self {
         let series = Index::new(Arc::clone(&state.catalogue));
         let (reads, queries) = (Arc::new(Semaphore::new(READS_MAX)), Arc::new(Semaphore::new(queries::QUERIES_MAX)));
-        Self { state, listen, live: stream::Live::new(), reads, series, queries, failures: auth::Failures::default() }
+        Self { state, listen, live: stream::Live::new(), reads, series, queries, failures: auth::Failures::default(), kept: accesses::Kept::default() }
     }
 
     /// Runs a blocking read of the record off the async workers, at most [`READS_MAX`] at one time.
@@ -217,7 +249,7 @@ impl<S: Sync> FromRequestParts<S> for Asker {
 /// Every route: its pattern, what it demands of who asks, its handlers. A handler for anybody takes [`Asker`] and shows
 /// what the asker sees; the leak test asks every route that is here.
 fn routes() -> Vec<(&'static str, Need, MethodRouter<Arc<Shared>>)> {
-    use Need::{Anybody, Nobody, RunsThePark};
+    use Need::{Anybody, Nobody, ReviewsProjects, RunsThePark};
     vec![
         ("/", Nobody, get(page::index)),
         ("/app.js", Nobody, get(page::script)),
@@ -239,6 +271,23 @@ fn routes() -> Vec<(&'static str, Need, MethodRouter<Arc<Shared>>)> {
         ("/api/v1/stream", Anybody, get(stream::get)),
         ("/api/v1/totals", Anybody, get(totals::list)),
         ("/api/v1/totals/today", Anybody, get(today::get)),
+        ("/api/v1/alarms", Anybody, get(alarms::list)),
+        ("/api/v1/alarms/events", Anybody, get(alarms::events)),
+        ("/api/v1/alarms/stream", Anybody, get(alarms::stream)),
+        ("/api/v1/alarms/{fingerprint}/{act}", Anybody, post(alarms::act)),
+        ("/api/v1/limits", Anybody, get(limits::list).post(limits::post)),
+        ("/api/v1/marks", Anybody, get(marks::list).post(marks::post)),
+        ("/api/v1/outlets", Anybody, get(outlets::list)),
+        ("/api/v1/emissions", Anybody, get(emissions::list)),
+        ("/api/v1/compliance/events", Anybody, get(compliance::list)),
+        ("/api/v1/indicators", Anybody, get(indicators::list)),
+        ("/api/v1/indicators/{id}/explain", Anybody, get(indicators::explain)),
+        ("/api/v1/topology", Anybody, get(indicators::topology)),
+        ("/api/v1/declarations", Anybody, get(declarations::list).post(declarations::post)),
+        ("/api/v1/regulator/emissions", Anybody, get(regulator::emissions)),
+        ("/api/v1/regulator/accesses", RunsThePark, get(accesses::list)),
+        ("/api/v1/ledger", ReviewsProjects, get(ledger::list).post(ledger::post)),
+        ("/api/v1/reviews", ReviewsProjects, get(reviews::list).post(reviews::post)),
         ("/prometheus/api/v1/query", Anybody, get(queries::query).post(queries::query)),
         ("/prometheus/api/v1/query_range", Anybody, get(queries::query_range).post(queries::query_range)),
         ("/prometheus/api/v1/query_exemplars", Anybody, get(queries::exemplars).post(queries::exemplars)),

@@ -9,7 +9,7 @@ use parkgate_collector::model::UtcMillis;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::dto::{BucketDto, Page, SampleDto};
+use super::dto::{BucketDto, RecordPage, SampleDto};
 use super::error::Problem;
 use super::params::{Params, limit, range, span_ms, time};
 use super::{App, Asker, Visible, table};
@@ -40,35 +40,36 @@ pub struct SampleQuery {
 /// Samples of a point with record time in `[from, to)`, in order of record time. `next` is what to pass as `from`.
 ///
 /// A part may hold a few samples less than `limit`, so that those of one millisecond stay together. As CSV the header
-/// `parkgate-next` takes the place of `next`; it is absent at the end.
+/// `parkgate-next` takes the place of `next`; it is absent at the end. `parkgate-damaged-blocks` that of `damaged_blocks`.
 #[utoipa::path(get, operation_id = "get_samples", path = "/api/v1/samples", tag = "samples", params(SampleQuery),
-    responses((status = 200, content((Page<SampleDto> = "application/json"), (String = "text/csv"))), (status = 400, body = Problem, content_type = "application/problem+json"),
+    responses((status = 200, content((RecordPage<SampleDto> = "application/json"), (String = "text/csv"))), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(App(shared): App, asker: Asker, headers: HeaderMap, Params(query): Params<SampleQuery>) -> Result<Response, Problem> {
     let point = Visible::new(&shared.catalogue, &asker).point(&query.point)?;
     let (from, to) = range(query.from.as_deref(), query.to.as_deref(), "-1h", shared.clock.now().utc)?;
     let limit = limit(query.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
     let id = point.id;
-    let (samples, next) = shared
+    let (samples, next, damaged) = shared
         .read(move |record| {
-            let mut samples = record.scan(id, from, to, limit.saturating_add(1))?;
+            let mut damaged = 0;
+            let mut samples = record.scan_noting(id, from, to, limit.saturating_add(1), &mut damaged)?;
             let mut next = None;
             if let Some(over) = samples.get(limit).map(|sample| sample.record_time) {
                 samples.retain(|sample| sample.record_time < over);
                 next = Some(over);
                 if samples.is_empty() {
-                    samples = record.scan(id, over, over.plus(1), LIMIT_MAX)?;
+                    samples = record.scan_noting(id, over, over.plus(1), LIMIT_MAX, &mut damaged)?;
                     next = Some(over.plus(1));
                 }
             }
-            Ok((samples, next.map(|time| time.to_string())))
+            Ok((samples, next.map(|time| time.to_string()), damaged))
         })
         .await?;
     if table::is_csv(query.format, &headers) {
-        return table::samples(&shared.catalogue, &point.identity, &samples, next);
+        return table::samples(&shared.catalogue, &point.identity, &samples, next, damaged);
     }
     let items = samples.iter().map(|sample| SampleDto::new(sample, point.identity.decimals)).collect();
-    Ok(Json(Page { items, next }).into_response())
+    Ok(Json(RecordPage { items, next, damaged_blocks: noted(damaged) }).into_response())
 }
 
 /// Which buckets.
@@ -92,9 +93,9 @@ pub struct BucketQuery {
 /// With `every` the first bucket starts at or before `from`, the last ends at or after `to`: widths are aligned to the
 /// park's midnight, days are the park's days (23 or 25 hours where clocks are put on or back).
 #[utoipa::path(get, operation_id = "get_samples_buckets", path = "/api/v1/samples/buckets", tag = "samples", params(BucketQuery),
-    responses((status = 200, body = Page<BucketDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
+    responses((status = 200, body = RecordPage<BucketDto>), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn buckets(App(shared): App, asker: Asker, Params(query): Params<BucketQuery>) -> Result<Json<Page<BucketDto>>, Problem> {
+pub async fn buckets(App(shared): App, asker: Asker, Params(query): Params<BucketQuery>) -> Result<Json<RecordPage<BucketDto>>, Problem> {
     let point = Visible::new(&shared.catalogue, &asker).point(&query.point)?;
     let now = shared.clock.now().utc;
     let edges = match &query.edges {
@@ -108,9 +109,19 @@ pub async fn buckets(App(shared): App, asker: Asker, Params(query): Params<Bucke
         }
     };
     let (id, decimals) = (point.id, point.identity.decimals);
-    let items =
-        shared.read(move |record| Ok(record.buckets(id, &edges)?.iter().map(|bucket| BucketDto::new(bucket, decimals)).collect())).await?;
-    Ok(Json(Page { items, next: None }))
+    let (items, damaged) = shared
+        .read(move |record| {
+            let mut damaged = 0;
+            let buckets = record.buckets_noting(id, &edges, &mut damaged)?;
+            Ok((buckets.iter().map(|bucket| BucketDto::new(bucket, decimals)).collect(), damaged))
+        })
+        .await?;
+    Ok(Json(RecordPage { items, next: None, damaged_blocks: noted(damaged) }))
+}
+
+/// Damage that an answer is without, where there is some.
+fn noted(damaged: u64) -> Option<u64> {
+    (damaged > 0).then_some(damaged)
 }
 
 fn too_many() -> Problem {

@@ -168,6 +168,11 @@ impl Live {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether streams may go on.
+    pub fn is_open(&self) -> bool {
+        self.sender().is_some()
+    }
+
     /// Ends all streams and lets no new one start.
     fn stop(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();

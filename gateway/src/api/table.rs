@@ -14,6 +14,9 @@ use crate::transfer::{csv, time};
 /// Header that tells how to go on, as `next` does in JSON.
 const NEXT: HeaderName = HeaderName::from_static("parkgate-next");
 
+/// Header with the number of damaged blocks that the table is without, as `damaged_blocks` in JSON.
+const DAMAGED: HeaderName = HeaderName::from_static("parkgate-damaged-blocks");
+
 /// Form of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -33,13 +36,23 @@ pub(super) fn is_csv(format: Option<Format>, headers: &HeaderMap) -> bool {
 }
 
 /// Samples of one point as a table.
-pub(super) fn samples(catalogue: &Catalogue, point: &PointIdentity, samples: &[Sample], next: Option<String>) -> Result<Response, Problem> {
+pub(super) fn samples(
+    catalogue: &Catalogue,
+    point: &PointIdentity,
+    samples: &[Sample],
+    next: Option<String>,
+    damaged_blocks: u64,
+) -> Result<Response, Problem> {
     let write = || -> std::io::Result<Vec<u8>> {
         let mut rows = SampleRows::new(Vec::new(), export::Format::Csv, time::zone(catalogue))?;
         samples.iter().try_for_each(|sample| rows.push(point, sample))?;
         rows.finish()
     };
-    Ok(answer(write().map_err(|_| Problem::internal())?, next))
+    let mut response = answer(write().map_err(|_| Problem::internal())?, next);
+    if damaged_blocks > 0 {
+        response.headers_mut().insert(DAMAGED, HeaderValue::from(damaged_blocks));
+    }
+    Ok(response)
 }
 
 /// A table on its way.

@@ -457,6 +457,23 @@ async fn samples_in_parts_are_all_samples() {
 }
 
 #[tokio::test]
+async fn an_answer_without_damaged_blocks_says_so() {
+    let served = served().await;
+    let samples = "/api/v1/samples?point=acme/main/power";
+    let edges = format!("/api/v1/samples/buckets?point=acme/main/power&edges={},{}", NOW.0 - 30_000, NOW.0);
+    for (damaged, told) in [(0, Value::Null), (2, Value::from(2))] {
+        served.record.damage(damaged);
+        for path in [samples, &edges] {
+            let page: Value = serde_json::from_str(&get(&served, path).await.body).unwrap();
+            assert_eq!(page["damaged_blocks"], told, "{path}");
+            assert!(!page["items"].as_array().unwrap().is_empty());
+        }
+        let csv = get(&served, &format!("{samples}&format=csv")).await;
+        assert_eq!(csv.head.contains("parkgate-damaged-blocks: 2"), damaged > 0, "{}", csv.head);
+    }
+}
+
+#[tokio::test]
 async fn buckets() {
     let path = format!("/api/v1/samples/buckets?point=acme/main/power&edges={},{},{}", NOW.0 - 30_000, NOW.0 - 10_000, NOW.0 - 9_000);
     check(

@@ -238,6 +238,8 @@ pub fn restore(backup: &Path, to: &Path) -> Result<Manifest, BackupError> {
         fs::remove_dir_all(&unfinished).map_err(failed(&unfinished))?;
     }
     Objects::existing(backup).restore(&manifest, &unfinished)?;
+    // Numbers of alarm events are going to be given again, to other events.
+    crate::alarm::restored(&unfinished)?;
     fs::rename(&unfinished, to).map_err(failed(to))?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed(parent))?;

@@ -74,7 +74,11 @@ pub(super) fn yesterday(flow: &Flow, of: Of, seconds_east: i32) -> String {
 ///
 /// On the 10th it began 37 to 41 days ago and the month before 65 days or more.
 pub(super) fn last_month(flow: &Flow, of: Of, seconds_east: i32) -> String {
-    let series = format!("{}{}", flow.series(What::Total(Level::Month)), of.matchers());
+    last_month_of(&format!("{}{}", flow.series(What::Total(Level::Month)), of.matchers()), seconds_east)
+}
+
+/// The value that a series of closed months has for last month.
+pub(super) fn last_month_of(series: &str, seconds_east: i32) -> String {
     let day = local("day_of_month", seconds_east);
     either(&format!("{series}[45d]"), &format!("{day} <= 10"), &format!("{series}[63d]"), &format!("{day} > 10"))
 }

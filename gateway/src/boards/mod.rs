@@ -7,7 +7,7 @@
 //! totals of closed periods and stand on their start, lines are momentary values; where there is nothing, nothing is drawn.
 //!
 //! [`park`] what the park has; [`panel`] how each kind of question looks; [`grafana`] the schema; [`overview`], [`energy`],
-//! [`water_gas`], [`charging`], [`gateway`] the boards; [`provisioning`] the files around them.
+//! [`water_gas`], [`charging`], [`quota`], [`gateway`] the boards; [`provisioning`] the files around them.
 
 pub mod grafana;
 pub mod park;
@@ -17,6 +17,7 @@ pub mod energy;
 pub mod water_gas;
 pub mod charging;
 pub mod gateway;
+pub mod quota;
 pub mod provisioning;
 mod expression;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use park::Park;
 
 /// The boards of a park; one that would be empty is left out.
 pub fn boards(park: &Park) -> Vec<Dashboard> {
-    [overview::board(park), energy::board(park), water_gas::board(park), charging::board(park), gateway::board()]
+    [overview::board(park), energy::board(park), water_gas::board(park), charging::board(park), quota::board(park), gateway::board()]
         .into_iter()
         .flatten()
         .collect()

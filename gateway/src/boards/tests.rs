@@ -6,6 +6,7 @@ use std::path::Path;
 
 use parkgate_collector::catalogue::{Catalogue, MemoryRegistry};
 use parkgate_collector::model::{Medium, Origin};
+use parkgate_rules::period::PeriodKind;
 use promql_parser::label::MatchOp;
 use promql_parser::parser::{self, Expr, VectorSelector};
 use serde_json::Value;
@@ -232,9 +233,9 @@ fn committed_boards_are_those_of_the_demo() {
 }
 
 #[test]
-fn a_park_has_its_five_boards() {
+fn a_park_has_its_boards() {
     let count = |text| boards(&Park::of(&catalogue_of(text))).into_iter().map(|board| board.uid).collect::<Vec<_>>();
-    assert_eq!(count(DEMO), ["parkgate-overview", "parkgate-energy", "parkgate-water-gas", "parkgate-charging", "parkgate-gateway"]);
+    assert_eq!(count(DEMO), ["parkgate-overview", "parkgate-energy", "parkgate-water-gas", "parkgate-charging", "parkgate-quota", "parkgate-gateway"]);
     // No charging piles, no charging board.
     assert_eq!(count(FIRST_PARK), ["parkgate-overview", "parkgate-energy", "parkgate-water-gas", "parkgate-gateway"]);
 }
@@ -458,7 +459,13 @@ fn expressions_read_what_there_is() {
             assert!(!found.is_empty(), "{expression}");
             for (selector, ..) in found {
                 let name = selector.name.as_deref().unwrap_or_default();
-                if name.starts_with("park_") {
+                if name.starts_with(series::INDICATOR) {
+                    let [indicator] = selector.matchers.matchers.as_slice() else { panic!("{expression}: one indicator") };
+                    assert_eq!((indicator.name.as_str(), matches!(indicator.op, MatchOp::Equal)), ("indicator", true), "{expression}");
+                    let known = parkgate_rules::indicator::by_id(&indicator.value).expect("an indicator");
+                    let kind = if name.contains("year") { PeriodKind::Year } else { PeriodKind::Month };
+                    assert!(known.periods.contains(&kind), "{expression}: {} is not formed for it", known.id);
+                } else if name.starts_with("park_") {
                     // Exactly one role, so that no sum has both a gate and what is behind it.
                     let roles: Vec<_> = selector.matchers.matchers.iter().filter(|matcher| matcher.name == "role").collect();
                     let [role] = roles.as_slice() else { panic!("{expression}: {} roles", roles.len()) };

@@ -8,10 +8,21 @@ pub mod reconcile;
 pub mod backup;
 pub mod transfer;
 pub mod grafana;
+mod alarms;
 mod changes;
+mod emission;
+mod report;
+mod assess;
+mod declare;
+mod ledger;
+mod review;
+mod indicators;
+mod live;
+mod topology;
 mod token;
 mod totals;
 
+use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,9 +33,19 @@ use clap::{Args, Parser, Subcommand};
 use parkgate_collector::catalogue::{self, Disk, Loaded};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::journal::{Sequence, inspect};
+use parkgate_collector::model::PointId;
 use parkgate_collector::rejects;
 
+pub use alarms::{AlarmsArguments, alarms};
 pub use changes::{ChangesArguments, changes};
+pub use emission::{LimitsArguments, MarksArguments, limits, marks};
+pub use report::{ReportArguments, VerifyArguments, report, verify};
+pub use assess::{AssessArguments, assess};
+pub use declare::{DeclareArguments, declare};
+pub use ledger::{LedgerArguments, ledger};
+pub use review::{ReviewArguments, review};
+pub use indicators::{IndicatorsArguments, indicators};
+pub use topology::{TopologyArguments, topology};
 pub use token::{TokenArguments, token};
 
 use crate::app;
@@ -84,10 +105,32 @@ pub enum Command {
     Token(TokenArguments),
     /// List who changed tokens and configuration, and when.
     Changes(ChangesArguments),
+    /// Enter, list and end the limits that outlets are judged by.
+    Limits(LimitsArguments),
+    /// Enter, list, end and withdraw marks on outlets' data.
+    Marks(MarksArguments),
     /// Print totals of points per hour, day, month or year, also beside a running gateway.
     Totals(TotalsArguments),
+    /// The emission summary for the regulator: its forms, its key, who read it.
+    Report(ReportArguments),
+    /// Check a signed package of an emission summary, anywhere; exit 0 good, 1 not, with the first bad file named.
+    Verify(VerifyArguments),
+    /// Try alarm rules, see what is on and what was told, acknowledge and shelve.
+    Alarms(AlarmsArguments),
     /// Count all totals again from the record, or check that they are what it says.
     Rebuild(RebuildArguments),
+    /// Enter figures that no meter has, from a CSV file, and list them.
+    Declare(DeclareArguments),
+    /// Print which meter stands where in the park's networks, and whether the networks balance.
+    Topology(TopologyArguments),
+    /// Compute what the park is judged by, with the way down to register readings.
+    Indicators(IndicatorsArguments),
+    /// Put the yearly targets of the province's plan beside what the park reached; exit 1 when one is missed.
+    Assess(AssessArguments),
+    /// Keep the ledgers of energy quota and pollutant totals: enter, list, what is left.
+    Ledger(LedgerArguments),
+    /// Tell what the admission rules say of projects, with reasons; advice, not an approval. Exit 1 when one does not pass.
+    Review(ReviewArguments),
 }
 
 /// Arguments of `run`.
@@ -325,7 +368,9 @@ pub fn journal(arguments: &JournalArguments) -> Result<ExitCode> {
             let directory = DataDirectory::open_read_only(&data.directory()?)?;
             let mut out = std::io::stdout().lock();
             let mut written = Ok(());
-            inspect::dump(&directory.journal(), Sequence(*from), *limit, |line| {
+            let ids = stable_ids(&directory);
+            let id_of = |point| ids.get(&point).cloned();
+            inspect::dump(&directory.journal(), Sequence(*from), *limit, id_of, |line| {
                 if written.is_ok() {
                     written = writeln!(out, "{line}");
                 }
@@ -335,6 +380,17 @@ pub fn journal(arguments: &JournalArguments) -> Result<ExitCode> {
                 Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
                 _ => Ok(ExitCode::SUCCESS),
             }
+        }
+    }
+}
+
+/// Stable ids of the points; none where the facts cannot be read, which is said.
+fn stable_ids(directory: &DataDirectory) -> HashMap<PointId, String> {
+    match Facts::open_read_only(&directory.facts()).and_then(|facts| facts.identities()) {
+        Ok(identities) => identities.into_iter().map(|(point, identity)| (point, identity.stable_id)).collect(),
+        Err(error) => {
+            complain_text(&format!("{}: {error}; points are shown by their numbers alone", directory.facts().display()));
+            HashMap::new()
         }
     }
 }

@@ -8,7 +8,8 @@
 //! 5. [`DemoPark::stop`] after the drivers.
 //!
 //! [`noise`] repeatable randomness; [`park`] the model; [`wire`] its numbers as devices give them; [`broker`], [`devices`]
-//! sockets; [`backfill`] history. Nothing here listens beyond loopback, and all it makes has origin `simulated`.
+//! sockets; [`backfill`] history; [`declarations`] what its
+//! enterprises declare; [`limits`] of its outlets; [`receiver`] of alarms. Nothing here listens beyond loopback, and all it makes has origin `simulated`.
 
 pub mod noise;
 pub mod park;
@@ -16,6 +17,9 @@ pub mod wire;
 pub mod broker;
 pub mod devices;
 pub mod backfill;
+pub mod declarations;
+pub mod limits;
+pub mod receiver;
 
 use std::sync::Arc;
 
@@ -34,6 +38,10 @@ use park::Park;
 
 /// The shipped config of the demo, with ports that stand for the real ones.
 pub const CONFIG: &str = include_str!("../../../config/demo/parkgate.toml");
+/// The shipped alarm rules of the demo.
+const ALARMS: &str = include_str!("../../../config/demo/alarms.toml");
+/// Under which name [`DemoPark::config_files`] has them.
+const ALARMS_PATH: &str = "config/demo/alarms.toml";
 /// Under which name [`DemoPark::config_files`] has it.
 pub const CONFIG_PATH: &str = "config/demo/parkgate.toml";
 /// The seed when none is given.
@@ -88,9 +96,10 @@ impl DemoPark {
         Ok(Self { park: Arc::new(park), broker, stations, config_text, cancel: CancellationToken::new(), publisher: None })
     }
 
-    /// The config with the ports that were opened, as the one file [`CONFIG_PATH`].
+    /// The config with the ports that were opened, as the file [`CONFIG_PATH`], and the alarm rules beside it.
     pub fn config_files(&self) -> MemoryFiles {
-        MemoryFiles { files: [(CONFIG_PATH.into(), self.config_text.clone())].into(), ..MemoryFiles::default() }
+        let files = [(CONFIG_PATH.into(), self.config_text.clone()), (ALARMS_PATH.into(), ALARMS.to_owned())];
+        MemoryFiles { files: files.into(), ..MemoryFiles::default() }
     }
 
     /// Fills history up to now and returns when it is durable; see [`backfill::Fill::run`].
@@ -120,6 +129,7 @@ impl DemoPark {
             return Ok(());
         }
         let points = wire::wire(catalogue)?;
+        self.park.goes_live(clock.now().utc);
         for station in &self.stations {
             station.install(catalogue, &points, &self.park, clock);
         }

@@ -25,6 +25,8 @@ const NOW: UtcMillis = UtcMillis(1_795_414_023_500);
 #[derive(Default, serde::Deserialize, garde::Validate)]
 struct NoSettings {}
 
+impl catalogue::OwnTable for NoSettings {}
+
 fn catalogue_of(files: &MemoryFiles) -> Catalogue {
     let loaded = catalogue::load::<NoSettings>(Path::new(CONFIG_PATH), files).unwrap_or_else(|error| panic!("{error}"));
     loaded.draft.build(&mut MemoryRegistry::default()).unwrap()

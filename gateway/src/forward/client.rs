@@ -213,11 +213,11 @@ fn authorization(settings: &SinkSettings, base: &Path) -> Result<Option<Secret>>
     Ok(Some(Secret::new(value)))
 }
 
-/// RFC 4648, 4.
-fn base64(text: &str) -> String {
+/// Bytes as text by RFC 4648, 4.
+pub fn base64(bytes: impl AsRef<[u8]>) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
-    for chunk in text.as_bytes().chunks(3) {
+    for chunk in bytes.as_ref().chunks(3) {
         let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let digit = DIGITS.get((bits >> (18 - 6 * place) & 63) as usize).copied().unwrap_or(b'=');

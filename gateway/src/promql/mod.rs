@@ -7,7 +7,7 @@
 //!
 //! In reading order: [`error`]; [`patience`]; [`labels`]; [`source`] what the evaluator reads; [`guard`]; [`check`]; [`eval`] selectors
 //! and the walk over the tree; [`range`] functions of ranges, [`slide`] what is carried from window to window; [`instant`] functions of values; [`binary`] operators;
-//! [`aggregate`]; [`park`].
+//! [`aggregate`]; [`park`]; [`indicators`] and [`emissions`] beside it.
 //!
 //! Semantics are those of Prometheus 3: ranges and lookback are open on the left, `(t - range, t]`. How long a sample is
 //! shown is each series' own matter ([`source::Series::lookback_ms`]), since meters are polled at intervals from seconds
@@ -26,6 +26,8 @@ mod instant;
 mod binary;
 mod aggregate;
 pub mod park;
+pub mod indicators;
+pub mod emissions;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

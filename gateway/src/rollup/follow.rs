@@ -395,10 +395,18 @@ impl Thread {
     /// # Errors
     /// When there is no thread to be had.
     pub fn start(follower: Follower, journal: Journal, history: History) -> std::io::Result<Self> {
+        Self::spawn("rollup", move |cancel| follower.run(&journal, &history, cancel))
+    }
+
+    /// Starts something that runs until it is told to end, on a thread of its own.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn spawn(name: &str, run: impl FnOnce(&CancellationToken) + Send + 'static) -> std::io::Result<Self> {
         let cancel = CancellationToken::new();
         let handle = {
             let cancel = cancel.clone();
-            std::thread::Builder::new().name("rollup".into()).spawn(move || follower.run(&journal, &history, &cancel))?
+            std::thread::Builder::new().name(name.into()).spawn(move || run(&cancel))?
         };
         Ok(Self { handle: Mutex::new(Some(handle)), cancel })
     }

@@ -27,6 +27,11 @@ impl ParkZone {
         Self(TimeZone::get(name).unwrap_or(TimeZone::UTC))
     }
 
+    /// The zone itself.
+    pub fn time_zone(&self) -> &TimeZone {
+        &self.0
+    }
+
     /// Its IANA name.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")

@@ -1,9 +1,10 @@
 //! `/prometheus/api/v1/`: the query API that Grafana's Prometheus data source speaks, over the park's series.
 //!
-//! [`form`] reads parameters, [`answer`] writes results. Evaluation runs on a thread of its own with a known stack, off the
+//! [`form`] reads parameters, [`answer`] writes results; [`alerts`] are the park's alarms in the shape of Prometheus. Evaluation runs on a thread of its own with a known stack, off the
 //! async workers, at most [`QUERIES_MAX`] at one time; it ends when its time is up or when the one who asked goes away.
 //! Errors have the envelope of that API, not problem details.
 
+mod alerts;
 mod answer;
 mod form;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use tokio::sync::oneshot;
 
 use super::{App, Asker, Shared};
 use crate::access::Identity;
+use crate::promql::emissions::WithEmissions;
+use crate::promql::indicators::WithIndicators;
 use crate::promql::park::ParkSource;
 use crate::promql::{self, Error, Grid, Labels, Limits, Patience, STACK_BYTES, STEPS_MAX, Selection, Source};
 
@@ -210,14 +213,14 @@ pub async fn build_info(App(shared): App) -> Response {
     success(&data)
 }
 
-/// `rules`: none are kept here.
-pub async fn rules() -> Response {
-    success(&json!({ "groups": [] }))
+/// `rules`: the alarm rules, in the shape of Prometheus; only for who sees the whole park, as they name what they look at.
+pub async fn rules(App(shared): App, Asker(asker): Asker) -> Response {
+    success(&json!({ "groups": alerts::groups(&shared, &asker) }))
 }
 
-/// `alerts`: see [`rules`].
-pub async fn alerts() -> Response {
-    success(&json!({ "alerts": [] }))
+/// `alerts`: alarms that are on, as far as the asker sees them.
+pub async fn alerts(App(shared): App, Asker(asker): Asker) -> Response {
+    success(&json!({ "alerts": alerts::alerts(&shared, &asker) }))
 }
 
 /// `query_exemplars`: there are none. Its times are not read: Grafana sends milliseconds where seconds belong.
@@ -245,7 +248,7 @@ impl Drop for CancelOnDrop {
 /// Runs a query on a thread of its own and turns what comes of it into an answer.
 async fn evaluated<F>(shared: &Arc<Shared>, asker: Arc<Identity>, work: F) -> Response
 where
-    F: FnOnce(&ParkSource<'_>, &AtomicBool) -> Result<Outcome, Error> + Send + 'static,
+    F: FnOnce(&WithEmissions<'_>, &AtomicBool) -> Result<Outcome, Error> + Send + 'static,
 {
     let begun = Instant::now();
     let outcome = run(shared, asker, work).await;
@@ -264,7 +267,7 @@ where
 
 async fn run<F>(shared: &Arc<Shared>, asker: Arc<Identity>, work: F) -> Result<Outcome, Error>
 where
-    F: FnOnce(&ParkSource<'_>, &AtomicBool) -> Result<Outcome, Error> + Send + 'static,
+    F: FnOnce(&WithEmissions<'_>, &AtomicBool) -> Result<Outcome, Error> + Send + 'static,
 {
     let place = tokio::time::timeout(QUEUE, Arc::clone(&shared.queries).acquire_owned()).await;
     let place = place.map_err(|_| Error::Busy)?.map_err(|_| Error::Internal)?;
@@ -275,7 +278,9 @@ where
     let thread = std::thread::Builder::new().name("query".into()).stack_size(STACK_BYTES).spawn(move || {
         // Held here, not by the request: work goes on for a moment when its request is given up.
         let _place = place;
-        let source = ParkSource::new(&shared.series, &*shared.record, &*shared.totals, &asker);
+        let park = ParkSource::new(&shared.series, &*shared.record, &*shared.totals, &asker);
+        let park = WithIndicators::new(park, &*shared.totals, &shared.indicators, &asker, shared.clock.now().utc);
+        let source = WithEmissions::new(park, &*shared.emissions, &asker);
         let _ = sender.send(work(&source, &cancel));
     });
     if let Err(error) = thread {

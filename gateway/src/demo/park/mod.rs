@@ -12,6 +12,8 @@
 pub mod flows;
 pub mod signals;
 
+use std::sync::OnceLock;
+
 use parkgate_collector::model::UtcMillis;
 
 pub use flows::Flow;
@@ -35,6 +37,8 @@ pub struct Park {
     seed: u64,
     /// Per flow, the amount since [`EPOCH`] at the start of every slot, in thousandths of the flow's unit.
     totals: Vec<Vec<i64>>,
+    /// When somebody began to watch: what the park then shows at once does not depend on the hour of the day.
+    live: OnceLock<UtcMillis>,
 }
 
 /// How finely a gauge is looked at.
@@ -99,7 +103,22 @@ impl Park {
                 column
             })
             .collect();
-        Self { seed, totals }
+        Self { seed, totals, live: OnceLock::new() }
+    }
+
+    /// From now on it is watched; only the first call counts.
+    pub fn goes_live(&self, now: UtcMillis) {
+        let _ = self.live.set(now);
+    }
+
+    /// Whether the burner misfires: for two minutes, three minutes after the park went live and every hour from then on. Nothing
+    /// of it is in history that is filled in.
+    pub fn misfires(&self, at: UtcMillis) -> bool {
+        const FIRST_MS: i64 = 3 * MINUTE_MS;
+        const EVERY_MS: i64 = 60 * MINUTE_MS;
+        const LASTS_MS: i64 = 2 * MINUTE_MS;
+        let since = self.live.get().map(|live| at.since(*live).saturating_sub(FIRST_MS));
+        since.is_some_and(|since| since >= 0 && since.rem_euclid(EVERY_MS) < LASTS_MS)
     }
 
     /// The seed.

@@ -227,7 +227,10 @@ impl Park {
                 let warm = self.rate(Mix::One(Flow::Pv), at, Look::MinuteMean) / 1_200;
                 Decimal::new(self.outdoor(middle) + warm + unrest(2), -1)
             }
-            Signal::So2 => Decimal::new((load() * 9 / 10 + drift(25, 160) + unrest(25) + 40).max(20), -2),
+            Signal::So2 => {
+                let misfire = if self.misfires(at) { 9_000 } else { 0 };
+                Decimal::new((load() * 9 / 10 + drift(25, 160) + unrest(25) + 40).max(20) + misfire, -2)
+            }
             Signal::Nox => {
                 let base = load() * 38 / 10 + drift(18, 320) + unrest(60) + 60;
                 Decimal::new((if nox_exceeds(self.seed, slot) { base * 19 / 10 } else { base }).max(30), -2)

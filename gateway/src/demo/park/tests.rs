@@ -166,3 +166,17 @@ fn rows_are_unique_and_their_units_known() {
     }
     assert!((60..=120).contains(&SIGNALS.len()), "{}", SIGNALS.len());
 }
+
+#[test]
+fn a_park_that_is_watched_misfires_soon_and_every_hour() {
+    let park = park(7);
+    let so2 = |at: UtcMillis| number(&park, "boiler-stack", "so2_concentration", at);
+    let start = TUESDAY.plus(10 * HOUR_MS + 12_345);
+    let minute = |minutes: i64| start.plus(minutes * 60_000);
+    assert!(so2(minute(4)) < 20.0, "nobody watches");
+    park.goes_live(start);
+    park.goes_live(start.plus(HOUR_MS));
+    for (minutes, high) in [(0, false), (2, false), (3, true), (4, true), (5, false), (62, false), (63, true), (65, false), (-57, false)] {
+        assert_eq!(so2(minute(minutes)) > 80.0, high, "minute {minutes}");
+    }
+}

@@ -1,0 +1,391 @@
+//! The thread that makes alarm events: it follows the journal, the facts and the clock, and keeps what it makes in the
+//! outbox before anybody hears of it.
+//!
+//! Events are committed at once, with every state that changed and the place in the journal. States alone are committed
+//! every [`KEEP_EVERY`]: after a crash readings since then are read again from the journal, with the same result, as no
+//! event came of them. What the journal no longer has is read from the blocks.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parkgate_collector::journal::{Progress, Reader, Record, SampleRecord, Sequence};
+use parkgate_rules::alarm::{Rule, UtcMillis};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::act::Done;
+use super::bind::bind;
+use super::evaluate::Evaluator;
+use super::event::{Event, EventKind, Standing};
+use super::outbox::{Batch, Outbox};
+use super::settings::AlarmSettings;
+use super::{Alarms, Sources, compliance};
+use crate::store::{Entry, EntryKind, Facts, RecordView as _, StoreError};
+
+/// Journal entries read before what they made is kept.
+const ENTRIES_PER_ROUND: usize = 5_000;
+/// Between two ticks, and two looks into the facts.
+const TICK: Duration = Duration::from_millis(100);
+/// States that changed without an event are kept so often.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
+/// Wait before files are tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Entries of the facts taken in at once.
+const INBOX_MAX: usize = 500;
+/// Entries of the facts that a new outbox still tells.
+const NEWS_MS: i64 = 24 * 3_600_000;
+/// Samples read from blocks at once.
+const SCAN_MAX: usize = 20_000;
+
+/// Whoever asked for the end of the thread has it.
+struct Cancelled;
+
+/// See the module.
+pub struct Follower {
+    rules: Vec<Rule>,
+    settings: AlarmSettings,
+    alarms: Alarms,
+    facts_path: PathBuf,
+    sources: Sources,
+    cancel: CancellationToken,
+}
+
+/// One run from what was kept.
+struct Run<'a> {
+    follower: &'a Follower,
+    outbox: Outbox,
+    facts: Facts,
+    evaluator: Evaluator,
+    reader: Reader,
+    inbox: i64,
+    boot: Option<u64>,
+    /// The program listens since then; `None` once that was told.
+    listening: Option<UtcMillis>,
+    events: Vec<Event>,
+    kept: (Instant, Sequence, i64),
+}
+
+impl Follower {
+    /// Over an outbox that is there.
+    pub fn new(rules: Vec<Rule>, settings: AlarmSettings, alarms: Alarms, facts_path: PathBuf, sources: Sources) -> Self {
+        Self { rules, settings, alarms, facts_path, sources, cancel: CancellationToken::new() }
+    }
+
+    fn now(&self) -> UtcMillis {
+        UtcMillis(self.sources.clock.now().utc.0)
+    }
+
+    /// Runs until cancelled; after a failure it begins anew from what was kept.
+    fn run(&self, runtime: &tokio::runtime::Runtime) {
+        while !self.cancel.is_cancelled() {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                let mut run = Run::new(self)?;
+                self.sources.readiness.degraded("alarms", None);
+                run.follow(runtime)
+            }));
+            let text = match outcome {
+                Ok(Ok(Cancelled)) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => {
+                    let what = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+                    format!("a fault of the program: {}", what.unwrap_or("no message"))
+                }
+            };
+            error!(error = %text, "alarms were interrupted; they go on from what was kept");
+            self.sources.readiness.degraded("alarms", Some(text));
+            let _ = wait(runtime, RETRY, &self.cancel);
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(follower: &'a Follower) -> Result<Self, StoreError> {
+        let path = follower.alarms.path().cloned().unwrap_or_default();
+        let mut outbox = Outbox::open(&path)?;
+        let facts = Facts::open_read_only(&follower.facts_path)?;
+        let journal = &follower.sources.journal;
+        let is_new = outbox.journal()?.is_none();
+        // What was before alarms were first switched on is history.
+        let end = Sequence(journal.durable().0.saturating_add(1));
+        let next = outbox.journal()?.unwrap_or(end).min(end);
+        if is_new {
+            let inbox = told_before(&facts, follower.now())?;
+            outbox.commit(&Batch { journal: Some(next), inbox: Some(inbox), ..Batch::default() })?;
+        }
+        let bindings = bind(&follower.rules, &follower.sources.catalogue);
+        bindings.warnings.iter().for_each(|warning| warn!("{warning}"));
+        let (states, standing) = (outbox.states()?, outbox.standing()?);
+        let numbers = (outbox.epoch().to_owned(), outbox.bounds()?.1);
+        let now = follower.now();
+        let (evaluator, events) = Evaluator::new(bindings, states, &standing, numbers, follower.settings.late_hours, now);
+        let (inbox, boot) = (outbox.inbox()?, outbox.boot()?);
+        info!(rules = follower.rules.len(), alarms = evaluator.alarms().len(), cursor = next.0, "alarms watch the record");
+        Ok(Self {
+            follower,
+            outbox,
+            facts,
+            evaluator,
+            reader: journal.reader(next),
+            inbox,
+            boot,
+            listening: Some(now),
+            events,
+            kept: (Instant::now(), next, inbox),
+        })
+    }
+
+    fn follow(&mut self, runtime: &tokio::runtime::Runtime) -> Result<Cancelled, StoreError> {
+        let mut news = self.follower.sources.journal.subscribe();
+        let mut ticked = Instant::now().checked_sub(TICK).unwrap_or_else(Instant::now);
+        loop {
+            if self.follower.cancel.is_cancelled() {
+                self.keep(true)?;
+                return Ok(Cancelled);
+            }
+            // Marked as seen before reading, so that what grows meanwhile wakes the next wait.
+            news.borrow_and_update();
+            let is_all = self.read()?;
+            if is_all && ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.take_in()?;
+                let now = self.follower.now();
+                if let Some(since) = self.listening.take() {
+                    self.evaluator.listening(since, now, &mut self.events);
+                }
+                self.evaluator.tick(now, &mut self.events);
+            }
+            self.keep(false)?;
+            self.gauges();
+            if !is_all {
+                continue;
+            }
+            runtime.block_on(async {
+                let changed = async {
+                    if news.changed().await.is_err() {
+                        // The journal is closed: nothing comes any more.
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    () = self.follower.cancel.cancelled() => {}
+                    () = changed => {}
+                    () = self.follower.alarms.nudged() => { ticked = Instant::now().checked_sub(TICK).unwrap_or(ticked); }
+                    () = tokio::time::sleep(TICK.saturating_sub(ticked.elapsed())) => {}
+                }
+            });
+        }
+    }
+
+    /// Reads what the journal has, a round of it; whether that was all.
+    fn read(&mut self) -> Result<bool, StoreError> {
+        let mut record = Record::Samples(SampleRecord::default());
+        for _ in 0..ENTRIES_PER_ROUND {
+            let expected = self.reader.position();
+            match self.reader.next_into(&mut record) {
+                Ok(Progress::Entry(_)) => {
+                    if let Record::Samples(samples) = &record {
+                        self.samples(samples);
+                    }
+                }
+                Ok(Progress::End) => return Ok(true),
+                Ok(Progress::Gone { oldest }) => {
+                    info!(oldest = oldest.0, "journal entries are gone before alarms read them; going on from the blocks");
+                    self.from_blocks(expected, oldest)?;
+                }
+                // What cannot be read has not come into the record either.
+                Ok(Progress::Damaged { from, to }) => {
+                    warn!(from = from.0, to = to.0, "damaged journal entries are not looked at for alarms")
+                }
+                Err(error) => {
+                    warn!(error = %error, "journal cannot be read for alarms; it is tried again");
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn samples(&mut self, record: &SampleRecord) {
+        let now = self.follower.now();
+        if self.boot != Some(record.boot_id)
+            && let Some(first) = record.samples.first()
+        {
+            // Another run of the program: nobody was heard in between.
+            self.boot = Some(record.boot_id);
+            self.evaluator.listening(UtcMillis(first.received_time.0), now, &mut self.events);
+        }
+        for sample in &record.samples {
+            self.evaluator.sample(sample, now, &mut self.events);
+        }
+    }
+
+    /// Takes in what the journal let go of, point by point. Kept with the place behind it, or not at all.
+    fn from_blocks(&mut self, first: Sequence, oldest: Sequence) -> Result<(), StoreError> {
+        let history = &self.follower.sources.history;
+        for stretch in history.written(first, oldest)? {
+            let mut from = stretch.from;
+            loop {
+                let now = self.follower.now();
+                let samples = history.scan(stretch.point, from, stretch.to, SCAN_MAX)?;
+                for sample in &samples {
+                    self.evaluator.sample(sample, now, &mut self.events);
+                }
+                match samples.last() {
+                    Some(last) if samples.len() >= SCAN_MAX => from = last.record_time.plus(1),
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in entries of the facts: acts and compliance events, in their order.
+    fn take_in(&mut self) -> Result<(), StoreError> {
+        let newest = self.facts.last_entry(EntryKind::AlarmAct)?.max(self.facts.last_entry(EntryKind::ComplianceEvent)?);
+        if newest <= self.inbox {
+            return Ok(());
+        }
+        let mut entries = self.facts.some_entries(EntryKind::AlarmAct, self.inbox, INBOX_MAX)?;
+        let found = self.facts.some_entries(EntryKind::ComplianceEvent, self.inbox, INBOX_MAX)?;
+        // Behind the last of a kind that was cut off, entries of the other kind wait.
+        let cut =
+            [&entries, &found].into_iter().filter(|list| list.len() >= INBOX_MAX).filter_map(|list| list.last()).map(|last| last.id).min();
+        entries.extend(found);
+        entries.sort_by_key(|entry| entry.id);
+        for entry in entries.iter().filter(|entry| cut.is_none_or(|cut| entry.id <= cut)) {
+            self.entry(entry)?;
+            self.inbox = self.inbox.max(entry.id);
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        let now = self.follower.now();
+        if entry.kind == EntryKind::ComplianceEvent {
+            match serde_json::from_value(entry.body.clone()) {
+                Ok(found) => {
+                    for event in compliance::events(&found, &self.follower.sources.catalogue, now) {
+                        self.evaluator.number(event, &mut self.events);
+                    }
+                }
+                Err(error) => error!(entry = entry.id, error = %error, "a compliance event cannot be read and is not told"),
+            }
+            return Ok(());
+        }
+        let done: Done = match serde_json::from_value(entry.body.clone()) {
+            Ok(done) => done,
+            Err(error) => {
+                warn!(entry = entry.id, error = %error, "what was done to an alarm cannot be read");
+                return Ok(());
+            }
+        };
+        let fingerprint = &entry.subject;
+        let alarm = self.evaluator.alarms().iter().find(|alarm| alarm.fingerprint == *fingerprint);
+        let since = alarm.and_then(|alarm| alarm.state.episode()).map(|episode| episode.since);
+        if let Some(act) = done.act(since) {
+            self.evaluator.act(fingerprint, act, now, &mut self.events);
+        }
+        if let Some(note) = &done.note {
+            self.note(fingerprint, &done, note, now)?;
+        }
+        Ok(())
+    }
+
+    /// A note goes with the alarm as it was told last.
+    fn note(&mut self, fingerprint: &str, done: &Done, note: &str, now: UtcMillis) -> Result<(), StoreError> {
+        let pending = self.events.iter().rev().find(|event| event.fingerprint == *fingerprint).cloned();
+        let Some(last) = pending.map_or_else(|| self.outbox.last_of(fingerprint), |event| Ok(Some(event)))? else { return Ok(()) };
+        let mut annotations = last.annotations.clone();
+        annotations.insert("note".into(), note.to_owned());
+        annotations.insert("note_by".into(), done.by.clone());
+        let is_over = last.state == Standing::Resolved;
+        let event = Event { kind: EventKind::Noted, time: now, suppressed: is_over || last.suppressed, annotations, ..last };
+        self.evaluator.number(event, &mut self.events);
+        Ok(())
+    }
+
+    /// Keeps what changed: events at once, states and places now and then, or when `all`.
+    fn keep(&mut self, all: bool) -> Result<(), StoreError> {
+        let (since, journal, inbox) = self.kept;
+        let position = self.reader.position();
+        let is_due = all || since.elapsed() >= KEEP_EVERY;
+        let has_moved = journal != position || inbox != self.inbox;
+        if self.events.is_empty() && inbox == self.inbox && !(is_due && has_moved) {
+            return Ok(());
+        }
+        let batch = Batch {
+            events: std::mem::take(&mut self.events),
+            states: self.evaluator.dirty(),
+            journal: Some(position),
+            inbox: Some(self.inbox),
+            boot: self.boot,
+        };
+        // An error begins the run anew from what was kept: nothing of this was told.
+        self.outbox.commit(&batch)?;
+        self.kept = (Instant::now(), position, self.inbox);
+        self.follower.sources.metrics.alarm_events.inc_by(u64::try_from(batch.events.len()).unwrap_or(u64::MAX));
+        self.follower.alarms.publish(&batch.events, Some(self.inbox));
+        Ok(())
+    }
+
+    fn gauges(&self) {
+        let (metrics, journal) = (&self.follower.sources.metrics, &self.follower.sources.journal);
+        let lag = journal.durable().0.saturating_add(1).saturating_sub(self.reader.position().0);
+        metrics.alarm_lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+        for (priority, count) in self.follower.alarms.counts() {
+            metrics.alarms_active.with_label_values(&[priority.name()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// The last entry that a new outbox leaves out: what was entered long ago was told long ago, or is no news.
+fn told_before(facts: &Facts, now: UtcMillis) -> Result<i64, StoreError> {
+    let mut last = 0;
+    for kind in [EntryKind::AlarmAct, EntryKind::ComplianceEvent] {
+        let old = facts.entries(kind, 0)?.into_iter().filter(|entry| now.since(UtcMillis(entry.time.0)) > NEWS_MS);
+        last = old.map(|entry| entry.id).fold(last, i64::max);
+    }
+    Ok(last)
+}
+
+/// Waits, but not beyond the end.
+fn wait(runtime: &tokio::runtime::Runtime, limit: Duration, cancel: &CancellationToken) -> Result<(), Cancelled> {
+    let cancelled = runtime.block_on(async { tokio::time::timeout(limit, cancel.cancelled()).await });
+    if cancelled.is_ok() { Err(Cancelled) } else { Ok(()) }
+}
+
+/// The thread's handle.
+#[derive(Debug)]
+pub struct Thread {
+    handle: Mutex<Option<JoinHandle<()>>>,
+    cancel: CancellationToken,
+}
+
+impl Thread {
+    /// Starts a follower on a thread of its own.
+    ///
+    /// # Errors
+    /// When there is no thread or timer to be had.
+    pub fn start(follower: Follower) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let cancel = follower.cancel.clone();
+        let handle = std::thread::Builder::new().name("alarms".into()).spawn(move || follower.run(&runtime))?;
+        Ok(Self { handle: Mutex::new(Some(handle)), cancel })
+    }
+
+    /// Whether it ended although it should run.
+    pub fn failed(&self) -> bool {
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        handle.as_ref().is_some_and(JoinHandle::is_finished) && !self.cancel.is_cancelled()
+    }
+
+    /// Tells it to end and waits for that; `false` when it panicked. Blocks.
+    pub fn stop(&self) -> bool {
+        self.cancel.cancel();
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        handle.is_none_or(|handle| handle.join().is_ok())
+    }
+}

@@ -1,0 +1,190 @@
+use std::collections::HashMap;
+
+use parkgate_collector::catalogue::{Catalogue, Enterprise, Names, Park};
+use parkgate_rules::Number;
+use parkgate_rules::emission::event::{EventKind, EventState, Evidence};
+use parkgate_rules::emission::{Judgement, PeriodFigure, Readings};
+
+use super::super::tests::{figure, outlet};
+use super::*;
+use crate::emission::correction::{Correction, FigureChange};
+use crate::emission::{Author, HeldLimit, HeldMark, Judged, KeptEvent, LimitStep, MarkStep, Plan, Refusal};
+
+/// Hours of one factor from a first one on, as a view has them.
+struct Fake {
+    plan: Plan,
+    first: UtcMillis,
+    /// Mass of each hour; none: nothing came.
+    masses: Vec<Option<Number>>,
+    events: Vec<KeptEvent>,
+    corrections: Vec<KeptCorrection>,
+}
+
+impl EmissionView for Fake {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn span(&self, _: &str) -> Result<Option<(Instant, Instant)>, StoreError> {
+        Ok(Some((Instant(self.first.0), Instant(self.at(self.masses.len()).0))))
+    }
+
+    fn hours(&self, _: &str, factor: &str, from: Instant, to: Instant) -> Result<Vec<Judged<HourFigure>>, StoreError> {
+        let hours = self.masses.iter().enumerate().map(|(place, mass)| {
+            let period = Period { from: self.at(place), to: self.at(place + 1) };
+            let class = if mass.is_some() { HourClass::Valid } else { HourClass::Missing };
+            HourFigure { mass_kg: mass.clone(), ..figure(factor, period, class) }
+        });
+        let inside = hours.filter(|figure| factor == "so2" && from.0 <= figure.period.from.0 && figure.period.from.0 < to.0);
+        Ok(inside.map(|figure| Judged { figure, judgements: Vec::<Judgement>::new(), closed: true, version: 1 }).collect())
+    }
+
+    fn periods(&self, _: &str, _: &str, _: Averaging, _: Instant, _: Instant) -> Result<Vec<Judged<PeriodFigure>>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn readings(&self, _: &str, _: Instant, _: Instant) -> Result<Readings, StoreError> {
+        Ok(Readings::new())
+    }
+
+    fn limits(&self) -> Result<Vec<HeldLimit>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn marks(&self) -> Result<Vec<HeldMark>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn corrections(&self, _: &str) -> Result<Vec<KeptCorrection>, StoreError> {
+        Ok(self.corrections.clone())
+    }
+
+    fn events(&self, after: i64, limit: usize) -> Result<Vec<KeptEvent>, StoreError> {
+        Ok(self.events.iter().filter(|kept| kept.entry > after).take(limit.min(2)).cloned().collect())
+    }
+
+    fn enter_limit(&self, _: LimitStep, _: &Author, _: Instant) -> Result<Result<HeldLimit, Refusal>, StoreError> {
+        unreachable!("nothing is entered")
+    }
+
+    fn enter_mark(&self, _: &MarkStep, _: &Author, _: Instant) -> Result<Result<HeldMark, Refusal>, StoreError> {
+        unreachable!("nothing is entered")
+    }
+}
+
+impl Fake {
+    fn at(&self, hour: usize) -> UtcMillis {
+        self.first.plus(i64::try_from(hour).unwrap() * 3_600_000)
+    }
+}
+
+fn catalogue() -> Catalogue {
+    let names = |text: &str| Names { zh: text.into(), en: text.into() };
+    let park = Park { id: "north".into(), name: names("North"), time_zone: "Asia/Shanghai".into(), display_units: HashMap::new() };
+    Catalogue::new(1, park, vec![Enterprise { id: "acme".into(), name: names("Acme") }], Vec::new(), Vec::new())
+}
+
+fn event(entry: i64, id: &str, subject: &str, kind: EventKind, state: EventState, from: UtcMillis) -> KeptEvent {
+    let event = ComplianceEvent {
+        id: id.into(),
+        version: 1,
+        state,
+        kind,
+        subject: subject.into(),
+        enterprise: "acme".into(),
+        factor: None,
+        averaging: None,
+        from,
+        to: Some(from.plus(3_600_000)),
+        value: None,
+        limit: None,
+        unit: String::new(),
+        applies_to: None,
+        times_over: None,
+        clause: None,
+        limit_id: None,
+        evidence: Evidence::Period { valid_hours: 0, operating_hours: 0, concentration: None },
+    };
+    KeptEvent { entry, entered_at: from, event }
+}
+
+/// 216 hours from 1 October on, each of 1 kg but: hour 5 has 9 kg, hour 100 has 5 kg, hours 192 to 195 (9 October, 0:00
+/// to 4:00) are missing. 212 of 216 hours are valid, the run is 4 h long, so each gets the largest of the 180 valid hours
+/// before it, 12 to 191: 5 kg, not 9. The day has 20 x 1 kg measured and 4 x 5 kg filled.
+fn fake() -> (Catalogue, Fake) {
+    let catalogue = catalogue();
+    let plan = Plan::new(&std::sync::Arc::new(self::catalogue()), &[outlet()], &[]);
+    let first = UtcMillis(plan.zone.read("2026-10-01").unwrap().0);
+    let mass = |hour: usize| match hour {
+        5 => Some(Number::from(9)),
+        100 => Some(Number::from(5)),
+        192..196 => None,
+        _ => Some(Number::one()),
+    };
+    let day = first.plus(8 * 86_400_000);
+    let change = |figure: &str| FigureChange { figure: figure.into(), old: Some("1".into()), new: None };
+    let correction = Correction {
+        outlet: "acme-stack".into(),
+        factor: Some("so2".into()),
+        averaging: Some(Averaging::Hour),
+        from: day,
+        to: day.plus(3_600_000),
+        causes: vec!["late_data".into(), "mark-7".into()],
+        changes: vec![change("mass_kg"), change("class")],
+    };
+    let fake = Fake {
+        plan,
+        first,
+        masses: (0..216).map(mass).collect(),
+        events: vec![
+            event(3, "one", "acme-stack", EventKind::Exceedance, EventState::Raised, day),
+            event(4, "pair", "coating", EventKind::AbatementOff, EventState::Raised, day),
+            event(7, "one", "acme-stack", EventKind::Exceedance, EventState::Withdrawn, day),
+            event(8, "other", "other-stack", EventKind::Exceedance, EventState::Raised, day),
+            event(9, "before", "acme-stack", EventKind::Exceedance, EventState::Raised, day.plus(-3_600_000)),
+        ],
+        corrections: vec![KeptCorrection { entry: 1, entered_at: day, correction }],
+    };
+    (catalogue, fake)
+}
+
+fn asked(fake: &Fake, averaging: Averaging) -> Asked {
+    let range = Period { from: fake.at(192), to: fake.at(216) };
+    Asked { outlet: "acme-stack".into(), averaging, range, made_at: fake.at(220), software: "parkgate".into() }
+}
+
+#[test]
+fn missing_mass_is_filled_by_the_hours_before_and_told_apart() {
+    let (catalogue, fake) = fake();
+    let report = make(&fake, &catalogue, &asked(&fake, Averaging::Hour), &|_| false).unwrap().unwrap();
+    let rows: Vec<_> = report.summary.rows.iter().filter(|row| row.factor == "so2").collect();
+    assert_eq!(rows.len(), 24);
+    for (hour, row) in rows.iter().enumerate() {
+        let text = |figure: &Option<super::super::summary::Figure>| figure.as_ref().map(super::super::summary::Figure::text);
+        let (mass, filled) = if hour < 4 { (None, Some("5.000".to_owned())) } else { (Some("1.000".to_owned()), None) };
+        assert_eq!((text(&row.mass_kg), text(&row.mass_filled_kg)), (mass, filled), "{hour}");
+    }
+    let total = &report.summary.totals[0];
+    let text = |figure: &Option<super::super::summary::Figure>| figure.as_ref().unwrap().text();
+    assert_eq!(
+        (text(&total.mass_t), text(&total.mass_filled_t), text(&total.filled_share)),
+        ("0.020".into(), "0.020".into(), "0.500000".into())
+    );
+    assert_eq!(report.summary.head.enterprise.en, "Acme");
+    assert_eq!(rows[0].corrections, 2);
+    let corrections: Vec<(&str, &str)> = report.summary.corrections.iter().map(|one| (one.figure.as_str(), one.cause.as_str())).collect();
+    assert_eq!(corrections, [("mass_kg", "late_data, mark-7"), ("class", "late_data, mark-7")]);
+}
+
+#[test]
+fn of_each_event_the_last_version_is_told_and_of_pairs_only_what_may_be_seen() {
+    let (catalogue, fake) = fake();
+    let told = |sees: bool| {
+        let report = make(&fake, &catalogue, &asked(&fake, Averaging::Day), &|pair| sees && pair == "coating").unwrap().unwrap();
+        report.summary.exceedances.iter().map(|one| format!("{} {} {}", one.event, one.kind, one.state)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(false), ["one exceedance withdrawn"]);
+    assert_eq!(told(true), ["one exceedance withdrawn", "pair abatement_off raised"]);
+    let asked = Asked { outlet: "nobody".into(), ..asked(&fake, Averaging::Day) };
+    assert_eq!(make(&fake, &catalogue, &asked, &|_| true).unwrap(), None);
+}
