@@ -387,6 +387,14 @@ register = { address = 0, type = "f32" }
         "parkgate_build_info",
         // One series per certificate file: watched where the file is known.
         "parkgate_tls_certificate_expiry_days",
+        // For whoever watches the way of alarms, from outside.
+        "parkgate_alarms_active",
+        "parkgate_alarm_events_total",
+        "parkgate_alarm_lag_entries",
+        "parkgate_alarm_outbox_depth",
+        "parkgate_alarm_outbox_lag_seconds",
+        "parkgate_alarm_deliveries_total",
+        "parkgate_alarm_first_attempt_seconds",
     ];
 
     fn registry() -> (Registry, parkgate_collector::metrics::Metrics, Metrics) {

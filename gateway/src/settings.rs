@@ -432,7 +432,8 @@ mod tests {
         let shown = gateway.alertmanager.pop().unwrap();
         assert_eq!(shown, AlertmanagerSettings { name: shown.name.clone(), ..AlertmanagerSettings::new(&shown.url) });
         let shown = gateway.webhook.pop().unwrap();
-        let needed = WebhookSettings { name: shown.name.clone(), secret_file: shown.secret_file.clone(), ..WebhookSettings::new(&shown.url) };
+        let needed =
+            WebhookSettings { name: shown.name.clone(), secret_file: shown.secret_file.clone(), ..WebhookSettings::new(&shown.url) };
         assert_eq!(shown, needed);
         assert!(gateway.alarms.rules.is_some() && gateway.alarms.external_url.is_some());
         (gateway.alarms.rules, gateway.alarms.external_url) = (None, None);

@@ -538,7 +538,7 @@ async function refreshEmissions() {
 }
 
 function buildEmission(outlet, factor, isFirst) {
-  const { hour } = factor;
+  const { hour, present } = factor;
   const row = element("tr");
   const cell = (content, className = "") => row.appendChild(element("td", className, content));
   const withUnit = (figure) => (figure === null || figure === undefined ? "" : `${figure} ${factor.unit}`);
@@ -547,11 +547,10 @@ function buildEmission(outlet, factor, isFirst) {
   cell(hour ? `${shownTime(hour.start)} \u2013 ${shownTime(hour.end)}` : "");
   cell(withUnit(hour?.average), "figure-cell");
   cell(withUnit(hour?.converted), "figure-cell");
-  cell(hour?.limit ?? "", "figure-cell");
+  cell(hour?.limit ?? present?.limit ?? "", "figure-cell");
   const status = hour?.status ?? "missing";
-  const said = cell(text(`emission_${status}`), "emission-status");
-  said.dataset.status = status;
-  if (hour && !hour.closed) said.append(element("span", "muted", ` ${text("emission_so_far")}`));
+  cell(text(`emission_${status}`), "emission-status").dataset.status = status;
+  cell(withUnit(present?.converted ?? present?.average), "figure-cell");
   const links = cell("", "emission-forms");
   if (!isFirst) return row;
   for (const form of EMISSION_FORMS) {

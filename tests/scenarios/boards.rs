@@ -65,7 +65,7 @@ struct Range {
 /// Asks everything of the running demo.
 pub fn ask_all(demo: &Gateway) -> Result<()> {
     let boards = boards()?;
-    ensure!(boards.len() == 5, "{} boards", boards.len());
+    ensure!(boards.len() == 7, "{} boards", boards.len());
     let grafana = Grafana::new(demo);
     let mut asked = 0;
     let mut slowest = Duration::ZERO;
@@ -292,7 +292,9 @@ pub fn beside_victoria(data: &Path, stopped: Timestamp) -> Result<()> {
     let now = stopped.to_zoned(zone.clone());
     let (ours, theirs, choice) = (Grafana::new(&gateway), Grafana::of_victoria(&victoria), Choice::everything());
     let all: Vec<Target> = boards()?.iter().map(targets).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    let of_record = |target: &&Target| !["rate(", "_current_", "parkgate_"].iter().any(|other| target.expr.contains(other));
+    // Indicators and emissions are the gateway's own: no sink gets them.
+    let elsewhere = ["rate(", "_current_", "parkgate_", "park_indicator_", "park_emission_"];
+    let of_record = |target: &&Target| !elsewhere.iter().any(|other| target.expr.contains(other));
     let (mut asked, mut values) = (0, 0);
     for target in all.iter().filter(of_record) {
         for range in [relative(target, &now)?, last_month(&now)?] {

@@ -53,6 +53,7 @@ fn the_demo_fills_history_goes_live_and_goes_on_after_a_restart() -> Result<()> 
     page(&demo)?;
     metrics(&demo)?;
     totals(&demo)?;
+    emissions(&demo)?;
     boards::ask_all(&demo)?;
     report::ask_all(&demo)?;
     let (boot, mut stream) = hello(&demo)?;
@@ -126,6 +127,18 @@ fn live(demo: &mut Gateway) -> Result<()> {
     let broken = demo.latest(BROKEN[0])?;
     ensure!(broken["quality"] == "bad" && broken["value"].is_null(), "{broken}");
     Ok(())
+}
+
+/// Waits until the outlets' hours are counted from the history.
+fn emissions(demo: &Gateway) -> Result<()> {
+    wait_for("emissions of the history", FILL_LIMIT, || {
+        let text = demo.text("/metrics")?;
+        let of = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap_or_default();
+        let is_idle = of("parkgate_emission_lag_entries ") == 0.0 && of("parkgate_emission_hours_counted_total ") > 2_000.0;
+        let recent = demo.get("/api/v1/emissions?outlet=waste-water&period=hour&from=-3h")?;
+        let is_recent = recent["items"].as_array().is_some_and(|hours| hours.iter().any(|hour| hour["closed"] == true));
+        Ok((is_idle && is_recent).then_some(()))
+    })
 }
 
 /// Last month is closed for every counter, and equals its days and its hours to the last digit.

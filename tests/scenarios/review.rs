@@ -36,7 +36,10 @@ fn examples_are_decided_with_reasons_and_a_series_tells_what_is_left() -> Result
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("left.json");
     std::fs::write(&path, left.to_string())?;
-    let text = command(&["review", "--park", &path.display().to_string(), &data("pass.toml")], 0)?.stdout;
+    // The same once more: what it needs of VOCs is taken.
+    let text = command(&["review", "--park", &path.display().to_string(), &data("pass.toml")], 1)?.stdout;
+    ensure!(text.contains("不予通过 reject") && text.contains("VOCs needs"), "{text}");
+    let text = command(&["review", "--park", &state, &data("pass.toml")], 0)?.stdout;
     ensure!(text.contains("项目准入测算表（参考）") && text.contains("通过 pass"), "{text}");
     // A slip is named with its place and stops everything.
     let slip = folder.path().join("slip.toml");

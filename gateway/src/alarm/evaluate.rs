@@ -97,8 +97,10 @@ impl Evaluator {
             return;
         }
         let Some(indices) = self.bindings.by_device.get(&sample.point).cloned() else { return };
+        // Silence of long ago is nobody's alarm any more.
+        let heard = if now.since(received) <= self.late_ms { Input::Heard(received) } else { Input::Listening(received) };
         for index in indices {
-            self.step(index, &Input::Heard(received), now, events);
+            self.step(index, &heard, now, events);
             if let Some(source) = sample.source_time {
                 // Otherwise a stamp of before is back-fill.
                 let off_ms = if reason == Reason::Clock { sample.received_time.since(source) } else { 0 };

@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
                 Ok(Progress::End) => return Ok(true),
                 Ok(Progress::Gone { oldest }) => {
                     info!(oldest = oldest.0, "journal entries are gone before alarms read them; going on from the blocks");
-                    self.from_blocks(expected, oldest)?;
+                    self.read_blocks(expected, oldest)?;
                 }
                 // What cannot be read has not come into the record either.
                 Ok(Progress::Damaged { from, to }) => {
@@ -223,7 +223,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes in what the journal let go of, point by point. Kept with the place behind it, or not at all.
-    fn from_blocks(&mut self, first: Sequence, oldest: Sequence) -> Result<(), StoreError> {
+    fn read_blocks(&mut self, first: Sequence, oldest: Sequence) -> Result<(), StoreError> {
         let history = &self.follower.sources.history;
         for stretch in history.written(first, oldest)? {
             let mut from = stretch.from;

@@ -260,7 +260,8 @@ fn silence_is_told_and_no_answer_is_not_being_heard() {
     let bench = Bench::new();
     let (mut evaluator, mut events) = bench.open(&rules(), at(0));
     evaluator.listening(at(0), at(0), &mut events);
-    evaluator.sample(&so2(&bench.park, 10, 20), at(10), &mut events);
+    // With a stamp of its own, too: its clock is another matter.
+    evaluator.sample(&Sample { source_time: Some(Time(T0 + 10_000)), ..so2(&bench.park, 10, 20) }, at(10), &mut events);
     let timeout = Sample {
         status: Status::new(Quality::Bad, Reason::Timeout, Origin::Metered, Step::None).without_number(),
         ..so2(&bench.park, 60, 0)

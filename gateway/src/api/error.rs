@@ -135,7 +135,13 @@ impl Problem {
     /// A report that is not handed out, since nobody would know that it was.
     pub fn not_kept() -> Self {
         let detail = "that this was read cannot be written down, so it is not handed out".to_owned();
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-kept", "the access could not be kept", detail, "the gateway's log says why; try again later")
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not-kept",
+            "the access could not be kept",
+            detail,
+            "the gateway's log says why; try again later",
+        )
     }
 
     /// Something of ours failed; what exactly is in the log.

@@ -139,7 +139,10 @@ async fn served() -> Served {
 
 /// Two outlets, each where both of its points are there: the second has its flow from a point of another medium.
 fn outlets(park: &Catalogue) -> Vec<Outlet> {
-    let all = [("acme-stack", "acme", ["acme/stack/mark3id", "acme/stack/mark4id"]), ("bloom-stack", "bloom", ["bloom/stack/mark5id", "bloom/stack/mark6id"])];
+    let all = [
+        ("acme-stack", "acme", ["acme/stack/mark3id", "acme/stack/mark4id"]),
+        ("bloom-stack", "bloom", ["bloom/stack/mark5id", "bloom/stack/mark6id"]),
+    ];
     let there = all.into_iter().filter(|(_, _, points)| points.iter().all(|point| park.point_by_stable_id(point).is_some()));
     let outlet = |(id, enterprise, [factor, flow]): (&str, &str, [&str; 2])| {
         let outlet = json!({
@@ -376,7 +379,9 @@ fn questions(route: &str, catalogue: &Catalogue) -> Vec<Question> {
             let levels = ["hour", "day", "month"];
             get(&mut outlets.iter().flat_map(|id| levels.map(|level| format!("{route}?outlet={id}&period={level}&from=-2d"))))
         }
-        "/api/v1/compliance/events" => get(&mut ["", "?after=1", "?subject=acme-stack", "?limit=1"].into_iter().map(|more| format!("{route}{more}"))),
+        "/api/v1/compliance/events" => {
+            get(&mut ["", "?after=1", "?subject=acme-stack", "?limit=1"].into_iter().map(|more| format!("{route}{more}")))
+        }
         "/api/v1/totals" => {
             let ranges = [("hour", "2025-12-31"), ("day", "2025-12-31"), ("month", "2025-12-01"), ("year", "2025-01-01")];
             let asked = |id: &str, (level, from): (&str, &str)| format!("{route}?point={id}&level={level}&from={from}&to=2026-01-03");
@@ -389,7 +394,9 @@ fn questions(route: &str, catalogue: &Catalogue) -> Vec<Question> {
         "/api/v1/regulator/emissions" => {
             let outlets = ["acme-stack", "bloom-stack", "acme-stak", "nobody"];
             let forms = ["json", "csv", "html&period=day", "json&period=month"];
-            get(&mut outlets.iter().flat_map(|id| forms.map(|form| format!("{route}?outlet={id}&from=2026-01-01&to=2026-01-02&format={form}"))))
+            get(&mut outlets
+                .iter()
+                .flat_map(|id| forms.map(|form| format!("{route}?outlet={id}&from=2026-01-01&to=2026-01-02&format={form}"))))
         }
         "/api/v1/totals/today" | "/api/v1/stream" | "/api/v1/declarations" => one(route),
         "/api/v1/indicators" | "/api/v1/topology" => {

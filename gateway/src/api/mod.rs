@@ -84,8 +84,8 @@ use visible::Visible;
 
 use crate::access::{Identity, Tokens};
 use crate::alarm::Alarms;
-use crate::indicator::live::Live;
 use crate::emission::EmissionView;
+use crate::indicator::live::Live;
 use crate::metrics::Metrics;
 use crate::promql::park::Index;
 use crate::readiness::Readiness;
@@ -193,7 +193,16 @@ impl Shared {
     fn new(state: State, listen: SocketAddr) -> Self {
         let series = Index::new(Arc::clone(&state.catalogue));
         let (reads, queries) = (Arc::new(Semaphore::new(READS_MAX)), Arc::new(Semaphore::new(queries::QUERIES_MAX)));
-        Self { state, listen, live: stream::Live::new(), reads, series, queries, failures: auth::Failures::default(), kept: accesses::Kept::default() }
+        Self {
+            state,
+            listen,
+            live: stream::Live::new(),
+            reads,
+            series,
+            queries,
+            failures: auth::Failures::default(),
+            kept: accesses::Kept::default(),
+        }
     }
 
     /// Runs a blocking read of the record off the async workers, at most [`READS_MAX`] at one time.

@@ -1,4 +1,4 @@
-//! `/api/v1/outlets`: the outlets that the asker sees, each factor with its last hour, for pages and for whoever is about
+//! `/api/v1/outlets`: the outlets that the asker sees, each factor with its last hour and what has come since, for pages and for whoever is about
 //! to ask for a summary.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use super::params::{Nothing, Params};
 use super::{App, Asker};
 use crate::emission::{EmissionView, Judged};
 use crate::report::fill::{status_of_hour, unit};
+use crate::report::summary::Status;
 use crate::store::StoreError;
 
 /// How far back a last hour is looked for.
@@ -47,8 +48,10 @@ pub struct OutletFactorDto {
     pub name: NamesDto,
     /// Unit of its concentrations.
     pub unit: &'static str,
-    /// The last hour of which anything is known, the present one if there is; `null` when there is none in the last three.
+    /// The last hour that is over and final; `null` when there is none in the last three.
     pub hour: Option<OutletHourDto>,
+    /// What has come of the hours after it so far; its status is `open`, whatever it becomes. `null` when nothing has.
+    pub present: Option<OutletHourDto>,
 }
 
 /// An hour of a factor.
@@ -60,15 +63,13 @@ pub struct OutletHourDto {
     /// End, outside.
     #[schema(format = DateTime)]
     pub end: String,
-    /// Whether it is over and its grace too; else the figure is what has come so far and is not judged for good.
-    pub closed: bool,
     /// Average as measured; of a stack dry, at standard state.
     pub average: Option<String>,
     /// The average of the converted values, where the standard converts.
     pub converted: Option<String>,
     /// The limit that the status is by: one that is exceeded, else the first.
     pub limit: Option<String>,
-    /// `compliant`, `exceeded`, `not_judged` (no limit is entered), `not_valid`, `stopped` or `missing`.
+    /// `compliant`, `exceeded`, `not_judged` (no limit is entered), `not_valid`, `stopped`, `missing` or `open`.
     pub status: &'static str,
 }
 
@@ -91,8 +92,9 @@ fn of(view: &dyn EmissionView, outlet: &Outlet, now: UtcMillis) -> Result<Outlet
     let name = |names: &parkgate_rules::emission::outlet::Names| NamesDto { zh: names.zh.clone(), en: names.en.clone() };
     let factor = |factor: &Factor| {
         let hours = view.hours(&outlet.id, &factor.id, now.plus(-BACK_MS), now.plus(1))?;
-        let hour = hours.last().map(|judged| hour_of(judged, view));
-        Ok(OutletFactorDto { id: factor.id.clone(), name: name(&factor.name), unit: unit(factor.unit), hour })
+        let hour = hours.iter().rfind(|judged| judged.closed).map(|judged| hour_of(judged, view));
+        let present = hours.last().filter(|judged| !judged.closed).map(|judged| hour_of(judged, view));
+        Ok(OutletFactorDto { id: factor.id.clone(), name: name(&factor.name), unit: unit(factor.unit), hour, present })
     };
     Ok(OutletDto {
         id: outlet.id.clone(),
@@ -115,10 +117,9 @@ fn hour_of(judged: &Judged<HourFigure>, view: &dyn EmissionView) -> OutletHourDt
     OutletHourDto {
         start: zone.write(UtcMillis(figure.period.from.0)),
         end: zone.write(UtcMillis(figure.period.to.0)),
-        closed: judged.closed,
         average: figure.concentration.value.as_ref().map(text),
         converted: figure.converted.as_ref().and_then(|mean| mean.value.as_ref()).map(text),
         limit: leading.map(|(_, limit)| format!("{} {}", limit.value, limit.unit)),
-        status: status_of_hour(figure, &judged.judgements).name(),
+        status: if judged.closed { status_of_hour(figure, &judged.judgements) } else { Status::Open }.name(),
     }
 }

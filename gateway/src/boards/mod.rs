@@ -7,7 +7,7 @@
 //! totals of closed periods and stand on their start, lines are momentary values; where there is nothing, nothing is drawn.
 //!
 //! [`park`] what the park has; [`panel`] how each kind of question looks; [`grafana`] the schema; [`overview`], [`energy`],
-//! [`water_gas`], [`charging`], [`quota`], [`gateway`] the boards; [`provisioning`] the files around them.
+//! [`water_gas`], [`charging`], [`emission`], [`quota`], [`gateway`] the boards; [`provisioning`] the files around them.
 
 pub mod grafana;
 pub mod park;
@@ -16,6 +16,7 @@ pub mod overview;
 pub mod energy;
 pub mod water_gas;
 pub mod charging;
+pub mod emission;
 pub mod gateway;
 pub mod quota;
 pub mod provisioning;
@@ -28,10 +29,16 @@ use park::Park;
 
 /// The boards of a park; one that would be empty is left out.
 pub fn boards(park: &Park) -> Vec<Dashboard> {
-    [overview::board(park), energy::board(park), water_gas::board(park), charging::board(park), quota::board(park), gateway::board()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let boards = [
+        overview::board(park),
+        energy::board(park),
+        water_gas::board(park),
+        charging::board(park),
+        emission::board(park),
+        quota::board(park),
+        gateway::board(),
+    ];
+    boards.into_iter().flatten().collect()
 }
 
 /// Name and text of a board's file.

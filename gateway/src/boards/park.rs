@@ -2,6 +2,7 @@
 
 use parkgate_collector::catalogue::{Catalogue, Names};
 use parkgate_collector::model::{Medium, PointIdentity};
+use parkgate_rules::emission::outlet::{Outlet, OutletKind};
 
 use crate::series::What;
 use crate::titles::{self, Title};
@@ -24,6 +25,17 @@ pub struct Park {
     pub seconds_east: i32,
     /// One per medium, quantity and unit, in order of the configuration.
     pub flows: Vec<Flow>,
+    /// Which kinds of outlets are judged.
+    pub outlets: Outlets,
+}
+
+/// Kinds of outlets that a park has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outlets {
+    /// A stack.
+    pub stack: bool,
+    /// A waste-water outlet.
+    pub waste_water: bool,
 }
 
 /// All points of one quantity in one unit.
@@ -51,8 +63,8 @@ pub struct Meter {
 }
 
 impl Park {
-    /// Of a catalogue. The gateway's own metrics are no flow of the park.
-    pub fn of(catalogue: &Catalogue) -> Self {
+    /// Of a catalogue and the outlets of the settings. The gateway's own metrics are no flow of the park.
+    pub fn of(catalogue: &Catalogue, outlets: &[Outlet]) -> Self {
         let mut flows: Vec<Flow> = Vec::new();
         for point in catalogue.points.iter().filter(|point| point.medium != Medium::Gateway) {
             let name =
@@ -74,8 +86,10 @@ impl Park {
                 }),
             }
         }
+        let has = |kind: OutletKind| outlets.iter().any(|outlet| outlet.kind == kind);
+        let outlets = Outlets { stack: has(OutletKind::Stack), waste_water: has(OutletKind::WasteWater) };
         let time_zone = catalogue.park.time_zone.clone();
-        Self { name: title(&catalogue.park.name), seconds_east: seconds_east(&time_zone), time_zone, flows }
+        Self { name: title(&catalogue.park.name), seconds_east: seconds_east(&time_zone), time_zone, flows, outlets }
     }
 
     /// Flows of a quantity, one per unit.

@@ -6,12 +6,14 @@ use std::path::Path;
 
 use parkgate_collector::catalogue::{Catalogue, MemoryRegistry};
 use parkgate_collector::model::{Medium, Origin};
+use parkgate_rules::emission::Averaging;
 use parkgate_rules::period::PeriodKind;
 use promql_parser::label::MatchOp;
 use promql_parser::parser::{self, Expr, VectorSelector};
 use serde_json::Value;
 
 use super::*;
+use crate::promql::emissions::{self, Shown};
 use crate::series::{self, What};
 
 const DEMO: &str = include_str!("../../../config/demo/parkgate.toml");
@@ -191,11 +193,25 @@ fn catalogue_of(text: &str) -> Catalogue {
     crate::own::with_own(catalogue, Origin::Metered, &[], &mut registry).expect("the gateway's own points")
 }
 
+fn park(text: &str) -> Park {
+    #[derive(serde::Deserialize)]
+    struct Main {
+        gateway: Settings,
+    }
+    #[derive(Default, serde::Deserialize)]
+    struct Settings {
+        #[serde(default)]
+        outlet: Vec<parkgate_rules::emission::outlet::Outlet>,
+    }
+    let outlets = toml::from_str::<Main>(text).map(|main| main.gateway.outlet).unwrap_or_default();
+    Park::of(&catalogue_of(text), &outlets)
+}
+
 /// The boards of both parks, as JSON.
 fn written() -> Vec<(Catalogue, Vec<Value>)> {
     let of = |text| {
         let catalogue = catalogue_of(text);
-        let boards = boards(&Park::of(&catalogue)).iter().map(|board| serde_json::to_value(board).expect("JSON")).collect();
+        let boards = boards(&park(text)).iter().map(|board| serde_json::to_value(board).expect("JSON")).collect();
         (catalogue, boards)
     };
     vec![of(DEMO), of(FIRST_PARK)]
@@ -221,7 +237,7 @@ fn panels(boards: &[Value]) -> Vec<(&Value, &Value)> {
 #[test]
 fn committed_boards_are_those_of_the_demo() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards");
-    let mut expected: BTreeMap<String, String> = boards(&Park::of(&catalogue_of(DEMO))).iter().map(file).collect();
+    let mut expected: BTreeMap<String, String> = boards(&park(DEMO)).iter().map(file).collect();
     for entry in std::fs::read_dir(&folder).expect("the folder dashboards/") {
         let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
         if name.ends_with(".json") {
@@ -234,8 +250,19 @@ fn committed_boards_are_those_of_the_demo() {
 
 #[test]
 fn a_park_has_its_boards() {
-    let count = |text| boards(&Park::of(&catalogue_of(text))).into_iter().map(|board| board.uid).collect::<Vec<_>>();
-    assert_eq!(count(DEMO), ["parkgate-overview", "parkgate-energy", "parkgate-water-gas", "parkgate-charging", "parkgate-quota", "parkgate-gateway"]);
+    let count = |text| boards(&park(text)).into_iter().map(|board| board.uid).collect::<Vec<_>>();
+    assert_eq!(
+        count(DEMO),
+        [
+            "parkgate-overview",
+            "parkgate-energy",
+            "parkgate-water-gas",
+            "parkgate-charging",
+            "parkgate-emission",
+            "parkgate-quota",
+            "parkgate-gateway"
+        ]
+    );
     // No charging piles, no charging board.
     assert_eq!(count(FIRST_PARK), ["parkgate-overview", "parkgate-energy", "parkgate-water-gas", "parkgate-gateway"]);
 }
@@ -422,7 +449,8 @@ fn parse(expression: &str) -> Expr {
         .replace("$__interval", "15m")
         .replace("$__range", "2592000s")
         .replace("$enterprise", ".*")
-        .replace("$device", "(gate-power|pile-1)");
+        .replace("$device", "(gate-power|pile-1)")
+        .replace("$outlet", ".+");
     assert!(!plain.contains('$'), "{expression}");
     parser::parse(&plain).unwrap_or_else(|error| panic!("{expression}: {error}"))
 }
@@ -452,6 +480,11 @@ fn expressions_read_what_there_is() {
         }
         let own: BTreeSet<&str> =
             catalogue.points.iter().filter(|point| point.medium == Medium::Gateway).map(|point| &*point.quantity).collect();
+        let figures = [Shown::Concentration, Shown::Converted, Shown::Mass, Shown::ValidRatio, Shown::State];
+        let averagings = [Averaging::Hour, Averaging::Day, Averaging::Month];
+        let mut emissions: BTreeSet<String> =
+            averagings.iter().flat_map(|averaging| figures.map(|shown| emissions::name(*averaging, shown))).collect();
+        emissions.insert(emissions::LIMIT.into());
         for (_, panel, expression) in expressions(&boards) {
             let parsed = parse(expression);
             let mut found = Vec::new();
@@ -465,6 +498,8 @@ fn expressions_read_what_there_is() {
                     let known = parkgate_rules::indicator::by_id(&indicator.value).expect("an indicator");
                     let kind = if name.contains("year") { PeriodKind::Year } else { PeriodKind::Month };
                     assert!(known.periods.contains(&kind), "{expression}: {} is not formed for it", known.id);
+                } else if name.starts_with("park_emission_") {
+                    assert!(emissions.contains(name), "{expression}");
                 } else if name.starts_with("park_") {
                     // Exactly one role, so that no sum has both a gate and what is behind it.
                     let roles: Vec<_> = selector.matchers.matchers.iter().filter(|matcher| matcher.name == "role").collect();
@@ -524,7 +559,7 @@ fn bars_look_back_exactly_one_step() {
 
 /// The demo with another gate meter for electricity, and with piles as `piles` makes them of theirs.
 fn park_of(gates: usize, piles: impl Fn(usize) -> &'static str) -> Park {
-    let mut park = Park::of(&catalogue_of(DEMO));
+    let mut park = park(DEMO);
     for flow in &mut park.flows {
         if flow.quantity == "energy_import" {
             let gate = flow.meters.iter().find(|meter| meter.role.as_deref() == Some("gate")).unwrap().clone();
@@ -574,7 +609,7 @@ fn piles_are_told_apart_from_the_meter_before_them() {
 fn yesterday_and_last_month_are_no_other() {
     let day = r#"park_energy_import_day_kwh{role="gate"}"#;
     let of_zone = |zone: &str| {
-        let park = Park::of(&catalogue_of(&DEMO.replace("Asia/Shanghai", zone)));
+        let park = park(&DEMO.replace("Asia/Shanghai", zone));
         let found = expressions_of(&park, "parkgate-overview").into_iter().find(|expression| expression.contains("[40h]"));
         (park.seconds_east, found.unwrap())
     };
@@ -592,7 +627,7 @@ fn yesterday_and_last_month_are_no_other() {
     }
     // The windows hold the day before from its start on, and never the one before that: each hour of two years.
     for zone in ["Asia/Shanghai", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"] {
-        let east = jiff::SignedDuration::from_secs(i64::from(Park::of(&catalogue_of(&DEMO.replace("Asia/Shanghai", zone))).seconds_east));
+        let east = jiff::SignedDuration::from_secs(i64::from(park(&DEMO.replace("Asia/Shanghai", zone)).seconds_east));
         let zone = jiff::tz::TimeZone::get(zone).unwrap();
         let mut now = jiff::Timestamp::from_second(1_767_225_600).unwrap();
         for _ in 0..2 * 365 * 24 {
@@ -630,7 +665,7 @@ fn flows_of_another_unit_are_kept_apart() {
         r#"{ id = "gas_volume", name = { zh = "累计气量", en = "Gas volume" }, scale = 0.01, reference = "zero_degrees", raw_unit = "Nm3""#,
     );
     assert_ne!(text, DEMO);
-    let park = Park::of(&catalogue_of(&text));
+    let park = park(&text);
     let gas: Vec<_> = park.flows_of("gas_volume").map(|flow| (flow.unit(), flow.medium, flow.meters.len(), flow.total_role())).collect();
     assert_eq!(gas, [("m3".into(), Medium::Gas, 3, Some("gate")), ("Nm3".into(), Medium::Gas, 1, Some("sub"))]);
     assert_eq!(

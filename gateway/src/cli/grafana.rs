@@ -52,7 +52,7 @@ pub fn run(arguments: &GrafanaArguments) -> Result<ExitCode> {
     let loaded = app::load(&arguments.config, &Disk)?;
     let url = arguments.url.clone().unwrap_or_else(|| format!("http://{}/prometheus", loaded.gateway.http.listen));
     let catalogue = loaded.draft.build(&mut MemoryRegistry::default())?;
-    let park = Park::of(&catalogue);
+    let park = Park::of(&catalogue, &loaded.gateway.outlet);
     for board in boards(&park) {
         let (name, text) = boards::file(&board);
         write(&arguments.out.join("dashboards").join(name), &text)?;

@@ -165,7 +165,7 @@ fn today(data: &DataArguments) -> Result<Day> {
     let zone = match app::load(&data.config, &Disk) {
         Ok(loaded) => ParkZone::new(&loaded.draft.build(&mut parkgate_collector::catalogue::MemoryRegistry::default())?.park.time_zone),
         Err(_) if data.data.is_some() => ParkZone::new("UTC"),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     let now = zone.write(SystemClock::new().now().utc);
     now.get(..10).and_then(|day| day.parse().ok()).context("the clock shows no date")

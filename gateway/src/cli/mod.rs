@@ -37,16 +37,16 @@ use parkgate_collector::model::PointId;
 use parkgate_collector::rejects;
 
 pub use alarms::{AlarmsArguments, alarms};
-pub use changes::{ChangesArguments, changes};
-pub use emission::{LimitsArguments, MarksArguments, limits, marks};
-pub use report::{ReportArguments, VerifyArguments, report, verify};
 pub use assess::{AssessArguments, assess};
+pub use changes::{ChangesArguments, changes};
 pub use declare::{DeclareArguments, declare};
-pub use ledger::{LedgerArguments, ledger};
-pub use review::{ReviewArguments, review};
+pub use emission::{LimitsArguments, MarksArguments, limits, marks};
 pub use indicators::{IndicatorsArguments, indicators};
-pub use topology::{TopologyArguments, topology};
+pub use ledger::{LedgerArguments, ledger};
+pub use report::{ReportArguments, VerifyArguments, report, verify};
+pub use review::{ReviewArguments, review};
 pub use token::{TokenArguments, token};
+pub use topology::{TopologyArguments, topology};
 
 use crate::app;
 use crate::control::{self, Answer, ReplayReport, Request};

@@ -174,14 +174,8 @@ fn accesses(data: &DataArguments, as_json: bool) -> Result<ExitCode> {
                 other => other.to_string(),
             };
             let (method, route, query) = (text("method"), text("route"), text("query"));
-            writeln!(
-                out,
-                "{} {time} {token} ({}): {method} {route}?{query}: {} {}",
-                entry.id,
-                text("peer"),
-                text("status"),
-                text("outcome")
-            )?;
+            let asked = if query.is_empty() { route } else { format!("{route}?{query}") };
+            writeln!(out, "{} {time} {token} ({}): {method} {asked}: {} {}", entry.id, text("peer"), text("status"), text("outcome"))?;
         }
     }
     Ok(ExitCode::SUCCESS)

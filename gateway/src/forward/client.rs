@@ -204,7 +204,7 @@ fn authorization(settings: &SinkSettings, base: &Path) -> Result<Option<Secret>>
     let value = match (token, &settings.username) {
         (Some(token), _) if settings.kind == SinkKind::Influxdb2 => format!("Token {token}"),
         (Some(token), _) => format!("Bearer {token}"),
-        (None, Some(user)) => format!("Basic {}", base64(&format!("{user}:{}", settings.password.as_ref().map_or("", Secret::reveal)))),
+        (None, Some(user)) => format!("Basic {}", base64(format!("{user}:{}", settings.password.as_ref().map_or("", Secret::reveal)))),
         (None, None) => return Ok(None),
     };
     if !value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {

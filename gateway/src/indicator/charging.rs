@@ -44,7 +44,7 @@ pub fn charging(source: &Source<'_>, period: Period) -> Result<Option<Charging>,
             None => all_sessions = None,
         }
         match &mut all_states {
-            Some(all) if is_known => gun_states(charger, &states, all),
+            Some(all) if is_known => gun_states(charger, &states, (bounds.start, bounds.end), all),
             all => *all = None,
         }
     }
@@ -58,19 +58,33 @@ fn lasted(total: &Total, codes: &[i64]) -> i64 {
     of_codes.fold(0i64, |sum, (_, ms)| sum.saturating_add(*ms))
 }
 
-fn gun_states(charger: &Charger, states: &[Vec<Total>], out: &mut Vec<GunState>) {
+/// Milliseconds of an hour in which a state was known.
+fn known(total: &Total) -> i64 {
+    let Figures::State(state) = &total.figures else { return 0 };
+    state.durations.iter().fold(0i64, |sum, (_, ms)| sum.saturating_add(*ms))
+}
+
+fn gun_states(charger: &Charger, states: &[Vec<Total>], (start, end): (UtcMillis, UtcMillis), out: &mut Vec<GunState>) {
     let settings = &charger.settings;
     for (gun, hours) in (1..=settings.guns).zip(states) {
-        for hour in hours {
-            let mut from = hour.period.start;
-            for (kind, codes) in [(GunStateKind::Charging, &settings.charging), (GunStateKind::Fault, &settings.fault)] {
-                let to = from.plus(lasted(hour, codes)).min(hour.period.end);
-                if from < to {
-                    out.push(GunState { pile: settings.device.clone(), gun, from: moment(from), to: moment(to), state: kind });
-                }
-                from = to;
+        let mut at = start;
+        let mut put = |state: GunStateKind, to: UtcMillis| {
+            if at < to {
+                out.push(GunState { pile: settings.device.clone(), gun, from: moment(at), to: moment(to), state });
+                at = to;
             }
+        };
+        for hour in hours {
+            let hour_end = hour.period.end;
+            put(GunStateKind::Unknown, hour.period.start);
+            let charged = hour.period.start.plus(lasted(hour, &settings.charging));
+            let faulty = charged.plus(lasted(hour, &settings.fault));
+            put(GunStateKind::Charging, charged.min(hour_end));
+            put(GunStateKind::Fault, faulty.min(hour_end));
+            put(GunStateKind::Idle, hour.period.start.plus(known(hour)).min(hour_end));
+            put(GunStateKind::Unknown, hour_end);
         }
+        put(GunStateKind::Unknown, end);
     }
 }
 

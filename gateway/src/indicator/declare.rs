@@ -132,6 +132,7 @@ pub fn read_csv(bytes: &[u8]) -> Result<Vec<(u64, Row)>, Vec<RowError>> {
         return Err(errors);
     }
     let mut rows = Vec::new();
+    let mut lines = Lines { bytes, at: 0, line: 1 };
     for record in reader.records() {
         let record = match record {
             Ok(record) => record,
@@ -141,7 +142,7 @@ pub fn read_csv(bytes: &[u8]) -> Result<Vec<(u64, Row)>, Vec<RowError>> {
                 break;
             }
         };
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines.of(record.position().map_or(0, csv::Position::byte));
         if record.iter().all(str::is_empty) {
             continue;
         }
@@ -169,6 +170,30 @@ pub fn read_csv(bytes: &[u8]) -> Result<Vec<(u64, Row)>, Vec<RowError>> {
         ));
     }
     if errors.is_empty() { Ok(rows) } else { Err(errors) }
+}
+
+/// Tells the line of a record. The reader's own count is of where it stood, which is before blank lines and, in files with
+/// CR LF, before the LF of the line above.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Up to here lines are counted.
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the record that begins at or behind `offset`; offsets come in ascending order.
+    fn of(&mut self, offset: u64) -> u64 {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX).max(self.at);
+        let behind = self.bytes.get(offset..).unwrap_or_default();
+        let blank = behind.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let start = offset.saturating_add(blank);
+        let passed = self.bytes.get(self.at..start).unwrap_or_default();
+        let passed = passed.iter().filter(|&&byte| byte == b'\n').count();
+        self.line = self.line.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX));
+        self.at = start;
+        self.line
+    }
 }
 
 /// Checks all rows against the park; nothing is entered when one of them is wrong.

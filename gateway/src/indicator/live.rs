@@ -174,7 +174,7 @@ impl Live {
     /// # Errors
     /// See [`LiveError`].
     pub fn results(&self, period: Period, want: Want<'_>, now: UtcMillis) -> Result<Vec<IndicatorResult>, LiveError> {
-        if let Some(id) = want.id.filter(|id| !by_id(id).is_some()) {
+        if let Some(id) = want.id.filter(|id| by_id(id).is_none()) {
             return Err(LiveError::Unknown(id.to_owned()));
         }
         let versions = self.versions()?;

@@ -27,6 +27,8 @@ use parkgate_rules::indicator::inputs::Place;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::figures::fuels;
+
 /// Key of electricity in the coefficient table.
 pub const ELECTRICITY: &str = "electricity";
 /// Key of heat.
@@ -290,7 +292,10 @@ fn place_all(
             problems.push(wrong("point", message, "add energy = \"KEY\", a key of the coefficient table"));
             continue;
         };
-        if let Err(message) = unit_fits(&energy, point.identity.unit) {
+        if !is_known(settings, &energy) {
+            let message = format!("the coefficient table has no `{energy}`");
+            problems.push(wrong("energy", message, "config/factors/equivalent.toml has them all; `factor_files` may add some"));
+        } else if let Err(message) = unit_fits(&energy, point.identity.unit) {
             problems.push(wrong("point", message, "choose the counter that the coefficient is for, or another energy"));
         }
         by_table.push(Placed { index: place, energy, place: meter.place, enterprise, parent: meter.parent.clone() });
@@ -346,13 +351,22 @@ fn needs_enterprise(place: Place) -> bool {
     matches!(place, Place::InternalExport | Place::Import | Place::Fresh | Place::Household | Place::Recirculated)
 }
 
-/// Units that an energy's meters may be stored in, as the pure core reads them.
+/// Whether there is a coefficient of that key; files of the park's own may have any.
+fn is_known(settings: &TopologySettings, energy: &str) -> bool {
+    matches!(energy, ELECTRICITY | HEAT | WATER) || !settings.factor_files.is_empty() || fuels().any(|fuel| fuel.key == energy)
+}
+
+/// Units that an energy's meters may be stored in, as the pure core reads them: those its coefficient can be per.
 fn unit_fits(energy: &str, unit: Unit) -> Result<(), String> {
     let units: &[&str] = match energy {
         ELECTRICITY => &["kWh", "MWh"],
         HEAT => &["GJ", "MJ"],
         WATER => &["m3"],
-        _ => &["m3", "Nm3", "kg", "t"],
+        fuel => match fuels().find(|row| row.key == fuel).map(|row| row.unit.as_str()) {
+            Some("kg" | "t") => &["kg", "t"],
+            Some("m3" | "Nm3") => &["m3", "Nm3"],
+            _ => &["m3", "Nm3", "kg", "t"],
+        },
     };
     if units.contains(&unit.symbol()) {
         return Ok(());

@@ -30,7 +30,8 @@ use crate::store::StoreError;
 /// First key of figures, and of limits; those of points are below, those of indicators above.
 const KEY: u32 = 0x4000_0000;
 const LIMIT_KEY: u32 = 0x6000_0000;
-const LIMIT: &str = "park_emission_limit";
+/// Name of the series of limits.
+pub const LIMIT: &str = "park_emission_limit";
 const PREFIX: &str = "park_emission_";
 const DAY_MS: i64 = 86_400_000;
 /// A limit holds until it ends: 100 years.

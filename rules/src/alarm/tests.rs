@@ -332,6 +332,18 @@ fn a_case_that_fails_says_what_was_found() {
     assert!(told[1].starts_with("cases.toml:9:8: there is no rule `nothing`") && told[2].contains("this is no reading"), "{told:?}");
 }
 
+#[test]
+fn what_is_meant_for_another_rule_of_the_device_changes_nothing() {
+    for (id, input) in [("silent", Input::Clock { time: UtcMillis(5_000), off_ms: 900_000 }), ("clock", Input::Heard(UtcMillis(5_000)))] {
+        let rules = rules();
+        let bound = Bound::new(rules.iter().find(|rule| rule.id == id).unwrap(), 0, None);
+        let mut state = State::default();
+        step(&bound, &mut state, &Input::Listening(UtcMillis(0)), UtcMillis(0));
+        let before = state.clone();
+        assert_eq!((step(&bound, &mut state, &input, UtcMillis(5_000)), &state), (vec![], &before), "{id}");
+    }
+}
+
 fn rule(on_delay_ms: i64, off_delay_ms: i64, deadband: i64) -> Rule {
     Rule {
         id: "r".into(),

@@ -36,9 +36,9 @@ pub(super) fn mean(channel: &Channel, percent: u32, readings: &Readings, minute:
     if came.is_empty() {
         return Minute::Nothing;
     }
-    let counted = came.iter().filter_map(|reading| if regardless && reading.good { reading.value } else { reading.counted() });
+    let mut counted = came.iter().filter_map(|reading| if regardless && reading.good { reading.value } else { reading.counted() });
     let mean = if channel.minute_mean {
-        counted.last().map(|mantissa| Fixed::decimal(mantissa, series.decimals))
+        counted.next_back().map(|mantissa| Fixed::decimal(mantissa, series.decimals))
     } else {
         let (sum, count) =
             counted.fold((0_i128, 0_u32), |(sum, count), value| (sum.saturating_add(i128::from(value)), count.saturating_add(1)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::context::Context;
 use super::inputs::{Charging, GunStateKind, Pile};
-use super::result::{Leaf, Subject};
+use super::result::{Leaf, Missing, Subject};
 use super::term::{Term, label};
 use super::{Asked, Outcome, other};
 use crate::Number;
@@ -153,12 +153,21 @@ fn state_hours(context: &Context<'_>, charging: &Charging, piles: &Piles<'_>, ki
         return Term::missing("charging.states", "not known: give the states of the guns");
     };
     let ids = ids(piles);
-    let spans = states.iter().filter(|state| state.state == kind && ids.contains(state.pile.as_str()));
-    let spans = spans.map(|state| (state.pile.as_str(), state.gun, context.index.at(&state.from), context.index.at(&state.to)));
-    let milliseconds = united(context.range, spans);
-    context
-        .terms
-        .given(name, hours(milliseconds), context.index.input("charging.states"), || Leaf::Input { input: "charging.states".to_owned() })
+    let lasted = |kind: GunStateKind| {
+        let spans = states.iter().filter(|state| state.state == kind && ids.contains(state.pile.as_str()));
+        hours(united(
+            context.range,
+            spans.map(|state| (state.pile.as_str(), state.gun, context.index.at(&state.from), context.index.at(&state.to))),
+        ))
+    };
+    let input = || Leaf::Input { input: "charging.states".to_owned() };
+    let mut term = context.terms.given(name, lasted(kind), context.index.input("charging.states"), input);
+    let unknown = lasted(GunStateKind::Unknown);
+    if unknown.is_positive() {
+        let why = format!("the state is not known for {} gun-hours", unknown.fixed(3));
+        term.incomplete.push(Missing { input: "charging.states".to_owned(), why });
+    }
+    term
 }
 
 /// Milliseconds that spans of guns cover inside a range; time that two spans of one gun share counts once.

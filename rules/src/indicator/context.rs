@@ -249,8 +249,8 @@ impl<'a> Context<'a> {
 
     fn metered(&self, source: &Source, meter: usize, totals: &Tiles, register: Option<&Register>, path: &str) -> Term {
         match (totals.cover(self.range), register) {
-            (Ok(tiles), _) if !tiles.is_empty() => self.from_totals(source, &tiles, path),
-            (_, Some(register)) => self.from_register(source, meter, register, path),
+            (Ok(tiles), _) if !tiles.is_empty() => self.of_totals(source, &tiles, path),
+            (_, Some(register)) => self.of_register(source, meter, register, path),
             (Err(at), None) if !totals.is_empty() => {
                 Term::missing(path, format!("no total for {} from {} on", self.span_text(self.range), self.text(at)))
             }
@@ -258,7 +258,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn from_totals(&self, source: &Source, tiles: &[(Range, usize)], path: &str) -> Term {
+    fn of_totals(&self, source: &Source, tiles: &[(Range, usize)], path: &str) -> Term {
         let mut sum = Term { inputs: vec![source.input], ..Term::default() };
         let (mut value, mut children) = (Number::zero(), Vec::new());
         let (mut whole, mut got) = (Number::zero(), Number::zero());
@@ -313,7 +313,7 @@ impl<'a> Context<'a> {
         *self.terms.node(name, Some("total formed from registers".to_owned()), total.amount.clone(), children)
     }
 
-    fn from_register(&self, source: &Source, meter: usize, register: &Register, path: &str) -> Term {
+    fn of_register(&self, source: &Source, meter: usize, register: &Register, path: &str) -> Term {
         let total = register.total(self.range, self.terms.explain);
         let mut term = Term { inputs: vec![source.input], ..Term::default() };
         let id = self.index.inputs.meters.get(meter).map_or("?", |meter| meter.id.as_str());

@@ -13,6 +13,9 @@ use crate::factor::{FactorKind, FactorRow, Factors};
 use crate::meter::Register;
 use crate::period::{Moment, Period, Range, Zone};
 
+/// Places of inputs that belong together, by what they share.
+type Groups<K> = BTreeMap<K, Vec<usize>>;
+
 /// Something wrong with the inputs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
 #[error("{path}: {what}")]
@@ -324,7 +327,7 @@ impl<'a> Index<'a> {
     }
 
     fn add_amounts(&mut self, problems: &mut Vec<Problem>) {
-        let mut groups: BTreeMap<(&str, Place, Option<usize>, Option<&str>), Vec<usize>> = BTreeMap::new();
+        let mut groups: Groups<(&str, Place, Option<usize>, Option<&str>)> = Groups::new();
         for (number, amount) in self.inputs.amounts.iter().enumerate() {
             let enterprise = self.named(amount.enterprise.as_deref(), &format!("amounts[{number}].enterprise"), problems);
             let owned = matches!(amount.place, Place::Import | Place::InternalExport | Place::Fresh | Place::Recirculated);
@@ -349,7 +352,7 @@ impl<'a> Index<'a> {
     }
 
     fn add_stocks(&mut self, problems: &mut Vec<Problem>) {
-        let mut groups: BTreeMap<(&str, Option<usize>, Option<&str>), Vec<usize>> = BTreeMap::new();
+        let mut groups: Groups<(&str, Option<usize>, Option<&str>)> = Groups::new();
         for (number, stock) in self.inputs.stocks.iter().enumerate() {
             let enterprise = self.named(Some(&stock.enterprise), &format!("stocks[{number}].enterprise"), problems);
             groups.entry((energy_key(&stock.energy), enterprise, stock.unit.as_deref())).or_default().push(number);

@@ -225,7 +225,7 @@ impl Terms {
         }
         term.node = self.explain.then(|| {
             let mut children: Vec<_> = child.map(|node| *node).into_iter().collect();
-            children.extend(row.map(|row| Self::factor_node(row)));
+            children.extend(row.map(Self::factor_node));
             self.node(name, Some(formula.to_owned()), term.value.clone(), children)
         });
         term

@@ -80,7 +80,7 @@ async fn range_queries_by_get_and_by_form() {
 #[tokio::test]
 async fn labels_values_series_and_metadata() {
     let success = |data: Value| (200, json!({ "status": "success", "data": data }));
-    let names = json!(["__name__", "device", "enterprise", "medium", "point", "quantity"]);
+    let names = json!(["__name__", "device", "enterprise", "indicator", "medium", "point", "quantity", "unit"]);
     assert_eq!(ask("labels").await, success(names));
     assert_eq!(ask("labels?limit=2").await, success(json!(["__name__", "device"])));
     assert_eq!(ask("label/medium/values").await, success(json!(["gas", "power"])));

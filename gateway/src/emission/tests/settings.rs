@@ -32,7 +32,12 @@ fn mistakes_are_told_with_what_to_do() {
     told(&[("id = \"line-1\"", "id = \"stack\"")], &["`stack` is there twice"]);
     told(&[("running_from_kw = 60", "running_from_kw = 30")], &["bands must rise"]);
     told(&[("enterprise = \"acme\"\nkind", "enterprise = \"acne\"\nkind")], &["there is no enterprise `acne`"]);
-    told(&[("reference = { o2 = 6 }", "reference = { o2 = 6 }\nunit = \"mg/L\"")], &["does not fit the kind of the outlet"]);
+    // Its point is in another unit, too.
+    let both = problems(&[("reference = { o2 = 6 }", "reference = { o2 = 6 }\nunit = \"mg/L\"")]);
+    assert!(
+        both.contains("does not fit the kind of the outlet") && both.contains("must be in mg/L") && both.lines().count() == 2,
+        "{both}"
+    );
 }
 
 #[test]

@@ -78,6 +78,12 @@ fn files_that_are_no_tables_are_told() {
     let rows = read_csv("\u{feff}document,value,period,subject,Figure\r\nreport,5,2025,acme,revenue\r\n,,,,\r\n".as_bytes()).unwrap();
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].0, rows[0].1.figure.as_str(), rows[0].1.document.as_str()), (2, "revenue", "report"));
+    // Lines are those an editor shows: blank ones count, a cell of several lines too, with either end of line.
+    let text = "figure,subject,period,value,document\n\na,b,2025,1,\"two\nlines\"\nc,d,2025,2,e\n\n\nf,g,2025,3,h\n";
+    for text in [text.to_owned(), text.replace('\n', "\r\n")] {
+        let lines: Vec<u64> = read_csv(text.as_bytes()).unwrap().iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [3, 5, 8], "{text:?}");
+    }
 }
 
 #[test]

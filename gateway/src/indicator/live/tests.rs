@@ -203,7 +203,7 @@ fn energy_of_a_month_follows_from_registers() {
     }
     walk(may.explain.as_ref().unwrap(), &mut leaves);
     for leaf in
-        ["gate/v 2025-05-01T00:00:00+08:00 1400000 opening", "gate/v 2025-06-01T00:00:00+08:00 1500000 closing", "electricity 0.1229"]
+        ["p/gate/v 2025-05-01T00:00:00+08:00 1400000 opening", "p/gate/v 2025-06-01T00:00:00+08:00 1500000 closing", "electricity 0.1229"]
     {
         assert!(leaves.iter().any(|have| have == leaf), "{leaf} not in {leaves:#?}");
     }

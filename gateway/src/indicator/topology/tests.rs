@@ -71,17 +71,17 @@ fn places_follow_from_roles() {
         .collect();
     // The line meter is part of the main meter, the cycle without an enterprise and the heat meter without a role have no place.
     expect_test::expect![[r#"
-        gate/energy_import electricity gate -
-        gate/energy_export electricity gate_export -
+        p/gate/energy_import electricity gate -
+        p/gate/energy_export electricity gate_export -
         acme/acme-main/energy_import electricity import acme
         acme/acme-main/energy_export electricity internal_export acme
-        street/energy_import electricity public -
+        p/street/energy_import electricity public -
         acme/roof/energy_export electricity pv acme
         acme/acme-gas/gas_volume natural_gas_gas_field import acme
         acme/acme-raw/gas_volume natural_gas_gas_field feedstock acme
         acme/acme-water/water_volume water fresh acme
         acme/acme-cycle/water_volume water recirculated acme
-        pile/charging_energy electricity public -
+        p/pile/charging_energy electricity public -
     "#]]
     .assert_eq(&found.concat());
     assert!(topology.chargers.is_empty());
@@ -92,15 +92,18 @@ fn the_table_outweighs_roles() {
     let topology = load(
         "[gateway.topology]\ngas = \"natural_gas_oil_field\"\n\
          [[gateway.topology.meter]]\npoint = \"acme/acme-heat/heat_energy\"\nplace = \"internal_export\"\n\
-         [[gateway.topology.meter]]\npoint = \"cycle/water_volume\"\nplace = \"recirculated\"\nenterprise = \"acme\"\n\
-         [[gateway.topology.meter]]\npoint = \"street/energy_import\"\nplace = \"sub\"\nparent = \"gate/energy_import\"\n\
+         [[gateway.topology.meter]]\npoint = \"p/cycle/water_volume\"\nplace = \"recirculated\"\nenterprise = \"acme\"\n\
+         [[gateway.topology.meter]]\npoint = \"p/street/energy_import\"\nplace = \"sub\"\nparent = \"p/gate/energy_import\"\n\
          [[gateway.topology.charger]]\ndevice = \"pile\"\nrated_kw = 60.5\nfault = [3]\n",
     )
     .unwrap();
     let of = |id: &str| topology.meters.iter().find(|meter| meter.point.identity.stable_id == id).unwrap();
     assert_eq!((of("acme/acme-heat/heat_energy").place, of("acme/acme-heat/heat_energy").energy.as_str()), (Place::InternalExport, HEAT));
-    assert_eq!(of("cycle/water_volume").enterprise.as_deref(), Some("acme"));
-    assert_eq!((of("street/energy_import").place, of("street/energy_import").parent.as_deref()), (Place::Sub, Some("gate/energy_import")));
+    assert_eq!(of("p/cycle/water_volume").enterprise.as_deref(), Some("acme"));
+    assert_eq!(
+        (of("p/street/energy_import").place, of("p/street/energy_import").parent.as_deref()),
+        (Place::Sub, Some("p/gate/energy_import"))
+    );
     assert_eq!(of("acme/acme-gas/gas_volume").energy, "natural_gas_oil_field");
     let [pile] = topology.chargers.as_slice() else { panic!("{:?}", topology.chargers) };
     assert_eq!((pile.settings.rated_kw.to_string().as_str(), pile.states.len(), pile.delivered.is_some()), ("60.5", 1, true));
@@ -111,15 +114,30 @@ fn what_does_not_fit_the_park_is_told_where_it_stands() {
     let problems = load(
         "[gateway.topology]\ngas = \"natural_gas\"\nloss_share_max = 5\n\
          [[gateway.topology.meter]]\npoint = \"acme/acme-heat/heat\"\nplace = \"import\"\n\
-         [[gateway.topology.meter]]\npoint = \"gate/active_power\"\nplace = \"gate\"\n\
-         [[gateway.topology.meter]]\npoint = \"street/energy_import\"\nplace = \"import\"\n\
-         [[gateway.topology.meter]]\npoint = \"street/energy_import\"\nplace = \"public\"\n\
-         [[gateway.topology.meter]]\npoint = \"acme/acme-line/energy_import\"\nplace = \"sub\"\nparent = \"acme/main\"\nenterprise = \"nobody\"\n\
+         [[gateway.topology.meter]]\npoint = \"p/gate/active_power\"\nplace = \"gate\"\n\
+         [[gateway.topology.meter]]\npoint = \"p/street/energy_import\"\nplace = \"import\"\n\
+         [[gateway.topology.meter]]\npoint = \"p/street/energy_import\"\nplace = \"public\"\n\
+         [[gateway.topology.meter]]\npoint = \"acme/acme-line/energy_import\"\nplace = \"sub\"\nparent = \"acme/acme-main/energy\"\nenterprise = \"nobody\"\n\
          [[gateway.topology.meter]]\npoint = \"acme/acme-water/water_volume\"\nplace = \"import\"\nenergy = \"diesel\"\n\
          [[gateway.topology.meter]]\npoint = \"acme/roof/energy_export\"\nplace = \"pv\"\nenergy = \"heat\"\n\
          [[gateway.topology.charger]]\ndevice = \"pille\"\nrated_kw = 60\n\
          [[gateway.topology.charger]]\ndevice = \"gate\"\nrated_kw = 0\n",
     )
     .unwrap_err();
-    expect_test::expect![[""]].assert_eq(&problems.iter().map(|line| format!("{line}\n")).collect::<String>());
+    expect_test::expect![[r#"
+        the coefficient table has no `natural_gas`; config/factors/equivalent.toml has them all
+        is no fraction from 0 to 1; write 0.05 for 5 %
+        there is no point `acme/acme-heat/heat`; did you mean `acme/acme-heat/heat_energy`?
+        point `p/gate/active_power` is no counter; places are of registers that count; take the meter's energy or volume
+        a meter placed as import needs an enterprise; add enterprise = "ID"
+        point `p/street/energy_import` is placed twice; a meter stands in one place: keep one
+        there is no point `acme/acme-main/energy`; did you mean `acme/acme-main/energy_import`?
+        there is no enterprise `nobody`; write the id of an [[enterprise]]
+        m3 is no unit of diesel: it is counted in kg or t; choose the counter that the coefficient is for, or another energy
+        kWh is no unit of heat: it is counted in GJ or MJ; choose the counter that the coefficient is for, or another energy
+        there is no device `pille`; did you mean `pile`?
+        device `gate` has no point of quantity connector_state; give it one
+        must be above 0
+    "#]]
+    .assert_eq(&problems.iter().map(|line| format!("{line}\n")).collect::<String>());
 }

@@ -452,7 +452,7 @@ fn check(truth: &Truth, outlet: &Outlet, readings: &Readings, marks: &[Mark], ou
             concentration,
             converted: of_days(|day| day.converted.clone()),
             o2: of_days(|day| day.o2.clone()),
-            class: if valid_days.len() >= usize::from(truth.id.ends_with(['1', '3', '5', '7', '9'])) + 1 {
+            class: if valid_days.len() > usize::from(truth.id.ends_with(['1', '3', '5', '7', '9'])) {
                 PeriodClass::Valid
             } else {
                 PeriodClass::Invalid

@@ -129,6 +129,8 @@ pub enum GunStateKind {
     Charging,
     /// Is out of order.
     Fault,
+    /// Nobody knows. Time that no state is given for counts as idle.
+    Unknown,
 }
 
 /// State of a gun over a time.

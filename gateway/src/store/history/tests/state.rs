@@ -99,9 +99,11 @@ fn a_crash_in_the_middle_of_a_salvage_keeps_what_can_be_read() {
     assert!(salvaged > 0, "no page that costs some points and leaves others");
 }
 
+type Damage = fn(&Path);
+
 #[test]
 fn a_state_that_is_damaged_while_running_is_made_anew_from_memory() {
-    let damages: [(&str, fn(&Path)); 4] = [
+    let damages: [(&str, Damage); 4] = [
         ("overwritten", |path| {
             let length = fs::metadata(path).unwrap().len() as usize;
             fs::write(path, vec![0x5a; length]).unwrap();
