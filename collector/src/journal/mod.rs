@@ -3,7 +3,7 @@
 //! In go [`Record`]s; a [`Receipt`] resolves when the record is on disk and synced. Out they come by [`Reader`]s, each at
 //! its own place. It never decides what may be deleted: [`Journal::release`] is told. In reading order: [`record`] what
 //! it holds; [`codec`] bytes of a record; [`frame`] bytes of a segment; [`mod@file`] the file layer; `scan` walks a segment;
-//! `segment` the list of them; `writer` the thread; [`reader`]; `recovery` what a start does; [`cursor`] durable places;
+//! `segment` the list of them; `writer` the thread; [`reader`]; `recovery` what a start does;
 //! `forecast` when the disk will be full; [`inspect`] for people.
 //!
 //! # Files, format version 1

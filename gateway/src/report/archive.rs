@@ -1,6 +1,6 @@
 //! The outside of a package: a ZIP file of the plainest kind, read strictly.
 //!
-//! [`write`] makes it, [`Archive::open`] takes nothing but what it makes: files one behind the other from the first byte,
+//! [`fn@write`] makes it, [`Archive::open`] takes nothing but what it makes: files one behind the other from the first byte,
 //! the directory behind them, nothing in front, between or after; no comments, no extra fields, no encryption, no ZIP64, no
 //! folders, no links, no name twice, and every name and size told the same in both places where ZIP tells it. So no
 //! program that unpacks it can see other files than were checked here. Layout: APPNOTE.TXT 6.3.10 of PKWARE, 4.3.7
@@ -99,7 +99,7 @@ impl<'a> Archive<'a> {
     /// Looks at the outside of a package; unpacks nothing.
     ///
     /// # Errors
-    /// When it is not as [`write`] makes it.
+    /// When it is not as [`fn@write`] makes it.
     pub fn open(package: &'a [u8]) -> Result<Self, ArchiveError> {
         use ArchiveError::Shape;
         if u64::try_from(package.len()).unwrap_or(u64::MAX) > PACKAGE_MAX {

@@ -2,7 +2,7 @@
 //! not counted and why, in forms that people and programs read, and as a signed package that anybody can check.
 //!
 //! [`ask`] which rows are asked for; [`summary`] what is said; [`mod@make`] gathers what is known, [`mod@fill`] makes it of figures, limits, marks, events and corrections, with [`parameters`],
-//! [`reasons`], [`lines`] and [`words`]; [`sections`] it as tables, of which [`csv`], [`xlsx`] and [`page`] are made; [`key`] what packages are signed with; [`archive`] their outside;
+//! [`reasons`], [`mod@lines`] and [`words`]; [`sections`] it as tables, of which [`csv`], [`xlsx`] and [`page`] are made; [`key`] what packages are signed with; [`archive`] their outside;
 //! [`package`] their list and how it is checked. Reads what it is given; keeps nothing but the key.
 
 pub mod ask;

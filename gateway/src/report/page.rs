@@ -9,7 +9,7 @@ use crate::forward::client::base64;
 /// Media type of the page.
 pub const MEDIA_TYPE: &str = "text/html; charset=utf-8";
 
-/// The style; [`POLICY`] lets a browser apply this one and nothing else.
+/// The style; `POLICY` lets a browser apply this one and nothing else.
 const STYLE: &str = "
 @page { size: A4 landscape; margin: 12mm; }
 body { font: 10pt/1.35 \"Noto Sans CJK SC\", \"Microsoft YaHei\", \"PingFang SC\", sans-serif; color: #111; margin: 1.5em; }

@@ -9,7 +9,7 @@
 //! The machine is a pure function of its state and what comes in; the state can be kept and taken up again at any place.
 //! Times of limits are those of the readings, so that what is found late has its true times.
 //!
-//! In reading order: [`rule`] what a rule is; [`file`] how it is written; [`bound`] a rule on one subject; [`episode`] one
+//! In reading order: [`rule`] what a rule is; [`mod@file`] how it is written; [`bound`] a rule on one subject; [`episode`] one
 //! lane of readings to episodes; [`machine`] everything about one alarm; [`case`] test files.
 
 pub mod rule;

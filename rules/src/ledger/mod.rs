@@ -2,7 +2,7 @@
 //! Entries are only ever added; what was wrong is put right by a further entry that names the old one.
 //!
 //! In reading order: [`pollutant`] the pollutants; [`entry`] what can be entered; [`balance`] what is left of a pollutant;
-//! [`book`] the entries as they stand after corrections and returns; [`admit`] what may be added.
+//! [`book`] the entries as they stand after corrections and returns; [`mod@admit`] what may be added.
 //!
 //! Source: 环发〔2014〕197号 for pollutants (reductions are verified, and given once). No official quota ledger of a park is
 //! known: that one is a convention of the program.

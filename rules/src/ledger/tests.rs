@@ -120,7 +120,7 @@ fn a_lapse_gives_back_what_was_taken_before_it() {
     assert_eq!((left(&entries).as_str(), quota(&entries).as_str()), ("2", "99.5"));
     for kind in ["lapse", "cancellation"] {
         let back = json!({"entry": kind, "project": "p"});
-        let entries = enter_with(&[back.clone()]).unwrap();
+        let entries = enter_with(std::slice::from_ref(&back)).unwrap();
         assert_eq!((left(&entries).as_str(), quota(&entries).as_str()), ("10", "1000"));
         // It may come again, others may come before it, and then taking the lapse back is too much.
         assert_eq!(left(&enter_with(&[back.clone(), taken("p", "5", 2, "10")]).unwrap()), "0");

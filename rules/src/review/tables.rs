@@ -1,4 +1,4 @@
-//! Dayd tables of the review, shipped in `config/review/`: orders on energy review, substitution ratios, thresholds,
+//! Dated tables of the review, shipped in `config/review/`: orders on energy review, substitution ratios, thresholds,
 //! names of energy with their coefficients.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! `/prometheus/api/v1/`: the query API that Grafana's Prometheus data source speaks, over the park's series.
 //!
-//! [`form`] reads parameters, [`answer`] writes results; [`alerts`] are the park's alarms in the shape of Prometheus. Evaluation runs on a thread of its own with a known stack, off the
+//! [`form`] reads parameters, [`answer`] writes results; [`mod@alerts`] are the park's alarms in the shape of Prometheus. Evaluation runs on a thread of its own with a known stack, off the
 //! async workers, at most [`QUERIES_MAX`] at one time; it ends when its time is up or when the one who asked goes away.
 //! Errors have the envelope of that API, not problem details.
 

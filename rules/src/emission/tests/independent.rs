@@ -108,7 +108,7 @@ impl Truth {
         let mut factors: Vec<Vec<Value>> = (0..6).map(&mut factor).collect();
         let outage = dice.stretches(8, 60);
         // At every other stack nothing of the first factor was emitted while nothing came: late zeros bring hours below the limit again.
-        if is_stack && seed % 2 == 0 {
+        if is_stack && seed.is_multiple_of(2) {
             factors[0].iter_mut().zip(&outage).filter(|(_, outage)| **outage).for_each(|(value, _)| *value = Value::Good(0));
         }
         Self {
@@ -226,6 +226,7 @@ fn classed(valid: bool, [_, stopped, missing, marked, failed]: [u32; 5]) -> Hour
     }
 }
 
+#[expect(clippy::needless_range_loop, reason = "a minute is the index of five lists")]
 fn expected_gas(truth: &Truth, outage: &[bool], factor: usize, hour: usize) -> Expected {
     let (mut c, mut nc, mut k, mut nk, mut q, mut nq, mut o, mut no) = (0, 0, 0, 0, 0, 0, 0, 0);
     let [mut valid, mut stopped, mut missing, mut marked, mut failed] = [0; 5];
