@@ -28,7 +28,7 @@ const ROUNDS: u64 = 50;
 /// Longest time from ready to the kill.
 const KILL_WITHIN_MS: u64 = 250;
 /// Longest that receivers may take to get the rest.
-const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+const DRAIN_LIMIT: Duration = Duration::from_secs(180);
 /// How long each trouble lasts, with alarms coming and going.
 const TROUBLE: Duration = Duration::from_millis(900);
 /// What requests are signed with.

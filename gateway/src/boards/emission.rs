@@ -71,9 +71,11 @@ pub fn board(park: &Park) -> Option<Dashboard> {
         ),
     );
     let averages = |title: Title, unit: &str, shown: Shown, of: &str| {
-        let about =
-            t("小时均值与小时限值（mg/m³ 为干基标态折算值）。", "Hour averages and limits of hours; mg/m³ converted, dry, standard state.");
-        let limit = Query { expr: format!("{LIMIT}{{{CHOSEN},averaging=\"hour\"{of}}}"), legend: "limit {{outlet}} {{factor}}".into() };
+        let about = t(
+            "小时均值与限值（限值按其均值时段判定；mg/m³ 为干基标态折算值）。",
+            "Hour averages and limits, each with the average that it names; mg/m³ converted, dry, standard state.",
+        );
+        let limit = Query { expr: format!("{LIMIT}{{{CHOSEN}{of}}}"), legend: "limit {{outlet}} {{factor}} {{averaging}}".into() };
         every(lines(&title, &about, unit, vec![by_factor(last(Averaging::Hour, shown, of, "1h")), limit]), "1h")
     };
     let mut panels = Vec::new();

@@ -100,7 +100,7 @@ async fn labels_values_series_and_metadata() {
     );
     let (_, metadata) = ask("metadata?limit=40000").await;
     assert_eq!(metadata["data"]["park_energy_import_kwh"][0]["type"], "counter");
-    assert_eq!(metadata["data"].as_object().unwrap().len(), 2 * 13 + 2 * 9);
+    assert_eq!(metadata["data"].as_object().unwrap().len(), 2 * 13 + 2 * 9 + 4);
 }
 
 #[tokio::test]
