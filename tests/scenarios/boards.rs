@@ -276,8 +276,11 @@ pub fn beside_victoria(data: &Path, stopped: Timestamp) -> Result<()> {
         "-search.minStalenessInterval=5m",
         "-search.maxStalenessInterval=5m",
     ])?;
-    let demo = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/demo/parkgate.toml"))?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/demo");
+    let demo = std::fs::read_to_string(folder.join("parkgate.toml"))?;
     let mut gateway = Gateway::prepare(Some(data))?;
+    let beside = gateway.config().with_file_name("alarms.toml");
+    std::fs::copy(folder.join("alarms.toml"), beside)?;
     gateway.configure(&format!(
         "{demo}\n[[gateway.sink]]\nid = \"victoria\"\nkind = \"victoriametrics\"\nurl = \"{}\"\n\
          media = [\"power\", \"gas\", \"water\", \"heat\", \"charging\"]\n",
