@@ -76,11 +76,14 @@ fn the_demo_fills_history_goes_live_and_goes_on_after_a_restart() -> Result<()> 
         samples["items"].as_array().context("no items")?.iter().filter_map(|sample| sample["record_time_ms"].as_i64()).collect();
     ensure!(times.len() > 500 && times.is_sorted_by(|a, b| a < b), "a time comes twice in {times:?}");
     totals_by_command(&demo)?;
-    // From here on the demo is served to tokens only.
-    report::by_token(&demo)?;
     let stopped = jiff::Timestamp::now();
     ensure!(demo.stop()?.success(), "did not stop cleanly");
-    boards::beside_victoria(demo.data_directory(), stopped)
+    boards::beside_victoria(demo.data_directory(), stopped)?;
+    // From here on the demo is served to tokens only.
+    demo.restart()?;
+    report::by_token(&demo)?;
+    ensure!(demo.stop()?.success(), "did not stop cleanly");
+    Ok(())
 }
 
 #[test]
