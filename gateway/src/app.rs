@@ -35,12 +35,13 @@ use crate::cli::RunArguments;
 use crate::control::{self, Answer, Asked, Request};
 use crate::emission;
 use crate::engine::Engine;
-use crate::forward::{self, Forwarders};
+use crate::forward;
 use crate::indicator::live::{self, Live};
 use crate::readiness::Readiness;
 use crate::rollup;
 use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
+use crate::threads::{Thread, Threads};
 use crate::transfer::import;
 use crate::{cli, logging, metrics, own, replay, watch};
 
@@ -282,8 +283,8 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 pub(crate) struct Gateway {
     catalogue: Arc<Catalogue>,
     engine: Engine,
-    rollup: rollup::Thread,
-    emission: rollup::Thread,
+    rollup: Thread,
+    emission: Thread,
     health: HealthBoard,
     clock: Arc<dyn Clock>,
     metrics: parkgate_collector::metrics::Metrics,
@@ -291,7 +292,7 @@ pub(crate) struct Gateway {
     drivers_cancel: CancellationToken,
     rest: JoinSet<()>,
     rest_cancel: CancellationToken,
-    forwarders: Forwarders,
+    forwarders: Threads,
     alarms: alarm::Threads,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     http_cancel: CancellationToken,
@@ -374,7 +375,7 @@ impl Gateway {
                 metrics: gateway_metrics.clone(),
                 readiness: readiness.clone(),
             };
-            Forwarders::start(&settings.sink, &base, directory.path(), &sources)
+            forward::start(&settings.sink, &base, directory.path(), &sources)
         };
         let forwarders = match forwarders {
             Ok(forwarders) => forwarders,

@@ -7,8 +7,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parkgate_collector::journal::{Progress, Reader, Record, SampleRecord, Sequence};
@@ -78,11 +76,12 @@ impl Follower {
         UtcMillis(self.sources.clock.now().utc.0)
     }
 
-    /// Runs until cancelled; after a failure it begins anew from what was kept.
-    fn run(&self, runtime: &tokio::runtime::Runtime) {
+    /// Runs until `cancel`; after a failure it begins anew from what was kept.
+    pub fn run(mut self, runtime: &tokio::runtime::Runtime, cancel: &CancellationToken) {
+        self.cancel = cancel.clone();
         while !self.cancel.is_cancelled() {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                let mut run = Run::new(self)?;
+                let mut run = Run::new(&self)?;
                 self.sources.readiness.degraded("alarms", None);
                 run.follow(runtime)
             }));
@@ -355,37 +354,4 @@ fn told_before(facts: &Facts, now: UtcMillis) -> Result<i64, StoreError> {
 fn wait(runtime: &tokio::runtime::Runtime, limit: Duration, cancel: &CancellationToken) -> Result<(), Cancelled> {
     let cancelled = runtime.block_on(async { tokio::time::timeout(limit, cancel.cancelled()).await });
     if cancelled.is_ok() { Err(Cancelled) } else { Ok(()) }
-}
-
-/// The thread's handle.
-#[derive(Debug)]
-pub struct Thread {
-    handle: Mutex<Option<JoinHandle<()>>>,
-    cancel: CancellationToken,
-}
-
-impl Thread {
-    /// Starts a follower on a thread of its own.
-    ///
-    /// # Errors
-    /// When there is no thread or timer to be had.
-    pub fn start(follower: Follower) -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let cancel = follower.cancel.clone();
-        let handle = std::thread::Builder::new().name("alarms".into()).spawn(move || follower.run(&runtime))?;
-        Ok(Self { handle: Mutex::new(Some(handle)), cancel })
-    }
-
-    /// Whether it ended although it should run.
-    pub fn failed(&self) -> bool {
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
-        handle.as_ref().is_some_and(JoinHandle::is_finished) && !self.cancel.is_cancelled()
-    }
-
-    /// Tells it to end and waits for that; `false` when it panicked. Blocks.
-    pub fn stop(&self) -> bool {
-        self.cancel.cancel();
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        handle.is_none_or(|handle| handle.join().is_ok())
-    }
 }

@@ -45,6 +45,7 @@ pub use view::Alarms;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::store::{DataDirectory, Facts, History};
+use crate::threads::Thread;
 use outbox::Outbox;
 
 /// What alarms are fed from.
@@ -78,8 +79,8 @@ pub struct Receivers<'a> {
 /// The running threads.
 #[derive(Debug)]
 pub struct Threads {
-    follower: follow::Thread,
-    notifiers: notify::Notifiers,
+    follower: Thread,
+    notifiers: crate::threads::Threads,
 }
 
 /// Opens the outbox of a data directory and starts to watch. Files that settings name are relative to `base`.
@@ -97,9 +98,10 @@ pub fn start(
     let path = directory.alarms();
     let outbox = Outbox::open(&path).with_context(|| format!("{} cannot be used; put back a backup", path.display()))?;
     let alarms = Alarms::new(Some(path), &outbox, rules, Arc::clone(&sources.facts)).context("alarms.db cannot be read")?;
-    let notifiers = notify::Notifiers::start(receivers, settings.external_url.as_deref(), base, &alarms, sources)?;
+    let notifiers = notify::start(receivers, settings.external_url.as_deref(), base, &alarms, sources)?;
     let follower = follow::Follower::new(rules.to_vec(), settings.clone(), alarms.clone(), directory.facts(), sources.clone());
-    let follower = follow::Thread::start(follower).context("no thread for alarms")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().context("no timer for alarms")?;
+    let follower = Thread::spawn("alarms", move |cancel| follower.run(&runtime, cancel)).context("no thread for alarms")?;
     Ok((alarms, Threads { follower, notifiers }))
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parkgate_collector::clock::Clock;
-use parkgate_collector::journal::{Journal, Next, Record, Sequence};
+use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, Sample, UtcMillis};
 use parkgate_rules::emission::{Averaging, ComplianceEvent, Limit, Mark};
 use tokio_util::sync::CancellationToken;
@@ -30,20 +30,15 @@ use super::store::{Cursor, EmissionStore, Followed, Watched};
 use super::watch::Watch;
 use crate::metrics::Metrics;
 use crate::rollup::{Level, scan};
+use crate::store::follow::Follow;
 use crate::store::history::Stretch;
-use crate::store::{Facts, History, NewEntry, RecordView, StoreError};
+use crate::store::{Facts, NewEntry, RecordView, StoreError};
 
-/// Journal entries read before what they brought is counted: about a second's work of the reader.
-const ENTRIES_PER_ROUND: usize = 20_000;
 /// Hours of an outlet whose figures go in one transaction.
 const HOURS_PER_TRANSACTION: usize = 48;
 /// Minutes of a pair that are looked at at once, where nothing was looked at yet.
 const WATCHED_AT_ONCE_MS: i64 = 3 * 86_400_000;
 const MINUTE_MS: i64 = 60_000;
-/// Wait for news of the journal, and between two looks at what is due.
-const WAIT: Duration = Duration::from_millis(100);
-/// Wait after something failed.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// What the follower works on.
 pub struct Follower {
@@ -168,54 +163,22 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Follows the journal until `cancel`. `history` has to take an entry in before it counts here.
-    pub fn run(mut self, journal: &Journal, history: &History, cancel: &CancellationToken) {
-        let mut reader = journal.reader(self.cursor.map_or(Sequence(1), |cursor| cursor.sequence));
-        while !cancel.is_cancelled() {
-            let taken_in = history.position();
-            let mut read = 0;
-            while read < ENTRIES_PER_ROUND && reader.position() <= taken_in {
-                let next = reader.position();
-                match reader.next() {
-                    Ok(Next::Entry(_, Record::Samples(record))) => record.samples.iter().for_each(|sample| self.note(sample)),
-                    Ok(Next::Entry(..)) => {}
-                    Ok(Next::End) => break,
-                    Ok(Next::Gone { oldest }) => {
-                        tracing::info!(oldest = oldest.0, "journal entries are gone before emissions read them; going on from the blocks");
-                        match history.written(next, oldest).and_then(|stretches| self.rejoin(&stretches)) {
-                            Ok(()) => reader = journal.reader(oldest),
-                            Err(error) => {
-                                tracing::error!(error = %error, "record cannot be read for emissions; it is tried again");
-                                reader = journal.reader(next);
-                                wait(RETRY, cancel);
-                                break;
-                            }
-                        }
-                    }
-                    // What cannot be read has not come into the record either.
-                    Ok(Next::Damaged { .. }) => {}
-                    Err(error) => {
-                        tracing::error!(error = %error, "journal cannot be read for emissions");
-                        break;
-                    }
-                }
-                read += 1;
-            }
-            let lag = taken_in.0.saturating_add(1).saturating_sub(reader.position().0);
-            self.parts.metrics.emission_lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
-            match self.count_due(reader.position(), cancel) {
-                Ok(()) if read < ENTRIES_PER_ROUND => wait(WAIT, cancel),
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::error!(error = %error, "emissions cannot be counted; it is tried again");
-                    wait(RETRY, cancel);
-                }
-            }
-        }
+    /// The next journal entry to read, as stored.
+    #[must_use]
+    pub fn next(&self) -> Sequence {
+        self.cursor.map_or(Sequence(1), |cursor| cursor.sequence)
+    }
+}
+
+impl Follow for Follower {
+    const WHAT: &'static str = "emissions";
+    const WAIT: Duration = Duration::from_millis(100);
+
+    fn lags(&self, entries: i64) {
+        self.parts.metrics.emission_lag.set(entries);
     }
 
-    /// Takes note of a sample that is in the record.
-    pub fn note(&mut self, sample: &Sample) {
+    fn note(&mut self, sample: &Sample) {
         self.received = self.received.max(sample.received_time);
         self.reaches = self.reaches.max(sample.record_time).min(self.received);
         for &place in self.outlets_by_point.get(&sample.point).into_iter().flatten() {
@@ -230,11 +193,7 @@ impl Follower {
         }
     }
 
-    /// Part of the journal went unread; its samples lie in `stretches` of the record, among others.
-    ///
-    /// # Errors
-    /// When the record cannot be read.
-    pub fn rejoin(&mut self, stretches: &[Stretch]) -> Result<(), StoreError> {
+    fn rejoin(&mut self, stretches: &[Stretch]) -> Result<(), StoreError> {
         for &Stretch { point, from, to } in stretches {
             let is_ours = self.outlets_by_point.contains_key(&point) || self.pairs_by_point.contains_key(&point);
             let first = scan::neighbour_after(&*self.parts.record, point, from)?;
@@ -259,11 +218,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Counts and judges what is due, and stores it together with `next`, the journal entry to read next.
-    ///
-    /// # Errors
-    /// When something cannot be read or written; what is due stays due.
-    pub fn count_due(&mut self, next: Sequence, cancel: &CancellationToken) -> Result<(), StoreError> {
+    fn count_due(&mut self, next: Sequence, cancel: &CancellationToken) -> Result<(), StoreError> {
         for (_, touched) in self.entered.refresh(&self.parts.facts)? {
             self.touch(&touched);
         }
@@ -286,7 +241,9 @@ impl Follower {
         }
         Ok(())
     }
+}
 
+impl Follower {
     /// Makes due what an entry changed.
     fn touch(&mut self, touched: &Touched) {
         let Some(place) = self.plan.outlets.iter().position(|planned| planned.outlet.id == touched.outlet) else { return };
@@ -560,14 +517,4 @@ fn json_of(tracked: &TrackedPair, planned: &super::plan::PlannedPair) -> Option<
 /// A configuration as it is kept.
 fn json(settings: &impl serde::Serialize) -> String {
     serde_json::to_string(settings).unwrap_or_default()
-}
-
-/// Waits, but not beyond `cancel`.
-fn wait(time: Duration, cancel: &CancellationToken) {
-    const STEP: Duration = Duration::from_millis(50);
-    let mut left = time;
-    while !cancel.is_cancelled() && !left.is_zero() {
-        std::thread::sleep(STEP.min(left));
-        left = left.saturating_sub(STEP);
-    }
 }

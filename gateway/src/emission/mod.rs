@@ -33,8 +33,9 @@ use parkgate_rules::emission::abatement::AbatementPair;
 
 use crate::engine::Engine;
 use crate::metrics::Metrics;
-use crate::rollup::Thread;
+use crate::store::follow::follow;
 use crate::store::{DataDirectory, Facts, StoreError};
+use crate::threads::Thread;
 
 pub use entered::{Author, HeldLimit, HeldMark, LimitStep, MarkStep, NewLimit, NewMark, Refusal};
 pub use events::KeptEvent;
@@ -78,6 +79,9 @@ pub fn start(
     let follower = follow::Follower::new(Arc::clone(&plan), parts, store, grace_ms)?;
     let emissions = Arc::new(Emissions::new(plan, record, Arc::clone(facts), Some(store::EmissionStore::open_read_only(&path)?)));
     let (journal, history) = (engine.journal().clone(), engine.history().clone());
-    let thread = Thread::spawn("emission", move |cancel| follower.run(&journal, &history, cancel));
+    let thread = Thread::spawn("emission", move |cancel| {
+        let cursor = follower.next();
+        follow(follower, cursor, &journal, &history, cancel);
+    });
     Ok((emissions, thread.map_err(|error| StoreError::Io { path, error })?))
 }

@@ -26,8 +26,6 @@ mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use parkgate_collector::catalogue::Catalogue;
@@ -35,8 +33,6 @@ use parkgate_collector::clock::Clock;
 use parkgate_collector::journal::{Journal, Sequence};
 use parkgate_collector::model::{PointId, PointIdentity};
 use prometheus::IntGauge;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
 pub use settings::{SinkKind, SinkSettings};
 
@@ -44,14 +40,13 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::rollup::TotalsView;
 use crate::store::History;
+use crate::threads::Threads;
 use client::Client;
 use state::State;
 use worker::Worker;
 
 /// Folder of the sinks' state below the data directory.
 const FOLDER: &str = "forward";
-/// How long the threads may take to end. A request that hangs is not waited for: what it sends is sent again.
-const STOP: Duration = Duration::from_secs(3);
 
 /// What the sinks are fed from.
 #[derive(Clone)]
@@ -74,12 +69,6 @@ pub struct Sources {
     pub readiness: Readiness,
 }
 
-/// The running sinks.
-pub struct Forwarders {
-    threads: Vec<(String, JoinHandle<()>)>,
-    cancel: CancellationToken,
-}
-
 /// The state file of a sink in the data directory `data`.
 pub fn state_path(data: &Path, id: &str) -> PathBuf {
     data.join(FOLDER).join(format!("{id}.db"))
@@ -94,49 +83,23 @@ pub fn furthest(data: &Path) -> Sequence {
     Sequence(cursors.map(|cursor| cursor.0.saturating_sub(1)).max().unwrap_or(0))
 }
 
-impl Forwarders {
-    /// Starts a thread per sink. State is kept in the data directory `data`; files that settings name are relative to
-    /// `base`.
-    ///
-    /// # Errors
-    /// A file of a token or certificate cannot be used, or a thread cannot start. A sink that does not answer is no error.
-    pub fn start(sinks: &[SinkSettings], base: &Path, data: &Path, sources: &Sources) -> Result<Self> {
-        let clients: Vec<Client> = sinks
-            .iter()
-            .map(|sink| Client::new(sink, base).with_context(|| format!("[[gateway.sink]] `{}`", sink.id)))
-            .collect::<Result<_>>()?;
-        let mut running = Self { threads: Vec::new(), cancel: CancellationToken::new() };
-        for (sink, client) in sinks.iter().zip(clients) {
-            let standing = Standing::new(&sink.id, sources);
-            let worker = Worker::new(sink.clone(), client, data, sources.clone(), standing, running.cancel.clone())
-                .context("a sink's timer cannot be made")?;
-            let thread = std::thread::Builder::new().name(format!("sink {}", sink.id)).spawn(move || worker.run())?;
-            running.threads.push((sink.id.clone(), thread));
-        }
-        Ok(running)
+/// Starts a thread per sink. State is kept in the data directory `data`; files that settings name are relative to `base`.
+///
+/// # Errors
+/// A file of a token or certificate cannot be used, or a thread cannot start. A sink that does not answer is no error.
+pub fn start(sinks: &[SinkSettings], base: &Path, data: &Path, sources: &Sources) -> Result<Threads> {
+    let clients: Vec<Client> = sinks
+        .iter()
+        .map(|sink| Client::new(sink, base).with_context(|| format!("[[gateway.sink]] `{}`", sink.id)))
+        .collect::<Result<_>>()?;
+    let mut threads = Threads::default();
+    for (sink, client) in sinks.iter().zip(clients) {
+        let standing = Standing::new(&sink.id, sources);
+        let worker = Worker::new(sink.clone(), client, data, sources.clone(), standing, threads.cancel().clone())
+            .context("a sink's timer cannot be made")?;
+        threads.spawn(format!("sink {}", sink.id), move || worker.run())?;
     }
-
-    /// Ends the threads; those that hang in a request are left behind. Blocks.
-    pub fn stop(self) {
-        self.cancel.cancel();
-        let start = Instant::now();
-        for (id, thread) in self.threads {
-            while !thread.is_finished() && start.elapsed() < STOP {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            if !thread.is_finished() {
-                warn!(sink = %id, "a request hangs; what it sends is sent again at the next start");
-            } else if thread.join().is_err() {
-                error!(sink = %id, "ended in a panic");
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Forwarders {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.threads.iter().map(|(id, _)| id)).finish()
-    }
+    Ok(threads)
 }
 
 /// How a sink does, told to readiness and the metric. A sink that does not take values makes the gateway degraded, not

@@ -8,11 +8,11 @@
 //! nothing in it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parkgate_collector::catalogue::Catalogue;
-use parkgate_collector::journal::{Journal, Next, Record, Sequence};
+use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, PointIdentity, Sample, UtcMillis};
 use tokio_util::sync::CancellationToken;
 
@@ -24,19 +24,14 @@ use super::store::{Changes, Followed, TotalsStore};
 use super::total::{Level, Period, Total};
 use super::zone::ParkZone;
 use crate::metrics::Metrics;
+use crate::store::follow::Follow;
 use crate::store::history::Stretch;
-use crate::store::{Facts, History, RecordView, StoreError, TotalCorrection};
+use crate::store::{Facts, RecordView, StoreError, TotalCorrection};
 
-/// Journal entries read before what they brought is counted: about a second's work of the reader.
-const ENTRIES_PER_ROUND: usize = 20_000;
 /// Late ranges kept per point; when full, the two nearest become one.
 const LATE_MAX: usize = 32;
 /// Points whose figures go in one transaction.
 const POINTS_PER_TRANSACTION: usize = 32;
-/// Wait for news of the journal, and between two looks at what is due.
-const WAIT: Duration = Duration::from_millis(500);
-/// Wait after something failed.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// What the follower works on.
 pub struct Follower {
@@ -106,61 +101,25 @@ impl Follower {
         })
     }
 
-    /// Follows the journal until `cancel`. `history` has to take an entry in before it counts here.
-    pub fn run(mut self, journal: &Journal, history: &History, cancel: &CancellationToken) {
-        let cursor = match self.store.cursor() {
-            Ok(cursor) => cursor,
-            Err(error) => {
-                tracing::error!(error = %error, "place of the totals in the journal cannot be read; all is counted again");
-                Sequence(1)
-            }
-        };
-        let mut reader = journal.reader(cursor);
-        while !cancel.is_cancelled() {
-            let taken_in = history.position();
-            let mut read = 0;
-            while read < ENTRIES_PER_ROUND && reader.position() <= taken_in {
-                let next = reader.position();
-                match reader.next() {
-                    Ok(Next::Entry(_, Record::Samples(record))) => record.samples.iter().for_each(|sample| self.note(sample)),
-                    Ok(Next::Entry(..)) => {}
-                    Ok(Next::End) => break,
-                    Ok(Next::Gone { oldest }) => {
-                        tracing::info!(oldest = oldest.0, "journal entries are gone before totals read them; going on from the blocks");
-                        match history.written(next, oldest).and_then(|stretches| self.rejoin(&stretches)) {
-                            Ok(()) => reader = journal.reader(oldest),
-                            Err(error) => {
-                                tracing::error!(error = %error, "record cannot be read for totals; it is tried again");
-                                reader = journal.reader(next);
-                                wait(RETRY, cancel);
-                                break;
-                            }
-                        }
-                    }
-                    // What cannot be read has not come into the record either.
-                    Ok(Next::Damaged { .. }) => {}
-                    Err(error) => {
-                        tracing::error!(error = %error, "journal cannot be read for totals");
-                        break;
-                    }
-                }
-                read += 1;
-            }
-            let lag = taken_in.0.saturating_add(1).saturating_sub(reader.position().0);
-            self.metrics.totals_lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
-            match self.count_due(reader.position(), cancel) {
-                Ok(()) if read < ENTRIES_PER_ROUND => wait(WAIT, cancel),
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::error!(error = %error, "totals cannot be stored; it is tried again");
-                    wait(RETRY, cancel);
-                }
-            }
-        }
+    /// The next journal entry to read, as stored.
+    #[must_use]
+    pub fn cursor(&self) -> Sequence {
+        self.store.cursor().unwrap_or_else(|error| {
+            tracing::error!(error = %error, "place of the totals in the journal cannot be read; all is counted again");
+            Sequence(1)
+        })
+    }
+}
+
+impl Follow for Follower {
+    const WHAT: &'static str = "totals";
+    const WAIT: Duration = Duration::from_millis(500);
+
+    fn lags(&self, entries: i64) {
+        self.metrics.totals_lag.set(entries);
     }
 
-    /// Takes note of a sample that is in the record.
-    pub fn note(&mut self, sample: &Sample) {
+    fn note(&mut self, sample: &Sample) {
         if !self.rules.contains_key(&sample.point) {
             return;
         }
@@ -190,11 +149,7 @@ impl Follower {
         }
     }
 
-    /// Part of the journal went unread; its samples lie in `stretches` of the record, among others.
-    ///
-    /// # Errors
-    /// When the record cannot be read.
-    pub fn rejoin(&mut self, stretches: &[Stretch]) -> Result<(), StoreError> {
+    fn rejoin(&mut self, stretches: &[Stretch]) -> Result<(), StoreError> {
         for &Stretch { point, from, to } in stretches {
             if !self.rules.contains_key(&point) {
                 continue;
@@ -216,18 +171,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Up to where a point's hours can be closed.
-    fn closed(&self, rule: &PointRule, now: &Followed) -> UtcMillis {
-        let hour = |time: UtcMillis| self.zone.period_of(Level::Hour, time).start;
-        let own = hour(now.latest.plus(self.grace_ms.saturating_neg()));
-        let silence = rule.hold_ms.max(self.grace_ms);
-        let silent = self.received.since(now.received) >= silence;
-        let park = if silent { hour(self.reaches.plus(silence.saturating_neg())) } else { own };
-        now.until.max(own).max(park)
-    }
-
-    /// Counts what is due and stores it together with `next`, the entry to read next.
-    pub fn count_due(&mut self, next: Sequence, cancel: &CancellationToken) -> Result<(), StoreError> {
+    fn count_due(&mut self, next: Sequence, cancel: &CancellationToken) -> Result<(), StoreError> {
         let mut due: Vec<(PointId, UtcMillis)> = Vec::new();
         for (point, tracked) in &self.points {
             let Some((rule, _)) = self.rules.get(point) else { continue };
@@ -252,6 +196,18 @@ impl Follower {
             self.next = Some(next);
         }
         Ok(())
+    }
+}
+
+impl Follower {
+    /// Up to where a point's hours can be closed.
+    fn closed(&self, rule: &PointRule, now: &Followed) -> UtcMillis {
+        let hour = |time: UtcMillis| self.zone.period_of(Level::Hour, time).start;
+        let own = hour(now.latest.plus(self.grace_ms.saturating_neg()));
+        let silence = rule.hold_ms.max(self.grace_ms);
+        let silent = self.received.since(now.received) >= silence;
+        let park = if silent { hour(self.reaches.plus(silence.saturating_neg())) } else { own };
+        now.until.max(own).max(park)
     }
 
     /// Counts points, each up to where its hours can be closed.
@@ -369,58 +325,5 @@ impl Tracked {
                 range.1 = last;
             }
         }
-    }
-}
-
-/// Waits, but not beyond `cancel`.
-fn wait(time: Duration, cancel: &CancellationToken) {
-    const STEP: Duration = Duration::from_millis(50);
-    let mut left = time;
-    while !cancel.is_cancelled() && !left.is_zero() {
-        std::thread::sleep(STEP.min(left));
-        left = left.saturating_sub(STEP);
-    }
-}
-
-/// A shared follower's handle: its thread, and how it is told to end.
-#[derive(Debug)]
-pub struct Thread {
-    handle: Mutex<Option<std::thread::JoinHandle<()>>>,
-    cancel: CancellationToken,
-}
-
-impl Thread {
-    /// Starts a follower on a thread of its own.
-    ///
-    /// # Errors
-    /// When there is no thread to be had.
-    pub fn start(follower: Follower, journal: Journal, history: History) -> std::io::Result<Self> {
-        Self::spawn("rollup", move |cancel| follower.run(&journal, &history, cancel))
-    }
-
-    /// Starts something that runs until it is told to end, on a thread of its own.
-    ///
-    /// # Errors
-    /// When there is no thread to be had.
-    pub fn spawn(name: &str, run: impl FnOnce(&CancellationToken) + Send + 'static) -> std::io::Result<Self> {
-        let cancel = CancellationToken::new();
-        let handle = {
-            let cancel = cancel.clone();
-            std::thread::Builder::new().name(name.into()).spawn(move || run(&cancel))?
-        };
-        Ok(Self { handle: Mutex::new(Some(handle)), cancel })
-    }
-
-    /// Whether it ended although it should run.
-    pub fn failed(&self) -> bool {
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
-        handle.as_ref().is_some_and(std::thread::JoinHandle::is_finished) && !self.cancel.is_cancelled()
-    }
-
-    /// Tells it to end and waits for that; `false` when it panicked. It ends after the points it is counting. Blocks.
-    pub fn stop(&self) -> bool {
-        self.cancel.cancel();
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        handle.is_none_or(|handle| handle.join().is_ok())
     }
 }

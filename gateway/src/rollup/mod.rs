@@ -34,9 +34,10 @@ use parkgate_collector::catalogue::Catalogue;
 
 use crate::engine::Engine;
 use crate::metrics::Metrics;
+use crate::store::follow::follow;
 use crate::store::{DataDirectory, Facts, StoreError};
+use crate::threads::Thread;
 
-pub use follow::Thread;
 pub use total::{Amount, CounterTotal, Figures, Flags, GaugeTotal, Level, Period, StateTotal, Total, TotalsView};
 pub use view::Totals;
 pub use zone::ParkZone;
@@ -58,7 +59,10 @@ pub fn start(
     let store = store::TotalsStore::open(&path, &ParkZone::new(&catalogue.park.time_zone))?;
     let follower = follow::Follower::new(catalogue, Arc::clone(&record) as _, store, Arc::clone(facts), metrics.clone(), grace_ms)?;
     let totals = Arc::new(Totals::new(catalogue, record, Some(store::TotalsStore::open_read_only(&path)?)));
-    let thread =
-        Thread::start(follower, engine.journal().clone(), engine.history().clone()).map_err(|error| StoreError::Io { path, error })?;
-    Ok((totals, thread))
+    let (journal, history) = (engine.journal().clone(), engine.history().clone());
+    let thread = Thread::spawn("rollup", move |cancel| {
+        let cursor = follower.cursor();
+        follow(follower, cursor, &journal, &history, cancel);
+    });
+    Ok((totals, thread.map_err(|error| StoreError::Io { path, error })?))
 }

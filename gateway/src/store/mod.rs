@@ -3,7 +3,7 @@
 //! In reading order: [`directory`] version and lock of the data directory; [`facts`] point registry, cursors and other
 //! things that the record cannot give back; [`tokens`] tokens and changes, and [`entries`] what is
 //! entered beside the record, in the same file; [`view`] the reading side of
-//! history, as the API sees it; [`history`] blocks; [`reader`] from the journal to history; [`record_read_only`] the
+//! history, as the API sees it; [`history`] blocks; [`reader`] from the journal to history; [`mod@follow`] from the journal to views that are counted; [`record_read_only`] the
 //! record for commands beside a running gateway.
 
 pub mod directory;
@@ -13,6 +13,7 @@ pub mod entries;
 pub mod view;
 pub mod history;
 pub mod reader;
+pub mod follow;
 
 pub use directory::{DataDirectory, DirectoryError};
 pub use entries::{Entry, EntryKind, NewEntry};
