@@ -1,8 +1,9 @@
 //! Answers about the live park: inputs gathered, the pure core asked, and both kept until something they rest on changes.
 //!
 //! What is kept: the total of a meter over a period until that total closes anew or changes ([`TotalsView::closed_since`]
-//! names it), and the results of a period that is over until any total or entry changed. Totals of a period that is not
-//! over are read again after [`OPEN_FRESH_MS`]. So a late sample costs one meter's total and the sums above it.
+//! names it), and the results of a period until a total of its year or of the year before changed that it may rest on, an
+//! entry was made, or more hours of outlets were counted. What is of a period that is not over is made again after
+//! [`OPEN_FRESH_MS`]. So a late sample costs one meter's total and the sums above it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -101,9 +102,9 @@ struct Memory {
     cursor: u64,
     totals: HashMap<(PointId, Period), Kept<Option<MeterTotal>>>,
     values: HashMap<(PointId, Period), Kept<Option<ValueCount>>>,
-    results: BTreeMap<Period, (Versions, Vec<IndicatorResult>)>,
-    last_year: Option<(Versions, i16, Vec<PeriodEnergy>)>,
-    emissions: BTreeMap<Period, (Versions, Kept<Vec<EmissionSeries>>)>,
+    results: BTreeMap<Period, (Rests, Kept<Vec<IndicatorResult>>)>,
+    last_year: Option<(Entries, i16, Vec<PeriodEnergy>)>,
+    emissions: BTreeMap<Period, (Entries, Kept<Vec<EmissionSeries>>)>,
     declarations: Option<(i64, Arc<Declarations>)>,
 }
 
@@ -113,9 +114,11 @@ struct Kept<T> {
     until: UtcMillis,
 }
 
-/// Numbers of the last change of a total and of the last entry of each kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Versions(u64, [i64; KINDS.len()]);
+/// Numbers of the last entry of each kind.
+type Entries = [i64; KINDS.len()];
+
+/// What results rest on beside totals: entries, and how far outlets were counted.
+type Rests = (Entries, i64);
 
 impl Live {
     /// The indicators of a park, with factor rows of its own that come before the built-in ones.
@@ -177,28 +180,31 @@ impl Live {
         if let Some(id) = want.id.filter(|id| by_id(id).is_none()) {
             return Err(LiveError::Unknown(id.to_owned()));
         }
-        let versions = self.versions()?;
-        let of = |results: &[IndicatorResult]| -> Vec<IndicatorResult> {
-            results.iter().filter(|result| want.id.is_none_or(|id| result.indicator == id)).cloned().collect()
-        };
+        let entries = self.entries()?;
         self.forget_changed()?;
+        let source = self.source(now);
+        let rests = (entries, self.counted(&source, period)?);
         if !want.explain
-            && let Some((of_versions, results)) = self.memory().results.get(&period)
-            && *of_versions == versions
+            && let Some((of, kept)) = self.memory().results.get(&period)
+            && *of == rests
+            && now < kept.until
         {
-            return Ok(of(results));
+            return Ok(of_kept(&kept.value, want.id));
         }
-        let inputs = self.inputs(period, want, now, &versions)?;
-        let results = compute(&inputs, period, want.id, want.explain)?;
-        let is_over = self.source(now).bounds(period).is_some_and(|bounds| bounds.end.plus(SETTLES_MS) <= now);
-        if !want.explain && want.id.is_none() && is_over {
+        // One is soon followed by the others: boards ask for all.
+        let all = Want { id: want.id.filter(|_| want.explain), ..want };
+        let inputs = self.inputs(period, all, now, entries)?;
+        let results = compute(&inputs, period, all.id, want.explain)?;
+        let answer = of_kept(&results, want.id);
+        if !want.explain {
+            let until = good_until(&source, period);
             let mut memory = self.memory();
             if memory.results.len() >= RESULTS_MAX {
                 memory.results.clear();
             }
-            memory.results.insert(period, (versions, results.clone()));
+            memory.results.insert(period, (rests, Kept { value: results, until }));
         }
-        Ok(results)
+        Ok(answer)
     }
 
     /// All that the figures of a period rest on, as a file that stands alone.
@@ -206,7 +212,7 @@ impl Live {
     /// # Errors
     /// See [`LiveError`].
     pub fn gathered(&self, period: Period, now: UtcMillis) -> Result<Inputs, LiveError> {
-        self.inputs(period, Want { id: None, explain: true }, now, &self.versions()?)
+        self.inputs(period, Want { id: None, explain: true }, now, self.entries()?)
     }
 
     /// Both sides of every network of the park over a period, and whether they agree.
@@ -255,7 +261,7 @@ impl Live {
         }
     }
 
-    fn inputs(&self, period: Period, want: Want<'_>, now: UtcMillis, versions: &Versions) -> Result<Inputs, LiveError> {
+    fn inputs(&self, period: Period, want: Want<'_>, now: UtcMillis, entries: Entries) -> Result<Inputs, LiveError> {
         let source = self.source(now);
         let bounds = source.bounds(period).ok_or(LiveError::Hour(period))?;
         if bounds.start > now {
@@ -268,7 +274,7 @@ impl Live {
         declared::add(&mut inputs, &declarations, &self.topology, period);
         ledger::quota::add(&mut inputs, &Ledger::read(&self.facts)?, period);
         if want.id.is_none_or(|id| matches!(id, "EN-10" | "EN-11")) {
-            let metered = self.last_year(period, &declarations, now, versions)?;
+            let metered = self.last_year(period, &declarations, now, entries)?;
             if !metered.is_empty() {
                 let quota = inputs.quota.get_or_insert_default();
                 let lacking = |month: &PeriodEnergy| quota.last_year.iter().all(|declared| declared.period != month.period);
@@ -282,7 +288,7 @@ impl Live {
         if begins("PO-")
             && let Some(view) = &self.emissions
         {
-            inputs.emissions = self.emissions(&**view, &source, period, versions)?;
+            inputs.emissions = self.emissions(&**view, &source, period, entries)?;
         }
         if begins("DQ-01") {
             for meter in &self.topology.meters {
@@ -292,15 +298,25 @@ impl Live {
         Ok(inputs)
     }
 
+    /// How much of a period, and of what was before, is counted of the outlets.
+    fn counted(&self, source: &Source<'_>, period: Period) -> Result<i64, StoreError> {
+        let (Some(view), Some(bounds)) = (&self.emissions, source.bounds(period)) else { return Ok(0) };
+        let mut counted = 0i64;
+        for planned in &view.plan().outlets {
+            counted = counted.wrapping_add(view.until(&planned.outlet.id)?.map_or(0, |until| until.min(bounds.end).0));
+        }
+        Ok(counted)
+    }
+
     fn emissions(
         &self,
         view: &dyn EmissionView,
         source: &Source<'_>,
         period: Period,
-        versions: &Versions,
+        entries: Entries,
     ) -> Result<Vec<EmissionSeries>, LiveError> {
-        if let Some((of_versions, kept)) = self.memory().emissions.get(&period)
-            && of_versions.1 == versions.1
+        if let Some((of_entries, kept)) = self.memory().emissions.get(&period)
+            && *of_entries == entries
             && source.now < kept.until
         {
             return Ok(kept.value.clone());
@@ -311,7 +327,7 @@ impl Live {
         if memory.emissions.len() >= EMISSIONS_MAX {
             memory.emissions.clear();
         }
-        memory.emissions.insert(period, (versions.clone(), Kept { value: value.clone(), until }));
+        memory.emissions.insert(period, (entries, Kept { value: value.clone(), until }));
         Ok(value)
     }
 
@@ -367,11 +383,11 @@ impl Live {
         period: Period,
         declarations: &Declarations,
         now: UtcMillis,
-        versions: &Versions,
+        entries: Entries,
     ) -> Result<Vec<PeriodEnergy>, LiveError> {
         let year = period.year().saturating_sub(1);
-        if let Some((of_versions, of_year, months)) = &self.memory().last_year
-            && of_versions == versions
+        if let Some((of_entries, of_year, months)) = &self.memory().last_year
+            && *of_entries == entries
             && *of_year == year
         {
             return Ok(months.clone());
@@ -391,7 +407,7 @@ impl Live {
                 Some(PeriodEnergy { period: month, energy: result.exact.clone()?, source })
             }));
         }
-        self.memory().last_year = Some((versions.clone(), year, months.clone()));
+        self.memory().last_year = Some((entries, year, months.clone()));
         Ok(months)
     }
 
@@ -408,12 +424,12 @@ impl Live {
         Ok(read)
     }
 
-    fn versions(&self) -> Result<Versions, StoreError> {
+    fn entries(&self) -> Result<Entries, StoreError> {
         let mut entries = [0; KINDS.len()];
         for (last, kind) in entries.iter_mut().zip(KINDS) {
             *last = self.facts.last_entry(kind)?;
         }
-        Ok(Versions(self.totals.last_change()?, entries))
+        Ok(entries)
     }
 
     /// Drops kept totals that have closed or changed since.
@@ -423,6 +439,10 @@ impl Live {
             let (next, changed) = self.totals.closed_since(cursor, CHANGES_PAGE)?;
             let mut memory = self.memory();
             for total in &changed {
+                if let Some(changed) = super::inputs::period_of(total.period, &self.zone) {
+                    memory.results.retain(|period, _| !may_rest_on(*period, changed));
+                    memory.last_year.take_if(|(_, year, _)| *year == changed.year());
+                }
                 for level in [Level::Day, Level::Month, Level::Year] {
                     let holds = self.totals.period_of(level, total.period.start);
                     let Some(period) = super::inputs::period_of(holds, &self.zone) else { continue };
@@ -487,6 +507,17 @@ pub fn own_factors(settings: &TopologySettings, base: &Path) -> Result<Vec<Facto
         factors.extend(factor::read(&text).map_err(|error| wrong(error.to_string()))?);
     }
     Ok(factors)
+}
+
+/// The results that are wanted.
+fn of_kept(results: &[IndicatorResult], id: Option<&str>) -> Vec<IndicatorResult> {
+    results.iter().filter(|result| id.is_none_or(|id| result.indicator == id)).cloned().collect()
+}
+
+/// Whether results of a period may change with a total: they are of the year to date, and of the year before.
+fn may_rest_on(period: Period, total: Period) -> bool {
+    let begins = total.first_day();
+    period.year() == total.year().saturating_add(1) || period.year() == total.year() && begins < period.next().first_day()
 }
 
 fn good_until(source: &Source<'_>, period: Period) -> UtcMillis {

@@ -114,7 +114,7 @@ impl<'a> WithIndicators<'a> {
 
     /// The value of an indicator over a period; `None` when there is none that is whole.
     fn value(&self, live: &Live, which: Which, period: Period) -> Result<Option<f64>, Error> {
-        let results = match live.results(period, Want::default(), self.now) {
+        let results = match live.results(period, Want { id: Some(which.indicator.id), explain: false }, self.now) {
             Ok(results) => results,
             Err(LiveError::Store(error)) => {
                 tracing::error!(error = %error, "record could not be read for an indicator");
