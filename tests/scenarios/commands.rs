@@ -33,6 +33,16 @@ fn check_names_every_problem_with_its_place() -> Result<()> {
     let json = command(&["check".as_ref(), "--json".as_ref(), broken.as_os_str()], 1)?.json_lines()?;
     ensure!(json.len() == 1, "one file, but {json:?}");
 
+    // Rules of alarms are files of their own that the main file names.
+    let (park, rules) = (folder.path().join("park.toml"), folder.path().join("alarms"));
+    std::fs::create_dir(&rules)?;
+    std::fs::write(&park, "[park]\nid = \"p\"\ntime_zone = \"Asia/Shanghai\"\n")?;
+    std::fs::write(rules.join("boiler.toml"), "[[rule]]\nid = \"a\"\npriorty = \"low\"\n")?;
+    let checked = command(&["check".as_ref(), park.as_os_str()], 1)?;
+    ensure!(checked.stdout.contains("boiler.toml:3:1") && checked.stdout.contains("1 problems"), "{checked:?}");
+    std::fs::remove_file(rules.join("boiler.toml"))?;
+    command(&["check".as_ref(), park.as_os_str()], 0)?;
+
     let missing = folder.path().join("missing.toml");
     let checked = command(&["check".as_ref(), missing.as_os_str()], 2)?;
     ensure!(format!("{}{}", checked.stdout, checked.stderr).contains("missing.toml"), "{checked:?}");

@@ -169,6 +169,9 @@ pub struct FileReport {
     pub points: usize,
     /// Every problem, by file and line.
     pub problems: Vec<Problem>,
+    /// Problems of further files that the main file names and others read: `file:line:column: message`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// The problems again, to be rendered.
     #[serde(skip)]
     pub rendered: Problems,
@@ -180,7 +183,7 @@ impl CheckReport {
         if self.files.iter().any(|file| file.unreadable.is_some()) {
             2
         } else {
-            u8::from(self.files.iter().any(|file| !file.problems.is_empty()))
+            u8::from(self.files.iter().any(|file| file.problems.len() + file.also.len() > 0))
         }
     }
 
@@ -189,8 +192,9 @@ impl CheckReport {
         let mut text = String::new();
         for file in &self.files {
             text.push_str(&file.rendered.render(colour));
+            file.also.iter().for_each(|problem| text.push_str(&format!("{problem}\n")));
             let name = file.file.display();
-            let line = match (&file.unreadable, file.problems.len()) {
+            let line = match (&file.unreadable, file.rendered.len() + file.also.len()) {
                 (Some(reason), _) => format!("{name}: cannot be read: {reason}\n"),
                 (None, 0) => {
                     format!(
@@ -198,7 +202,7 @@ impl CheckReport {
                         file.enterprises, file.links, file.devices, file.points
                     )
                 }
-                (None, _) => format!("{name}: {} problems\n", file.rendered.len()),
+                (None, count) => format!("{name}: {count} problems\n"),
             };
             text.push_str(&line);
         }
@@ -220,6 +224,7 @@ fn check_file<G: OwnTable>(path: &Path, files: &dyn Files) -> FileReport {
         devices: 0,
         points: 0,
         problems: Vec::new(),
+        also: Vec::new(),
         rendered: Problems::default(),
     };
     let text = match files.read(path) {

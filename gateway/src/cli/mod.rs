@@ -48,6 +48,7 @@ pub use review::{ReviewArguments, review};
 pub use token::{TokenArguments, token};
 pub use topology::{TopologyArguments, topology};
 
+use crate::alarm;
 use crate::app;
 use crate::control::{self, Answer, ReplayReport, Request};
 use crate::engine::Engine;
@@ -248,17 +249,30 @@ pub enum JournalCommand {
 
 /// `parkgate check`.
 pub fn check(arguments: &CheckArguments) -> Result<ExitCode> {
-    let report = catalogue::check::<GatewaySettings>(&arguments.files, &Disk);
+    let mut report = catalogue::check::<GatewaySettings>(&arguments.files, &Disk);
+    for file in report.files.iter_mut().filter(|file| file.unreadable.is_none() && file.problems.is_empty()) {
+        add_alarm_rules(file);
+    }
+    let out = std::io::stdout();
     if arguments.json {
-        let mut out = std::io::stdout().lock();
+        let mut out = out.lock();
         for file in &report.files {
             serde_json::to_writer(&mut out, file)?;
             writeln!(out)?;
         }
     } else {
-        say(report.render(std::io::stdout().is_terminal()).trim_end());
+        say(report.render(out.is_terminal()).trim_end());
     }
     Ok(ExitCode::from(report.exit_code()))
+}
+
+/// Adds what is wrong with the alarm rules that a sound main file names.
+fn add_alarm_rules(file: &mut catalogue::FileReport) {
+    // A profile is no main file.
+    let Ok(loaded) = catalogue::load::<GatewaySettings>(&file.file, &Disk) else { return };
+    if let Err(problems) = alarm::load::load(&loaded.gateway.alarms, &app::base_of(&file.file), &Disk) {
+        file.also.extend(problems.iter().map(ToString::to_string));
+    }
 }
 
 /// `parkgate schema`.

@@ -51,6 +51,7 @@ impl Source<'_> {
                 ..core::Park::default()
             },
             periods,
+            as_of: Some(moment(self.now)),
             enterprises: self
                 .catalogue
                 .enterprises

@@ -1,9 +1,11 @@
-//! Headroom of the energy quota before what the ledger reserves: EN-11 up to the last whole day, with the ledger's
-//! reservations put back; where EN-11 is not known, the figure declared.
+//! Headroom of the energy quota before what the ledger reserves: EN-11 up to the last whole day, or the last whole month
+//! where figures are declared by the month, with the ledger's reservations put back; where EN-11 is not known, the figure
+//! declared.
 
 use parkgate_collector::model::UtcMillis;
 use parkgate_rules::Number;
 use parkgate_rules::indicator::result::Status;
+use parkgate_rules::period::Period;
 
 use super::Figures;
 use crate::indicator::inputs::period_of;
@@ -37,11 +39,21 @@ pub fn figures(live: &Live, declared: parkgate_rules::review::ParkState, now: Ut
 
 /// EN-11 with the ledger's reservations put back; `None` when it is not known.
 fn metered(live: &Live, now: UtcMillis) -> Result<Option<Number>, HeadroomError> {
-    let today = live.zone().period_of(Level::Day, now);
-    let yesterday = live.zone().period_of(Level::Day, today.start.plus(-1));
-    // On the first day of a year no day of it is over yet.
-    let is_of_this_year = live.zone().period_of(Level::Year, yesterday.start) == live.zone().period_of(Level::Year, now);
-    let Some(period) = period_of(yesterday, live.zone()).filter(|_| is_of_this_year) else { return Ok(None) };
+    for level in [Level::Day, Level::Month] {
+        let present = live.zone().period_of(level, now);
+        let last = live.zone().period_of(level, present.start.plus(-1));
+        // In the first day or month of a year none of it is over yet.
+        let is_of_this_year = live.zone().period_of(Level::Year, last.start) == live.zone().period_of(Level::Year, now);
+        let Some(period) = period_of(last, live.zone()).filter(|_| is_of_this_year) else { continue };
+        if let Some(headroom) = up_to(live, period, now)? {
+            return Ok(Some(headroom));
+        }
+    }
+    Ok(None)
+}
+
+/// EN-11 of a period with the ledger's reservations put back.
+fn up_to(live: &Live, period: Period, now: UtcMillis) -> Result<Option<Number>, HeadroomError> {
     let facts = live.facts();
     let mut found = None;
     for _ in 0..TRIES {

@@ -229,13 +229,20 @@ fn spans_of_year(period: Period) -> Vec<((Period, Period), Option<Period>)> {
     spans
 }
 
-/// Days of the year up to the end of the period, and days of the year.
+/// Days of the year up to the end of the period, or up to where its figures have come, and days of the year.
 fn days(asked: &Asked<'_, '_>) -> (Number, Number) {
     let zone = asked.engine.index().zone();
     let year = asked.period.whole_year().span(zone);
     let day = Number::from(24);
-    let elapsed = Range { start: year.start, end: asked.at.range.end };
+    let elapsed = Range { start: year.start, end: come_to(asked).unwrap_or(asked.at.range.end) };
     (elapsed.hours().over(&day).unwrap_or_default(), year.hours().over(&day).unwrap_or_default())
+}
+
+/// Up to where the figures of a period that is not over have come.
+fn come_to(asked: &Asked<'_, '_>) -> Option<i64> {
+    let index = asked.engine.index();
+    let time = index.inputs.as_of?.at(index.zone()).as_millisecond();
+    (asked.at.range.start < time && time < asked.at.range.end).then_some(time)
 }
 
 fn quota<'a>(asked: &Asked<'_, 'a>) -> Option<&'a Quota> {
@@ -301,7 +308,8 @@ fn last_year(asked: &Asked<'_, '_>) -> Term {
     last_year_over(asked, year.span(asked.engine.index().zone()), &format!("上年全年 {year}"), &format!("last year {year}"))
 }
 
-/// Last year's controlled energy up to the end of the same period.
+/// Last year's controlled energy up to the end of the same period. Of a period that is not over, the same share of last
+/// year's period, by time: a convention of the program.
 fn same_period(asked: &Asked<'_, '_>) -> Term {
     let zone = asked.engine.index().zone();
     let before = asked.period.year_before();
@@ -309,7 +317,21 @@ fn same_period(asked: &Asked<'_, '_>) -> Term {
     if let Some((number, entry)) = declared.filter(|(_, entry)| entry.period == before).last() {
         return declared_energy(asked, &format!("quota.last_year_to_date[{number}]"), entry);
     }
-    let range = Range { start: before.whole_year().span(zone).start, end: before.span(zone).end };
+    let year = before.whole_year().span(zone);
+    let range = Range { start: year.start, end: before.span(zone).end };
+    if let Some(time) = come_to(asked)
+        && before != before.whole_year()
+    {
+        let own = before.span(zone);
+        let come = Range { start: asked.at.range.start, end: time };
+        let share = come.hours().over(&asked.at.range.hours()).unwrap_or_default();
+        let whole = last_year_over(asked, own, &format!("上年同期 {before}"), &format!("last year's {before}"));
+        let name = label(format!("上年同期 {before} 至同一时刻"), format!("last year's {before} up to the same time"), "tce");
+        let part = asked.terms().scaled(name, whole, &share, "last year's period x share of the period that is over");
+        let months = Range { start: year.start, end: own.start };
+        let months = last_year_over(asked, months, &format!("上年 {before} 之前"), &format!("last year before {before}"));
+        return asked.terms().sum(label(format!("上年同期至 {before}"), format!("last year up to {before}"), "tce"), vec![months, part]);
+    }
     last_year_over(asked, range, &format!("上年同期至 {before}"), &format!("last year up to {before}"))
 }
 

@@ -38,6 +38,9 @@ pub struct Inputs {
     pub periods: Vec<Period>,
     /// Day the report is closed, 2025-07-15: grid factors published by then count. Else the day the period ends.
     pub closed_on: Option<Day>,
+    /// Instant up to which the figures have come, when a period asked for is not over: its days count for time progress,
+    /// pace and forecasts up to here. Absent: the period is over.
+    pub as_of: Option<Moment>,
     /// Enterprises of the park.
     pub enterprises: Vec<Enterprise>,
     /// Meters and where they sit. The list is taken as whole: what has no meter here and is not declared does not exist.

@@ -139,3 +139,19 @@ fn last_years_same_period_of_a_day_can_be_declared() {
     let headroom = result(&inputs(&json), "EN-11", "2025-01-02");
     assert_eq!((shown(&headroom), further(&headroom, "seasonal")), ((Status::Ok, "-48.585"), "31.300"));
 }
+
+#[test]
+fn an_open_month_counts_up_to_where_its_figures_have_come() {
+    let quota = r#""as_of": "2025-02-15T00:00:00+08:00", "quota": {"allowances": [{"period": "2025", "energy_tce": 400}], "committed": [],
+        "last_year": [{"period": "2024", "energy_tce": 300}, {"period": "2024-01", "energy_tce": 20}, {"period": "2024-02", "energy_tce": 30}]},"#;
+    // 31 + 14 days, 100 000 + 50 000 kWh = 18.435 tce: linear 18.435 / 45 x 365 = 149.5283; last year's same period is
+    // 20 + 30 x 14/28 = 35, so 18.435 x 300 / 35 = 158.0142857.
+    let json = park(&[("2025-01", 100_000), ("2025-02", 50_000)], quota);
+    let forecast = result(&inputs(&json), "EN-10", "2025-02");
+    assert_eq!((shown(&forecast), further(&forecast, "linear")), ((Status::Ok, "158.014"), "149.528"));
+    // Use rate 18.435 / 400 = 0.0460875; 45 of 365 days = 0.123288; their quotient 0.373821.
+    let rate = result(&inputs(&json), "EN-09", "2025-02");
+    assert_eq!((further(&rate, "time_progress"), further(&rate, "pace")), ("0.123288", "0.373821"));
+    // January is over: all its days count.
+    assert_eq!(further(&result(&inputs(&json), "EN-09", "2025-01"), "time_progress"), "0.084932");
+}
