@@ -23,6 +23,7 @@ use super::store::EmissionStore;
 use super::{Author, EmissionView as _, Emissions, LimitStep, MarkStep, NewLimit, NewMark, Plan};
 use crate::metrics::Metrics;
 use crate::settings::GatewaySettings;
+use crate::store::follow::Follow as _;
 use crate::store::{Bucket, EntryKind, Facts, RecordView, StoreError};
 
 mod follow;

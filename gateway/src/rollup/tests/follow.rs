@@ -15,6 +15,7 @@ use super::super::store::TotalsStore;
 use super::super::{Figures, Level, ParkZone, Period, Total, Totals, TotalsView};
 use super::memory::{self, Memory, catalogue, catalogue_in, figures};
 use super::{point, sample};
+use crate::store::follow::Follow as _;
 use crate::store::{Facts, RecordView as _};
 
 const MINUTE: i64 = 60_000;

@@ -16,6 +16,7 @@ use super::super::store::TotalsStore;
 use super::super::{Figures, Level, ParkZone, Total, Totals, TotalsView};
 use super::memory::{self, Memory, catalogue, figures};
 use super::point;
+use crate::store::follow::Follow as _;
 use crate::store::{Facts, RecordView, TotalCorrection};
 
 /// 2026-10-30T16:00:00Z: two days before the end of October in Shanghai.
