@@ -17,7 +17,7 @@ use parkgate_rules::indicator::balance::{self, BalanceCheck};
 use parkgate_rules::indicator::inputs::{Charging, EmissionSeries, Inputs, MeterTotal, PeriodEnergy, Provenance, ValueCount};
 use parkgate_rules::indicator::result::{IndicatorResult, Status};
 use parkgate_rules::indicator::{Engine, Index, Problem, by_id};
-use parkgate_rules::period::{Period, PeriodKind};
+use parkgate_rules::period::{Moment, Period, PeriodKind};
 
 use super::charging::charging;
 use super::declare::Declarations;
@@ -46,8 +46,8 @@ const RESULTS_MAX: usize = 64;
 const KINDS: [EntryKind; 4] = [EntryKind::Declaration, EntryKind::Ledger, EntryKind::Mark, EntryKind::EmissionCorrection];
 /// Hours of outlets are good for so long: they are many, and corrections of closed ones are entries of their own.
 const EMISSIONS_FRESH_MS: i64 = 60_000;
-/// Periods whose hours of outlets are kept: some MB each.
-const EMISSIONS_MAX: usize = 4;
+/// Hours of outlets kept, one per hour and factor: about 20 MB.
+const EMISSION_HOURS_MAX: usize = 100_000;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,8 @@ struct Memory {
     values: HashMap<(PointId, Period), Kept<Option<ValueCount>>>,
     results: BTreeMap<Period, (Rests, Kept<Vec<IndicatorResult>>)>,
     last_year: Option<(Entries, i16, Vec<PeriodEnergy>)>,
-    emissions: BTreeMap<Period, (Entries, Kept<Vec<EmissionSeries>>)>,
+    /// By the start of the month.
+    emissions: BTreeMap<UtcMillis, (Rests, Kept<Vec<EmissionSeries>>)>,
     declarations: Option<(i64, Arc<Declarations>)>,
 }
 
@@ -183,7 +184,11 @@ impl Live {
         let entries = self.entries()?;
         self.forget_changed()?;
         let source = self.source(now);
-        let rests = (entries, self.counted(&source, period)?);
+        let counted = match (&self.emissions, source.bounds(period)) {
+            (Some(view), Some(bounds)) => counted(&**view, bounds.end)?,
+            _ => 0,
+        };
+        let rests = (entries, counted);
         if !want.explain
             && let Some((of, kept)) = self.memory().results.get(&period)
             && *of == rests
@@ -298,16 +303,7 @@ impl Live {
         Ok(inputs)
     }
 
-    /// How much of a period, and of what was before, is counted of the outlets.
-    fn counted(&self, source: &Source<'_>, period: Period) -> Result<i64, StoreError> {
-        let (Some(view), Some(bounds)) = (&self.emissions, source.bounds(period)) else { return Ok(0) };
-        let mut counted = 0i64;
-        for planned in &view.plan().outlets {
-            counted = counted.wrapping_add(view.until(&planned.outlet.id)?.map_or(0, |until| until.min(bounds.end).0));
-        }
-        Ok(counted)
-    }
-
+    /// The hours of outlets over a period, and before it as far as its gaps may be filled from.
     fn emissions(
         &self,
         view: &dyn EmissionView,
@@ -315,20 +311,50 @@ impl Live {
         period: Period,
         entries: Entries,
     ) -> Result<Vec<EmissionSeries>, LiveError> {
-        if let Some((of_entries, kept)) = self.memory().emissions.get(&period)
-            && *of_entries == entries
+        let Some(bounds) = source.bounds(period) else { return Ok(Vec::new()) };
+        let from = bounds.start.plus(-outlets::BACK_MS);
+        let mut all = Vec::new();
+        let mut month = self.totals.period_of(Level::Month, from);
+        while month.start < bounds.end {
+            self.emissions_of(view, source, month, entries, |series| {
+                outlets::append(&mut all, series, from);
+            })?;
+            month = self.totals.period_of(Level::Month, month.end);
+        }
+        if let Moment::At(end) = super::inputs::moment(bounds.end) {
+            all.iter_mut().for_each(|series| series.hours.retain(|hour| matches!(hour.start, Moment::At(start) if start < end)));
+        }
+        Ok(all)
+    }
+
+    /// The hours of a month, which serve the indicators of several.
+    fn emissions_of(
+        &self,
+        view: &dyn EmissionView,
+        source: &Source<'_>,
+        month: crate::rollup::Period,
+        entries: Entries,
+        take: impl FnOnce(&[EmissionSeries]),
+    ) -> Result<(), LiveError> {
+        let rests = (entries, counted(view, month.end)?);
+        if let Some((of, kept)) = self.memory().emissions.get(&month.start)
+            && *of == rests
             && source.now < kept.until
         {
-            return Ok(kept.value.clone());
+            take(&kept.value);
+            return Ok(());
         }
-        let value = outlets::series(view, source, period)?;
-        let until = good_until(source, period).min(source.now.plus(EMISSIONS_FRESH_MS));
+        let value = outlets::series(view, source, month.start, month.end)?;
+        take(&value);
+        let until = if month.end.plus(SETTLES_MS) <= source.now { UtcMillis(i64::MAX) } else { source.now.plus(EMISSIONS_FRESH_MS) };
+        let hours = |series: &[EmissionSeries]| -> usize { series.iter().map(|series| series.hours.len()).sum() };
         let mut memory = self.memory();
-        if memory.emissions.len() >= EMISSIONS_MAX {
+        let kept: usize = memory.emissions.values().map(|(_, kept)| hours(&kept.value)).sum();
+        if kept.saturating_add(hours(&value)) > EMISSION_HOURS_MAX {
             memory.emissions.clear();
         }
-        memory.emissions.insert(period, (entries, Kept { value: value.clone(), until }));
-        Ok(value)
+        memory.emissions.insert(month.start, (rests, Kept { value, until }));
+        Ok(())
     }
 
     fn charging(&self, source: &Source<'_>, period: Period) -> Result<Option<Charging>, LiveError> {
@@ -478,6 +504,15 @@ impl std::fmt::Debug for Live {
 pub struct FactorFileError {
     path: String,
     reason: String,
+}
+
+/// How much of the outlets is counted of what was before a time: more of it when an hour was counted.
+fn counted(view: &dyn EmissionView, end: UtcMillis) -> Result<i64, StoreError> {
+    let mut counted = 0i64;
+    for planned in &view.plan().outlets {
+        counted = counted.wrapping_add(view.until(&planned.outlet.id)?.map_or(0, |until| until.min(end).0));
+    }
+    Ok(counted)
 }
 
 /// Asks the core.

@@ -4,14 +4,14 @@ use parkgate_collector::model::UtcMillis;
 use parkgate_rules::emission::hour::{HourClass, HourFigure};
 use parkgate_rules::emission::outlet::{FactorUnit, OutletKind};
 use parkgate_rules::indicator::inputs::{EmissionHour, EmissionSeries, OutletKind as CoreKind};
-use parkgate_rules::period::Period;
+use parkgate_rules::period::Moment;
 
 use super::inputs::{Source, moment};
 use crate::emission::EmissionView;
 use crate::store::StoreError;
 
 /// So far before a period its gaps may be filled from: 2160 valid hours (HJ 75-2017), and some that are not.
-const BACK_MS: i64 = 110 * 86_400_000;
+pub const BACK_MS: i64 = 110 * 86_400_000;
 
 /// Names of pollutants in ledgers and indicators, by the ids that factors mostly have.
 const POLLUTANTS: &[(&str, &str)] = &[
@@ -25,18 +25,17 @@ const POLLUTANTS: &[(&str, &str)] = &[
     ("nh3_n", "NH3N"),
 ];
 
-/// The hours of all outlets over a period and before it, one series per outlet and pollutant that has a mass.
+/// The hours of all outlets that start in `[from, to)`, one series per outlet and pollutant that has a mass.
 ///
 /// # Errors
 /// When they cannot be read.
-pub fn series(view: &dyn EmissionView, source: &Source<'_>, period: Period) -> Result<Vec<EmissionSeries>, StoreError> {
-    let Some(bounds) = source.bounds(period) else { return Ok(Vec::new()) };
+pub fn series(view: &dyn EmissionView, source: &Source<'_>, from: UtcMillis, to: UtcMillis) -> Result<Vec<EmissionSeries>, StoreError> {
     let mut all = Vec::new();
     for planned in &view.plan().outlets {
         let outlet = &planned.outlet;
         let Some(until) = view.until(&outlet.id)? else { continue };
         for factor in outlet.factors.iter().filter(|factor| factor.unit != FactorUnit::Ph) {
-            let figures = view.hours(&outlet.id, &factor.id, bounds.start.plus(-BACK_MS), bounds.end.min(until))?;
+            let figures = view.hours(&outlet.id, &factor.id, from, to.min(until))?;
             let is_gas = outlet.kind == OutletKind::Stack;
             all.push(EmissionSeries {
                 outlet: outlet.id.clone(),
@@ -50,6 +49,31 @@ pub fn series(view: &dyn EmissionView, source: &Source<'_>, period: Period) -> R
         }
     }
     Ok(all)
+}
+
+/// Puts what comes behind series of the same outlets and pollutants; hours before `from` are left out.
+pub fn append(all: &mut Vec<EmissionSeries>, next: &[EmissionSeries], from: UtcMillis) {
+    let counts = |hour: &&EmissionHour| matches!(hour.start, Moment::At(start) if start.as_millisecond() >= from.0);
+    for series in next {
+        let hours = series.hours.iter().filter(counts).cloned();
+        match all.iter_mut().find(|one| one.outlet == series.outlet && one.pollutant == series.pollutant) {
+            Some(one) => one.hours.extend(hours),
+            None => all.push(EmissionSeries { hours: hours.collect(), ..bare(series) }),
+        }
+    }
+}
+
+/// A series without its hours.
+fn bare(series: &EmissionSeries) -> EmissionSeries {
+    EmissionSeries {
+        outlet: series.outlet.clone(),
+        kind: series.kind,
+        enterprise: series.enterprise.clone(),
+        pollutant: series.pollutant.clone(),
+        hours: Vec::new(),
+        quarter_valid_rates: series.quarter_valid_rates.clone(),
+        out_of_control: series.out_of_control.clone(),
+    }
 }
 
 fn pollutant(factor: &str) -> String {
