@@ -186,27 +186,21 @@ fn show(batch: &Batch) -> Vec<String> {
 fn topic(filter: &str, paths: &[(&str, u32)]) -> TopicMap {
     TopicMap {
         filter: filter.into(),
+        subscription: filter.into(),
         qos: 1,
-        records: RecordMap { records: None, time: None },
+        payload: Payload::Json(RecordMap { records: None, time: None }),
         values: paths.iter().map(|(path, point)| (path.parse().unwrap(), PointId(*point))).collect(),
     }
 }
 
 fn timed(mut map: TopicMap) -> TopicMap {
-    map.records.time = Some(TimePath { path: "t".parse().unwrap(), in_payload: false, format: TimeFormat::EpochMillis });
+    let time = Some(TimePath { path: "t".parse().unwrap(), in_payload: false, format: TimeFormat::EpochMillis });
+    map.payload = Payload::Json(RecordMap { records: None, time });
     map
 }
 
 fn settings(port: u16) -> MqttSettings {
-    MqttSettings {
-        host: "127.0.0.1".into(),
-        port,
-        client_id: "parkgate-test".into(),
-        username: None,
-        password: None,
-        keep_alive_s: 30,
-        max_packet_bytes: 100_000,
-    }
+    MqttSettings { max_packet_bytes: 100_000, ..MqttSettings::new("127.0.0.1".into(), port, "parkgate-test".into()) }
 }
 
 fn link_devices(settings: MqttSettings, topics: Vec<TopicMap>) -> LinkDevices {
@@ -218,7 +212,7 @@ fn link_devices(settings: MqttSettings, topics: Vec<TopicMap>) -> LinkDevices {
         link: Arc::clone(&link),
         profile: None,
         origin: Origin::Metered,
-        address: DeviceAddress::Mqtt(MqttAddress { topics }),
+        address: DeviceAddress::Mqtt(MqttAddress { topics, raw_forward: false }),
         points: vec![],
     };
     LinkDevices { link, devices: vec![Arc::new(device)] }
@@ -238,7 +232,7 @@ fn several_mappings_of_one_topic_make_one_mark_and_are_kept_as_a_whole() {
     let topics = vec![timed(topic("m", &[("a", 1)])), topic("m", &[("b", 2)]), topic("m", &[("absent", 3)])];
     let health = HealthBoard::default();
     let metrics = Metrics::new(&Registry::new());
-    let mut gather = Gather::new(&link_devices(settings(1), topics), 1000, &health, &metrics, UtcMillis(0));
+    let mut gather = Gather::new(&link_devices(settings(1), topics), &MqttSettings { max_packet_bytes: 1000, ..settings(1) }, &health, &metrics, UtcMillis(0));
     let message = |packet_id: u16, payload: &'static str| Incoming {
         topic: "m".into(),
         payload: payload.into(),
