@@ -348,7 +348,8 @@ fn tls_settings(tls: &At<RawTls>, host: &At<String>, problems: &mut Problems) ->
         }
     };
     let server_name = tls.server_name.as_ref().unwrap_or(host);
-    if server_name.is_empty() || server_name.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':')) && !server_name.contains("::") {
+    if server_name.is_empty() || server_name.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':')) && !server_name.contains("::")
+    {
         problems.add(server_name.place, "must be a host name or an address", "as it stands in the broker's certificate");
     }
     TlsSettings { server_name: server_name.value.clone(), ca_file: path(&tls.ca_file), identity }

@@ -50,7 +50,7 @@ pub(super) fn topics(raw: &[At<RawTopic>], levels: &Levels<'_>, park: &Park, pro
                 None => named.clone(),
                 Some(rest) => {
                     check_shared(&topic.filter, rest, levels.raw_forward, problems);
-                    rest.unwrap_or_default().to_owned()
+                    rest.unwrap_or("one").to_owned()
                 }
             };
             let subscription = named.replace(POINT, "+");
@@ -100,7 +100,11 @@ fn named(text: &At<String>, levels: &Levels<'_>, problems: &mut Problems) -> Str
 /// What follows `$share/group/`; `Some(None)` when that is not whole, `None` when the subscription is not shared.
 fn shared(filter: &str) -> Option<Option<&str>> {
     let rest = filter.strip_prefix(SHARE)?;
-    Some(rest.split_once('/').filter(|(group, rest)| !group.is_empty() && !group.contains(['+', '#']) && !rest.is_empty()).map(|(_, rest)| rest))
+    Some(
+        rest.split_once('/')
+            .filter(|(group, rest)| !group.is_empty() && !group.contains(['+', '#']) && !rest.is_empty())
+            .map(|(_, rest)| rest),
+    )
 }
 
 fn check_shared(text: &At<String>, rest: Option<&str>, raw_forward: bool, problems: &mut Problems) {
@@ -117,7 +121,8 @@ fn check_shared(text: &At<String>, rest: Option<&str>, raw_forward: bool, proble
 /// Checks a template of a link's `discover`: named levels stand alone.
 pub(super) fn discover(text: &At<String>, park_id: &str, problems: &mut Problems) -> String {
     let template = text.value.replace("{park}", park_id);
-    let is_named = |level: &str| level.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|name| series_part(name).is_ok());
+    let is_named =
+        |level: &str| level.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|name| series_part(name).is_ok());
     let filter = template.split('/').map(|level| if is_named(level) { "+" } else { level }).collect::<Vec<_>>().join("/");
     if filter.contains(['{', '}']) {
         problems.add(text.place, "a named level stands alone between two /", "for example \"park/{enterprise}/{device}/#\"");
@@ -295,7 +300,11 @@ pub(super) fn value(raw: &At<RawPoint>, topics: &[At<RawTopic>], problems: &mut 
             Some(column) => from_one(column, problems).map(|column| ValuePath { steps: vec![PathStep::Index(column)] }),
             None => {
                 if raw.lacks("column") {
-                    problems.add(raw.id.place, format!("point `{}` has no `column` with its value", raw.id.value), "add column = 1, 2, ...");
+                    problems.add(
+                        raw.id.place,
+                        format!("point `{}` has no `column` with its value", raw.id.value),
+                        "add column = 1, 2, ...",
+                    );
                 }
                 None
             }

@@ -77,7 +77,7 @@ fn name_of(level: &str) -> Option<&str> {
     level.strip_prefix('{')?.strip_suffix('}').filter(|name| !name.is_empty())
 }
 
-/// The beginning of a payload as text, and a `[[device]]` to be pasted. What cannot be guessed is `CHOOSE`, which the check
+/// The beginning of a payload as text, and a `[[device]]` to be pasted. What cannot be guessed is `choose`, which the check
 /// of the configuration refuses until something is chosen.
 pub fn describe(link: &str, discover: &Discover, topic: &str, payload: &[u8]) -> (String, String) {
     let shown = payload.get(..SAMPLE_BYTES).unwrap_or(payload);
@@ -266,7 +266,7 @@ fn point(id: &str, name: &str, place: Option<&str>, shown: &str, text: &mut Stri
         Some(known) => {
             let _ = writeln!(text, "quantity = \"{known}\"");
         }
-        None => text.push_str("quantity = \"CHOOSE\"\n"),
+        None => text.push_str("quantity = \"choose\"\n"),
     }
     let shown: String = shown.chars().filter(|c| !c.is_control()).take(40).collect();
     let shown = if shown.is_empty() { shown } else { format!("  # was {shown}") };
@@ -277,7 +277,8 @@ fn point(id: &str, name: &str, place: Option<&str>, shown: &str, text: &mut Stri
 
 /// The text as a stable id: what it must not hold becomes `_`.
 fn id_of(text: &str) -> String {
-    let legal: String = text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }).take(60).collect();
+    let legal: String =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }).take(60).collect();
     let trimmed = legal.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     if stable_id(trimmed).is_ok() { trimmed.to_owned() } else { "device".to_owned() }
 }
@@ -308,7 +309,7 @@ mod tests {
         files.files.insert("main.toml".into(), format!("{park}{snippet}"));
         match load::<None_>(std::path::Path::new("main.toml"), &files) {
             Ok(_) => String::new(),
-            Err(LoadError::Invalid(problems)) => problems.list().iter().map(|problem| format!("{}\n", problem.text)).collect(),
+            Err(LoadError::Invalid(problems)) => problems.list().iter().map(|problem| format!("{problem}\n")).collect(),
             Err(error) => error.to_string(),
         }
     }
@@ -377,18 +378,18 @@ mod tests {
                 time_in_payload = true
 
                 [[device.point]]
-                id = "odd_key__0"
-                quantity = "CHOOSE"
+                id = "odd_key___0"
+                quantity = "choose"
                 path = '["odd key"][0]'  # was 1
 
                 [[device.point]]
-                id = "odd_key__1_.v"
-                quantity = "CHOOSE"
+                id = "odd_key___1_.v"
+                quantity = "choose"
                 path = '["odd key"][1].v'  # was true
             "#]],
         );
-        assert_eq!(wrong.matches("`CHOOSE`").count(), 2, "{wrong}");
-        assert!(wrong.lines().all(|line| line.contains("CHOOSE")), "nothing else is wrong: {wrong}");
+        assert_eq!(wrong.matches("`choose`").count(), 2, "{wrong}");
+        assert!(wrong.lines().all(|line| line.contains("choose")), "nothing else is wrong: {wrong}");
     }
 
     #[test]
@@ -428,12 +429,12 @@ mod tests {
 
                 [[device.point]]
                 id = "column_2"
-                quantity = "CHOOSE"
+                quantity = "choose"
                 column = 2  # was 1.5
 
                 [[device.point]]
                 id = "column_4"
-                quantity = "CHOOSE"
+                quantity = "choose"
                 column = 4  # was 2
             "#]],
         );

@@ -79,7 +79,12 @@ fn columns_are_mapped_by_number() {
         (&plain, &[1], "\"a,\"\"b\",\"2.5\"", "0=2.5"),
         (&plain, &[1], "\"open,2", "0=2"),
         (&plain, &[0], "1\r\n\r\n2\n", "0=1 0=2"),
-        (&plain, &[3], "1,2", "path: none of the mapped values is in the payload (looked for column 4); compare the device's paths with the payload"),
+        (
+            &plain,
+            &[3],
+            "1,2",
+            "path: none of the mapped values is in the payload (looked for column 4); compare the device's paths with the payload",
+        ),
         (&plain, &[1], "1,two", "type: `column 2` at byte 2 is no number: two; map it elsewhere or mend the device"),
         (&german, &[1, 2], "06.12.2025 13:46:39;12,5;8", "0=12.5@1764999999000 1=8@1764999999000"),
         (

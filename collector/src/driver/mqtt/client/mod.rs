@@ -325,8 +325,7 @@ impl Client {
             Failure::Io(source) => match (tls::explain(&source), source.kind()) {
                 (Some(text), _) => ClientError::Tls { address, text },
                 (None, io::ErrorKind::ConnectionRefused) => ClientError::Refused { address },
-                // Over TLS a broker may hang up in the middle of the handshake.
-                (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) if self.tls.is_some() => closed(address),
+                (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => closed(address),
                 (None, _) => ClientError::Io { address, source },
             },
             Failure::Other(text) => ClientError::Protocol { address, text },

@@ -17,12 +17,8 @@ use tokio_rustls::client::TlsStream;
 use crate::catalogue::TlsSettings;
 
 /// Where systems keep their authorities as one PEM file: Debian, Red Hat, openSUSE, Alpine. `SSL_CERT_FILE` goes before.
-const SYSTEM_CA: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+const SYSTEM_CA: [&str; 4] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"];
 
 /// The settings cannot be used.
 #[derive(Debug, Error)]

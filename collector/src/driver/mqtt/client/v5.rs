@@ -10,8 +10,8 @@ use bytes::Bytes;
 use rumqttc_v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode, Packet, RetainForwardRule, SubscribeFilter, SubscribeReasonCode};
 use rumqttc_v5::mqttbytes::{self};
 use rumqttc_v5::{
-    AckMode, AsyncClient, ConnectionError, Event as LibraryEvent, EventLoop, IncomingPacketSizeLimit, ManualAck, MqttOptions, PersistedAckMode,
-    PersistedSession, PubRec, QoS, SessionStore, SessionStoreError, SessionStoreKey, StateError,
+    AckMode, AsyncClient, ConnectionError, Event as LibraryEvent, EventLoop, IncomingPacketSizeLimit, ManualAck, MqttOptions,
+    PersistedAckMode, PersistedSession, PubRec, QoS, SessionStore, SessionStoreError, SessionStoreKey, StateError,
 };
 
 use super::{CONNECT_TIMEOUT_S, Connector, Event, Failure, Incoming, PACKET_BYTES_MAX, PACKET_BYTES_PROTOCOL, REQUESTS_MAX, network};

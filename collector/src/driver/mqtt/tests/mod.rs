@@ -25,6 +25,11 @@ use crate::metrics::Metrics;
 use crate::model::*;
 use crate::protocol::json::{RecordMap, TimeFormat, TimePath};
 
+mod outages;
+mod payloads;
+mod tls;
+mod versions;
+
 /// Longest that anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -37,8 +42,11 @@ struct Broker {
 
 impl Broker {
     fn start(settings: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), settings)
+    }
+
+    fn start_in(directory: TempDir, settings: &str) -> Self {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("nobody"), "").unwrap();
         let mut broker = Self { child: None, port, directory };
         broker.write(settings);
@@ -50,7 +58,8 @@ impl Broker {
         let mut file = std::fs::File::create(self.directory.path().join("mosquitto.conf")).unwrap();
         let anonymous = if settings.contains("allow_anonymous") { "" } else { "allow_anonymous true\n" };
         let settings = settings.replace("DIRECTORY", self.directory.path().to_str().unwrap());
-        writeln!(file, "listener {} 127.0.0.1\nmax_queued_messages 0\n{anonymous}{settings}", self.port).unwrap();
+        // Started as root it becomes another user, who may not write here.
+        writeln!(file, "user root\nlistener {} 127.0.0.1\nmax_queued_messages 0\n{anonymous}{settings}", self.port).unwrap();
     }
 
     fn up(&mut self) {
@@ -70,6 +79,14 @@ impl Broker {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("mosquitto does not listen on port {}", self.port);
+    }
+
+    /// Asks it to end, so that it writes its sessions down.
+    fn ask_to_end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+            child.wait().unwrap();
+        }
     }
 
     fn down(&mut self) {
@@ -219,7 +236,10 @@ fn link_devices(settings: MqttSettings, topics: Vec<TopicMap>) -> LinkDevices {
 }
 
 fn start(settings: MqttSettings, topics: Vec<TopicMap>) -> Running {
-    let devices = link_devices(settings, topics);
+    start_with(link_devices(settings, topics))
+}
+
+fn start_with(devices: LinkDevices) -> Running {
     let (outlet, messages) = mpsc::channel(4);
     let (health, cancel) = (HealthBoard::default(), CancellationToken::new());
     let metrics = Metrics::new(&Registry::new());
@@ -232,7 +252,13 @@ fn several_mappings_of_one_topic_make_one_mark_and_are_kept_as_a_whole() {
     let topics = vec![timed(topic("m", &[("a", 1)])), topic("m", &[("b", 2)]), topic("m", &[("absent", 3)])];
     let health = HealthBoard::default();
     let metrics = Metrics::new(&Registry::new());
-    let mut gather = Gather::new(&link_devices(settings(1), topics), &MqttSettings { max_packet_bytes: 1000, ..settings(1) }, &health, &metrics, UtcMillis(0));
+    let mut gather = Gather::new(
+        &link_devices(settings(1), topics),
+        &MqttSettings { max_packet_bytes: 1000, ..settings(1) },
+        &health,
+        &metrics,
+        UtcMillis(0),
+    );
     let message = |packet_id: u16, payload: &'static str| Incoming {
         topic: "m".into(),
         payload: payload.into(),
