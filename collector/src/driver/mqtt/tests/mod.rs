@@ -354,20 +354,22 @@ async fn stopping_acknowledges_what_becomes_durable_in_time() {
 
 #[tokio::test]
 async fn subscribes_again_when_the_broker_lost_the_session() {
-    let mut broker = Broker::start("");
-    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
-    running.link(true).await;
-    for number in 1..=2 {
-        broker.publish(&[("m", 1, &format!("{{\"v\":{number}}}"))]).await;
-        assert_eq!(running.durable(1).await, [format!("1={number}")]);
-        broker.down();
-        let why = running.link(false).await;
-        assert!(why.contains("closed the connection") || why.contains("connection to"), "{why}");
-        broker.up();
-        assert_eq!(running.link(true).await, "connected, new session");
+    for settings in versions::both(0) {
+        let mut broker = Broker::start("");
+        let mut running = start(MqttSettings { port: broker.port, ..settings }, vec![topic("m", &[("v", 1)])]);
+        running.link(true).await;
+        for number in 1..=2 {
+            broker.publish(&[("m", 1, &format!("{{\"v\":{number}}}"))]).await;
+            assert_eq!(running.durable(1).await, [format!("1={number}")]);
+            broker.down();
+            let why = running.link(false).await;
+            assert!(why.contains("closed the connection") || why.contains("connection to"), "{why}");
+            broker.up();
+            assert_eq!(running.link(true).await, "connected, new session");
+        }
+        assert_eq!(running.new_sessions, 3, "each told before what it brings");
+        running.stop().await;
     }
-    assert_eq!(running.new_sessions, 3, "each told before what it brings");
-    running.stop().await;
 }
 
 #[tokio::test]
