@@ -46,6 +46,37 @@ pub struct Health {
     pub skipped: u64,
 }
 
+/// A topic that messages came on and that no device has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unknown {
+    /// Id of the link it came by.
+    pub link: String,
+    /// The topic.
+    pub topic: String,
+    /// Messages since start.
+    pub count: u64,
+    /// When the first one came.
+    pub first: UtcMillis,
+    /// When the last one came.
+    pub last: UtcMillis,
+    /// Beginning of the first payload, as text.
+    pub sample: String,
+    /// A device for the configuration, to be pasted and completed.
+    pub snippet: String,
+}
+
+/// What was heard of devices that are not configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unknowns {
+    /// One entry per topic, by link and topic; at most [`UNKNOWN_MAX`].
+    pub list: Vec<Unknown>,
+    /// Messages on further topics, which are only counted.
+    pub others: u64,
+}
+
+/// Topics of unknown devices that are remembered, over all links.
+pub const UNKNOWN_MAX: usize = 200;
+
 /// The board all drivers write on. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct HealthBoard(Arc<Mutex<Inner>>);
@@ -54,6 +85,9 @@ pub struct HealthBoard(Arc<Mutex<Inner>>);
 struct Inner {
     devices: BTreeMap<String, Health>,
     links: BTreeMap<String, Health>,
+    /// By link and topic.
+    unknown: BTreeMap<(String, String), Unknown>,
+    unknown_others: u64,
 }
 
 impl HealthBoard {
@@ -69,6 +103,29 @@ impl HealthBoard {
     /// Changes what is known about a link.
     pub fn link(&self, id: &str, change: impl FnOnce(&mut Health)) {
         change(entry(&mut self.lock().links, id));
+    }
+
+    /// Notes a message of a device that is not configured. `describe` makes sample and snippet of the first one of a topic;
+    /// beyond [`UNKNOWN_MAX`] topics it is counted only.
+    pub fn unknown(&self, link: &str, topic: &str, now: UtcMillis, describe: impl FnOnce() -> (String, String)) {
+        let mut inner = self.lock();
+        let key = (link.to_owned(), topic.to_owned());
+        if let Some(known) = inner.unknown.get_mut(&key) {
+            known.count = known.count.saturating_add(1);
+            known.last = now;
+        } else if inner.unknown.len() < UNKNOWN_MAX {
+            let (sample, snippet) = describe();
+            let entry = Unknown { link: key.0.clone(), topic: key.1.clone(), count: 1, first: now, last: now, sample, snippet };
+            inner.unknown.insert(key, entry);
+        } else {
+            inner.unknown_others = inner.unknown_others.saturating_add(1);
+        }
+    }
+
+    /// What was heard of devices that are not configured.
+    pub fn unknowns(&self) -> Unknowns {
+        let inner = self.lock();
+        Unknowns { list: inner.unknown.values().cloned().collect(), others: inner.unknown_others }
     }
 
     /// All devices by id.

@@ -30,15 +30,7 @@ pub fn catalogue(points: u32) -> Arc<Catalogue> {
     let link = Arc::new(Link {
         id: "bench".into(),
         key: LinkKey::of("bench"),
-        driver: DriverSettings::Mqtt(MqttSettings {
-            host: "127.0.0.1".into(),
-            port: 1883,
-            client_id: "bench".into(),
-            username: None,
-            password: None,
-            keep_alive_s: 30,
-            max_packet_bytes: 1 << 20,
-        }),
+        driver: DriverSettings::Mqtt(MqttSettings::new("127.0.0.1".into(), 1883, "bench".into())),
     });
     let devices = (0..points.div_ceil(POINTS_PER_DEVICE))
         .map(|device| {
@@ -50,7 +42,7 @@ pub fn catalogue(points: u32) -> Arc<Catalogue> {
                 link: Arc::clone(&link),
                 profile: None,
                 origin: Origin::Metered,
-                address: DeviceAddress::Mqtt(MqttAddress { topics: Vec::new() }),
+                address: DeviceAddress::Mqtt(MqttAddress::default()),
                 points: (first..points.min(first + POINTS_PER_DEVICE)).map(|point| Arc::new(self::point(point))).collect(),
             })
         })

@@ -385,14 +385,19 @@ impl<'a> Loader<'a> {
     }
 
     /// Takes over the tables of a file: rules of single values, secrets in files, canonical form.
-    fn tables(&mut self, tree: &Node, source: u32, folder: &Path, tables: IncludedFile) {
-        for (index, link) in tables.link.iter().enumerate() {
+    fn tables(&mut self, tree: &Node, source: u32, folder: &Path, mut tables: IncludedFile) {
+        for (index, link) in tables.link.iter_mut().enumerate() {
             let under = format!("link[{index}]");
-            match &link.value {
+            match &mut link.value {
                 RawLink::Mqtt(mqtt) => {
                     self.rules(tree, source, &under, mqtt.as_ref());
                     if let Some(file) = &mqtt.password_file {
                         self.secret(folder, file);
+                    }
+                    if let Some(tls) = &mut mqtt.tls {
+                        self.pem(folder, tls.value.ca_file.as_mut(), "CERTIFICATE");
+                        self.pem(folder, tls.value.certificate_file.as_mut(), "CERTIFICATE");
+                        self.pem(folder, tls.value.key_file.as_mut(), "PRIVATE KEY");
                     }
                 }
                 RawLink::ModbusTcp(modbus) => self.rules(tree, source, &under, modbus),
@@ -437,6 +442,20 @@ impl<'a> Loader<'a> {
                 self.problems.add(file.place, format!("the secret's file cannot be read: {reason}"), "paths are relative to this file")
             }
         }
+    }
+
+    /// Checks that a PEM file holds what it should, and makes its path one from where the program runs.
+    fn pem(&mut self, folder: &Path, file: Option<&mut At<String>>, what: &str) {
+        let Some(file) = file else { return };
+        let path = folder.join(&file.value);
+        match self.files.read(&path) {
+            Ok(text) if text.lines().any(|line| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{what}-----"))) => {}
+            Ok(_) => self.problems.add(file.place, format!("{} holds no `{what}` in PEM", path.display()), "PEM begins with -----BEGIN"),
+            Err(reason) => {
+                self.problems.add(file.place, format!("{} cannot be read: {reason}", path.display()), "paths are relative to this file");
+            }
+        }
+        file.value = path.display().to_string();
     }
 
     /// Profiles of the folders, then those built in that a device names and no folder has.

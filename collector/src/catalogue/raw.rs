@@ -168,7 +168,7 @@ pub struct RawEnterprise {
 #[serde(rename_all = "snake_case")]
 #[schemars(tag = "driver")]
 pub enum RawLink {
-    /// MQTT 3.1.1 client of a broker.
+    /// MQTT client of a broker, 3.1.1 or 5.
     Mqtt(Box<RawMqttLink>),
     /// Modbus TCP client.
     ModbusTcp(RawModbusLink),
@@ -184,9 +184,18 @@ pub struct RawMqttLink {
     /// Host name or address.
     #[garde(skip)]
     pub host: At<String>,
-    /// TCP port; 1883 by default.
+    /// TCP port; 1883 by default, 8883 with `tls`.
     #[garde(range(min = 1))]
     pub port: Option<u16>,
+    /// Version of MQTT: 3 (3.1.1) or 5; 3 by default.
+    #[garde(skip)]
+    pub version: Option<At<u8>>,
+    /// MQTT 5: how long the broker keeps the session while the gateway is away, in seconds; 2592000 (30 days) by default.
+    #[garde(skip)]
+    pub session_expiry_s: Option<At<u32>>,
+    /// TLS; `{}` trusts the system's authorities.
+    #[garde(skip)]
+    pub tls: Option<At<RawTls>>,
     /// Client id, which the persistent session belongs to; `parkgate-<park id>-<link id>` by default.
     #[garde(skip)]
     pub client_id: Option<At<String>>,
@@ -205,6 +214,30 @@ pub struct RawMqttLink {
     /// Largest packet accepted, in bytes; 1048576 by default.
     #[garde(range(min = 1024, max = 268_435_455))]
     pub max_packet_bytes: Option<u32>,
+    /// Messages taken and not yet durable; when reached, the broker has to wait. 20000 by default.
+    #[garde(range(min = 1))]
+    pub max_in_flight: Option<u16>,
+    /// Readings that one message may hold; one with more is rejected. 10000 by default.
+    #[garde(range(min = 1))]
+    pub max_readings_per_message: Option<u32>,
+    /// Topics listened to for devices that are not configured, with `+`, `#` and named levels: `park/{enterprise}/{device}/#`.
+    #[serde(default)]
+    #[garde(skip)]
+    pub discover: Vec<At<String>>,
+}
+
+/// `tls = { ... }` of a link.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTls {
+    /// PEM file with the authorities that may have issued the broker's certificate, relative to the file that names it; those of the system by default.
+    pub ca_file: Option<At<String>>,
+    /// PEM file with the gateway's own certificate, then those that lead to its issuer.
+    pub certificate_file: Option<At<String>>,
+    /// PEM file with the private key of that certificate.
+    pub key_file: Option<At<String>>,
+    /// Name that the broker's certificate must be for; the host by default.
+    pub server_name: Option<At<String>>,
 }
 
 impl fmt::Debug for RawMqttLink {
@@ -264,6 +297,9 @@ pub struct RawDevice {
     #[serde(default)]
     #[garde(skip)]
     pub labels: BTreeMap<String, At<String>>,
+    /// MQTT: its points are recorded and forwarded, and never totalled; only then may a topic be shared (`$share/...`).
+    #[garde(skip)]
+    pub raw_forward: Option<At<bool>>,
     /// Unit and polling on a Modbus link.
     #[garde(dive)]
     pub modbus: Option<At<RawModbus>>,
@@ -352,9 +388,22 @@ pub struct RawTopic {
     /// Id that points name it by; needed only where there are several topics.
     #[garde(skip)]
     pub id: Option<At<String>>,
-    /// Topic filter; `{device}`, `{enterprise}` and `{park}` stand for their ids.
+    /// Topic filter; `{device}`, `{enterprise}` and `{park}` stand for their ids, `{point}` for the id of each point, any other
+    /// name for a label of the device.
     #[garde(skip)]
     pub filter: At<String>,
+    /// What the payload looks like; `json` by default.
+    #[garde(skip)]
+    pub payload: Option<At<RawPayload>>,
+    /// For `csv`: what stands between columns; `,` by default.
+    #[garde(skip)]
+    pub separator: Option<At<String>>,
+    /// For `csv` and `number`: `.` or `,`; `.` by default.
+    #[garde(skip)]
+    pub decimal_sign: Option<At<String>>,
+    /// For `csv`: column of the time, from 1; without it the time of arrival counts.
+    #[garde(skip)]
+    pub time_column: Option<At<u16>>,
     /// Quality of service asked for, 0 or 1; 1 by default.
     #[garde(range(max = 1))]
     pub qos: Option<u8>,
@@ -376,6 +425,18 @@ pub struct RawTopic {
     /// For `local`: IANA zone; the park's by default.
     #[garde(skip)]
     pub time_zone: Option<At<String>>,
+}
+
+/// What a payload looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawPayload {
+    /// JSON.
+    Json,
+    /// One number as text.
+    Number,
+    /// Lines of columns.
+    Csv,
 }
 
 /// How a time is written.
@@ -458,9 +519,12 @@ pub struct RawPoint {
     #[serde(default)]
     #[garde(skip)]
     pub labels: BTreeMap<String, At<String>>,
-    /// MQTT: path to the value within a record.
+    /// MQTT: path to the value within a record; the payload itself by default where the topic has `{point}`.
     #[garde(skip)]
     pub path: Option<At<String>>,
+    /// MQTT with `payload = "csv"`: column of the value, from 1.
+    #[garde(skip)]
+    pub column: Option<At<u16>>,
     /// MQTT: id of the topic, where the device has several.
     #[garde(skip)]
     pub topic: Option<At<String>>,
@@ -500,6 +564,7 @@ impl RawPoint {
             role: self.role.or(base.role),
             labels,
             path: self.path.or(base.path),
+            column: self.column.or(base.column),
             topic: self.topic.or(base.topic),
             register,
         }

@@ -3,11 +3,13 @@
 //! Made by [`super::load()`] from config files and a [`super::PointRegistry`]; nothing here can be invalid.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::{Decimal, LinkKey, Medium, Origin, PointId, PointIdentity, ReferenceState, Unit};
 use crate::protocol::json::{RecordMap, ValuePath};
 use crate::protocol::modbus::RegisterSource;
+use crate::protocol::text::TextMap;
 
 /// Everything the config says about the park's meters, resolved.
 #[derive(Debug)]
@@ -107,7 +109,7 @@ pub struct Link {
 /// The drivers there are; the settings of each.
 #[derive(Clone, Debug)]
 pub enum DriverSettings {
-    /// MQTT 3.1.1 client.
+    /// MQTT client, 3.1.1 or 5.
     Mqtt(MqttSettings),
     /// Modbus TCP client.
     ModbusTcp(ModbusTcpSettings),
@@ -141,8 +143,70 @@ pub struct MqttSettings {
     pub password: Option<Secret>,
     /// Keep-alive in seconds, 30 by default.
     pub keep_alive_s: u16,
-    /// Largest packet accepted, in bytes.
+    /// Largest payload accepted, in bytes.
     pub max_packet_bytes: u32,
+    /// What is spoken, and the settings of that.
+    pub version: MqttVersion,
+    /// TLS; `None`: plain TCP.
+    pub tls: Option<TlsSettings>,
+    /// Messages taken and not yet durable; when reached, nothing more is taken. MQTT 5 tells the broker.
+    pub max_in_flight: u16,
+    /// Readings that one message may hold; one with more is rejected.
+    pub max_readings_per_message: u32,
+    /// Topics listened to for devices that are not configured: `+`, `#` and named levels such as `{device}`.
+    pub discover: Vec<String>,
+}
+
+impl MqttSettings {
+    /// A session with the defaults of the configuration.
+    pub fn new(host: String, port: u16, client_id: String) -> Self {
+        Self {
+            host,
+            port,
+            client_id,
+            username: None,
+            password: None,
+            keep_alive_s: 30,
+            max_packet_bytes: 1_048_576,
+            version: MqttVersion::V3,
+            tls: None,
+            max_in_flight: 20_000,
+            max_readings_per_message: 10_000,
+            discover: Vec::new(),
+        }
+    }
+}
+
+/// Version of MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// 3.1.1: the broker keeps the session as long as it likes.
+    V3,
+    /// 5.
+    V5 {
+        /// How long the broker keeps the session while we are away, in seconds (MQTT 5, 3.1.2.11.2).
+        session_expiry_s: u32,
+    },
+}
+
+/// TLS towards a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Name that the broker's certificate must be for; the host unless configured.
+    pub server_name: String,
+    /// PEM file with the authorities that may have issued it; `None`: those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files with our own certificate and its key; `None`: we show none.
+    pub identity: Option<TlsIdentity>,
+}
+
+/// Certificate and key by which we prove who we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsIdentity {
+    /// PEM file with the certificate, then those that lead to its issuer.
+    pub certificate_file: PathBuf,
+    /// PEM file with its private key.
+    pub key_file: PathBuf,
 }
 
 /// Settings of one Modbus TCP connection; all units behind it share it.
@@ -223,24 +287,48 @@ pub enum DeviceAddress {
 /// one that begins with it and `_`: so stable ids of own points are never those of a meter.
 pub const OWN_ID: &str = "parkgate";
 
+/// Id that no device has: in the API it names the list of devices that are not configured.
+pub const UNKNOWN_ID: &str = "unknown";
+
 /// Topics and payload of an MQTT device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct MqttAddress {
     /// One entry per topic filter (`+` and `#` as in MQTT), each with the points its messages carry.
     pub topics: Vec<TopicMap>,
+    /// Its points are recorded and forwarded, and never totalled: several gateways may share its messages.
+    pub raw_forward: bool,
 }
 
 /// What messages under one topic filter mean.
 #[derive(Clone, Debug)]
 pub struct TopicMap {
-    /// Topic filter, `park/acme/gas-1/telemetry` or with `+` and `#`.
+    /// Topic filter that says which messages are meant, `park/acme/gas-1/telemetry` or with `+` and `#`.
     pub filter: String,
+    /// Topic filter that is subscribed for them: the same, or one that covers several, or a `$share/group/` before it.
+    pub subscription: String,
     /// QoS asked for, 1 unless configured.
     pub qos: u8,
-    /// Where records and their time are in the payload.
-    pub records: RecordMap,
-    /// Where each point's value is within a record.
+    /// What the payload looks like.
+    pub payload: Payload,
+    /// Where each point's value is within a record; in text a path of one index, the column. None at all: the entry is only
+    /// about the subscription.
     pub values: Vec<(ValuePath, PointId)>,
+}
+
+/// What a payload looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// JSON: where records and their time are.
+    Json(RecordMap),
+    /// A plain number, or lines of columns.
+    Text(TextMap),
+}
+
+impl DeviceAddress {
+    /// Whether the device's points have totals: all but those of devices whose messages are only passed on.
+    pub fn has_totals(&self) -> bool {
+        !matches!(self, Self::Mqtt(MqttAddress { raw_forward: true, .. }))
+    }
 }
 
 /// Unit and polling of a Modbus device.

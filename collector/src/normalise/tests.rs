@@ -65,7 +65,7 @@ fn catalogue(points: Vec<Point>) -> Catalogue {
                 link: Arc::clone(&link),
                 profile: None,
                 origin: Origin::Metered,
-                address: DeviceAddress::Mqtt(MqttAddress { topics: Vec::new() }),
+                address: DeviceAddress::Mqtt(MqttAddress::default()),
                 points,
             })
         })

@@ -113,7 +113,7 @@ fn catalogue() -> Catalogue {
         link: Arc::clone(&link),
         profile: None,
         origin: Origin::Metered,
-        address: DeviceAddress::Mqtt(MqttAddress { topics: Vec::new() }),
+        address: DeviceAddress::Mqtt(MqttAddress::default()),
         points: vec![Arc::new(point)],
     };
     let park = Park { id: "park".to_owned(), name: names(), time_zone: "UTC".to_owned(), display_units: Default::default() };

@@ -7,7 +7,7 @@ use parkgate_collector::model::Medium;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::dto::{DeviceDetailDto, DeviceDto, Page, PointDto};
+use super::dto::{DeviceDetailDto, DeviceDto, Page, PointDto, UnknownDevicesDto};
 use super::error::Problem;
 use super::params::{Nothing, Params};
 use super::points::known;
@@ -38,6 +38,17 @@ pub async fn list(App(shared): App, asker: Asker, Params(query): Params<DeviceQu
         .map(|device| DeviceDto::new(visible, device, devices.get(&device.id), links.get(&device.link.id)))
         .collect();
     Ok(Json(Page { items, next: None }))
+}
+
+/// Topics that messages come on and that no device has, each with a piece of configuration to be pasted and completed. At
+/// most 200 topics since start; further ones are counted. Only for a token whose scope is the whole park.
+#[utoipa::path(get, operation_id = "get_devices_unknown", path = "/api/v1/devices/unknown", tag = "devices",
+    responses((status = 200, body = UnknownDevicesDto), (status = 403, body = Problem, content_type = "application/problem+json")))]
+pub async fn unknown(App(shared): App, Asker(asker): Asker, _: Params<Nothing>) -> Result<Json<UnknownDevicesDto>, Problem> {
+    if !asker.scope.is_everything() {
+        return Err(Problem::forbidden(asker.role.name(), "a token whose scope is the whole park"));
+    }
+    Ok(Json(shared.health.unknowns().into()))
 }
 
 /// One device with its health and its points.

@@ -5,7 +5,7 @@
 //! floating point by most readers. A value that is not there is `null`, never 0.
 
 use parkgate_collector::catalogue::{Catalogue, Device, DeviceAddress, DriverSettings, Names, Point};
-use parkgate_collector::health::{Health, State};
+use parkgate_collector::health::{Health, State, Unknown, Unknowns};
 use parkgate_collector::model::decimal::div_half_even;
 use parkgate_collector::model::{Kind, Medium, Origin, Quality, Reason, ReferenceState, Sample, Step, Unit, UtcMillis};
 use serde::Serialize;
@@ -179,6 +179,52 @@ pub struct DeviceDetailDto {
     pub device: DeviceDto,
     /// Its points, in the order of the configuration.
     pub point_list: Vec<PointDto>,
+}
+
+/// What is heard of devices that are not configured.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UnknownDevicesDto {
+    /// One entry per topic, by link and topic.
+    pub items: Vec<UnknownDto>,
+    /// Messages on further topics.
+    pub others: u64,
+}
+
+/// A topic that no device has.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UnknownDto {
+    /// Id of the link it came by.
+    pub link: String,
+    /// The topic.
+    #[schema(example = "park/acme/em-7/telemetry")]
+    pub topic: String,
+    /// Messages since start.
+    pub count: u64,
+    /// First message.
+    #[schema(format = DateTime)]
+    pub first: String,
+    /// Last message.
+    #[schema(format = DateTime)]
+    pub last: String,
+    /// Beginning of the first payload, as text.
+    pub sample: String,
+    /// A `[[device]]` for the configuration; what could not be guessed is `choose`.
+    pub snippet: String,
+}
+
+impl From<Unknowns> for UnknownDevicesDto {
+    fn from(unknowns: Unknowns) -> Self {
+        let dto = |one: Unknown| UnknownDto {
+            link: one.link,
+            topic: one.topic,
+            count: one.count,
+            first: one.first.to_string(),
+            last: one.last.to_string(),
+            sample: one.sample,
+            snippet: one.snippet,
+        };
+        Self { items: unknowns.list.into_iter().map(dto).collect(), others: unknowns.others }
+    }
 }
 
 /// How a device or link is doing.
@@ -506,7 +552,12 @@ fn address(device: &Device) -> String {
     };
     match &device.address {
         DeviceAddress::Mqtt(address) => {
-            let filters: Vec<&str> = address.topics.iter().map(|topic| topic.filter.as_str()).collect();
+            let mut filters: Vec<&str> = Vec::new();
+            for topic in &address.topics {
+                if !filters.contains(&topic.subscription.as_str()) {
+                    filters.push(&topic.subscription);
+                }
+            }
             format!("{host}:{port} {}", filters.join(", "))
         }
         DeviceAddress::Modbus(address) => format!("{host}:{port} unit {}", address.unit_id),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use parkgate_collector::catalogue::{
     Catalogue, Device, DeviceAddress, DriverSettings, Enterprise, Link, ModbusAddress, ModbusTcpSettings, MqttAddress, MqttSettings, Names,
-    Park, Point, PointSource, Secret, TopicMap,
+    Park, Payload, Point, PointSource, Secret, TopicMap,
 };
 use parkgate_collector::clock::{Clock, ManualClock};
 use parkgate_collector::health::HealthBoard;
@@ -193,13 +193,9 @@ pub fn modbus_link(id: &str) -> Arc<Link> {
 
 pub fn mqtt_link(id: &str) -> Arc<Link> {
     let settings = MqttSettings {
-        host: "broker.park".into(),
-        port: 1883,
-        client_id: "parkgate".into(),
         username: Some("reader".into()),
         password: Some(Secret::new("hush".into())),
-        keep_alive_s: 30,
-        max_packet_bytes: 1 << 20,
+        ..MqttSettings::new("broker.park".into(), 1883, "parkgate".into())
     };
     Arc::new(Link { id: id.into(), key: LinkKey::of(id), driver: DriverSettings::Mqtt(settings) })
 }
@@ -209,10 +205,12 @@ pub fn device(id: &str, name: Names, enterprise: Option<&str>, link: &Arc<Link>,
         DriverSettings::Mqtt(_) => DeviceAddress::Mqtt(MqttAddress {
             topics: vec![TopicMap {
                 filter: format!("park/{id}/telemetry"),
+                subscription: format!("park/{id}/telemetry"),
                 qos: 1,
-                records: RecordMap { records: None, time: None },
+                payload: Payload::Json(RecordMap { records: None, time: None }),
                 values: Vec::new(),
             }],
+            raw_forward: false,
         }),
         DriverSettings::ModbusTcp(_) => DeviceAddress::Modbus(ModbusAddress {
             unit_id: 7,

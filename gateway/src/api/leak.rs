@@ -338,6 +338,7 @@ fn questions(route: &str, catalogue: &Catalogue) -> Vec<Question> {
             let enterprises = ["acme", "bloom", "nobody"].map(|id| format!("/api/v1/devices?enterprise={id}"));
             [one(route), get(&mut enterprises.into_iter())].concat()
         }
+        "/api/v1/devices/unknown" => one(route),
         "/api/v1/devices/{id}" => {
             let near = devices().map(|id| format!("{id}x"));
             get(&mut devices().chain(near).map(|id| format!("/api/v1/devices/{id}")))

@@ -272,6 +272,7 @@ fn routes() -> Vec<(&'static str, Need, MethodRouter<Arc<Shared>>)> {
         ("/api/v1/session", Anybody, get(session::get).post(session::post).delete(session::delete)),
         ("/api/v1/park", Anybody, get(park::get)),
         ("/api/v1/devices", Anybody, get(devices::list)),
+        ("/api/v1/devices/unknown", Anybody, get(devices::unknown)),
         ("/api/v1/devices/{id}", Anybody, get(devices::get)),
         ("/api/v1/points", Anybody, get(points::list)),
         ("/api/v1/latest", Anybody, get(latest::list)),

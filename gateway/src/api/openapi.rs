@@ -23,6 +23,7 @@ const TOKEN: &str = "token";
         super::session::delete,
         super::park::get,
         super::devices::list,
+        super::devices::unknown,
         super::devices::get,
         super::points::list,
         super::latest::list,

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use parkgate_collector::catalogue::{Catalogue, Point, PointSource, TopicMap};
+use parkgate_collector::catalogue::{Catalogue, Payload, Point, PointSource, TopicMap};
 use parkgate_collector::model::{Decimal, Medium, Number, PointId, UtcMillis};
 use parkgate_collector::protocol::json::{PathStep, TimeFormat, ValuePath};
 use parkgate_collector::protocol::modbus::{RegisterSource, RegisterType};
@@ -137,7 +137,9 @@ fn f32_of(value: Decimal) -> f32 {
 pub fn payload(map: &TopicMap, values: &[(PointId, Number)], at: UtcMillis) -> String {
     let mut record = Node::Empty;
     let mut payload_time = None;
-    if let Some(time) = &map.records.time {
+    // The demo's meters speak JSON.
+    let Payload::Json(records) = &map.payload else { return String::new() };
+    if let Some(time) = &records.time {
         let text = time_text(&time.format, at);
         if time.in_payload { payload_time = Some((&time.path, text)) } else { record.put(&time.path.steps, text) }
     }
@@ -146,7 +148,7 @@ pub fn payload(map: &TopicMap, values: &[(PointId, Number)], at: UtcMillis) -> S
             record.put(&path.steps, value.to_string());
         }
     }
-    let mut payload = match &map.records.records {
+    let mut payload = match &records.records {
         Some(path) => {
             let mut payload = Node::Empty;
             payload.put_node(&path.steps, Node::Array(vec![record]));

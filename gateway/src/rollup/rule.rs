@@ -55,9 +55,11 @@ impl PointRule {
     }
 }
 
-/// The points that have totals: all but the gateway's own metrics, which are for looking at.
+/// The points that have totals: all but the gateway's own metrics, which are for looking at, and those of devices whose
+/// messages are only passed on, of which this gateway may have a part.
 pub fn has_totals(catalogue: &Catalogue) -> impl Iterator<Item = &Arc<Point>> {
-    catalogue.points.iter().filter(|point| point.medium != Medium::Gateway)
+    let devices = catalogue.devices.iter().filter(|device| device.address.has_totals());
+    devices.flat_map(|device| &device.points).filter(|point| point.medium != Medium::Gateway)
 }
 
 /// The number of a sample that counts: one that is there and not bad.

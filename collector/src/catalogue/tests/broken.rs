@@ -104,7 +104,7 @@ fn all_problems_are_told_at_once() {
             main.toml:3:13: unknown time zone `Mars`; give an IANA name such as Asia/Shanghai ["Mars"]
             main.toml:6:10: `modbus` is not known here; did you mean `modbus_tcp`? ["modbus"]
             main.toml:8:6: `id`: must be a text in quotes [7]
-            main.toml:11:1: unknown key `qos`; known keys: id, host, port, client_id, username, password, password_file, keep_alive_s, max_packet_bytes [qos]
+            main.toml:11:1: unknown key `qos`; known keys: id, host, port, version, session_expiry_s, tls, client_id, username, password, password_file, keep_alive_s, max_packet_bytes, max_in_flight, max_readings_per_message, discover [qos]
             main.toml:15:1: unknown key `enterprize`; did you mean `enterprise`? [enterprize]
             main.toml:16:10: `metred` is not known here; did you mean `metered`? ["metred"]
             main.toml:19:8: unknown unit `kwh`; did you mean `kWh`? ["kwh"]
@@ -171,7 +171,39 @@ fn problems_of_tables() {
         (
             format!("{PARK}[[link]]\nid = \"a\"\ndriver = \"mqtt\"\nhost = \"h\"\ntimeout_ms = 5\n"),
             expect![[r#"
-            main.toml:7:1: unknown key `timeout_ms`; known keys: id, host, port, client_id, username, password, password_file, keep_alive_s, max_packet_bytes [timeout_ms]
+                main.toml:7:1: unknown key `timeout_ms`; known keys: id, host, port, version, session_expiry_s, tls, client_id, username, password, password_file, keep_alive_s, max_packet_bytes, max_in_flight, max_readings_per_message, discover [timeout_ms]
+            "#]],
+        ),
+        (
+            format!("{LINKS}version = 4\nmax_in_flight = 0\ndiscover = [\"a/x{{device}}\", \"$share/g/a\", \"a/#/b\"]\n"),
+            expect![[r#"
+            main.toml:13:11: there is no MQTT 4; 3 (that is 3.1.1) or 5 [4]
+            main.toml:14:17: `max_in_flight`: must not be lower than 1 [0]
+            main.toml:15:13: a named level stands alone between two /; for example "park/{enterprise}/{device}/#" ["a/x{device}"]
+            main.toml:15:28: topics that begin with $ are the broker's own, or shared; name the topics of the meters ["$share/g/a"]
+            main.toml:15:42: `#` must be the last level, alone; MQTT 3.1.1, 4.7.1 ["a/#/b"]
+        "#]],
+        ),
+        (
+            format!("{LINKS}session_expiry_s = 60\ntls = {{ ca_file = \"ca.pem\", key_file = \"main.toml\", server_name = \"a b\" }}\n"),
+            expect![[r#"
+            main.toml:13:20: `session_expiry_s` is only for version = 5; with 3.1.1 the broker's own setting counts [60]
+            main.toml:14:7: `certificate_file` and `key_file` belong together; give both, or none [{ ca_file = "ca.pem", key_file = "main.toml", server_name = "a b" }]
+            main.toml:14:19: ca.pem cannot be read: no such file; paths are relative to this file ["ca.pem"]
+            main.toml:14:40: main.toml holds no `PRIVATE KEY` in PEM; PEM begins with -----BEGIN ["main.toml"]
+            main.toml:14:67: must be a host name or an address; as it stands in the broker's certificate ["a b"]
+        "#]],
+        ),
+        (
+            format!("{LINKS}{METER}").replace("modbus =", "raw_forward = true\nmodbus ="),
+            expect![[r#"
+            main.toml:16:15: `raw_forward` is for devices on an MQTT link; remove it, or name an MQTT link [true]
+        "#]],
+        ),
+        (
+            format!("{LINKS}{}", METER.replace("\"m\"", "\"unknown\"")),
+            expect![[r#"
+            main.toml:14:6: `unknown` is kept for the list of devices that are not configured; give the meter another id ["unknown"]
         "#]],
         ),
         (
@@ -611,8 +643,8 @@ fn problems_of_topics() {
         (
             format!("{LINKS}{GAS}[[device.point]]\nid = \"gas_flow\"\nreference = \"as_is\"\npath = \"v\"\n"),
             expect![[r#"
-            main.toml:25:8: path `v` of this topic is read by another point already; give each point a path of its own ["v"]
-        "#]],
+                main.toml:25:8: path `v` of this topic is read by another point already; give each point a path, a column or a topic of its own ["v"]
+            "#]],
         ),
         (
             topic("filter = \"t/#/g\"\nqos = 2"),
@@ -653,6 +685,76 @@ fn problems_of_topics() {
             main.toml:20:16: no usable time pattern: strftime formatting failed: %Q failed: requires IANA time zone identifier or time zone offset, but neither were present; use %Y %m %d %H %M %S and plain text ["%Q%"]
             main.toml:21:13: unknown time zone `X`; give an IANA name such as Asia/Shanghai ["X"]
         "#]],
+        ),
+        (
+            topic("filter = \"$share/g/a\""),
+            expect![[r#"
+            main.toml:17:10: a shared subscription gives this gateway only some of the device's messages, so its totals would be wrong; subscribe without $share/, so that one gateway owns the device; or set raw_forward = true: recorded, forwarded, never totalled ["$share/g/a"]
+        "#]],
+        ),
+        (
+            topic("filter = \"$share/+/a\"").replace("link = \"broker\"", "link = \"broker\"\nraw_forward = true"),
+            expect![[r#"
+                main.toml:18:10: a shared subscription is `$share/GROUP/FILTER`; MQTT 5, 4.8.2 ["$share/+/a"]
+            "#]],
+        ),
+        (
+            topic("filter = \"a/{hall}/x{point}\""),
+            expect![[r#"
+            main.toml:17:10: `{point}` must be a level of its own, once; for example "park/{device}/{point}" ["a/{hall}/x{point}"]
+            main.toml:17:10: `{hall}` stands for nothing here; there are park, enterprise, device, point; any other name is a label of the device: add labels = { hall = "..." } ["a/{hall}/x{point}"]
+            main.toml:17:10: `+` must stand alone in its level; MQTT 3.1.1, 4.7.1 ["a/{hall}/x{point}"]
+        "#]],
+        ),
+        (
+            topic("filter = \"a/{hall}\"").replace("link = \"broker\"", "link = \"broker\"\nlabels = { hall = \"1/2\" }"),
+            expect![[r#"
+            main.toml:18:10: label `hall` = "1/2" cannot be a level of a topic; a level has no / + # { ["a/{hall}"]
+        "#]],
+        ),
+        (
+            topic("filter = \"a\"\npayload = \"xml\""),
+            expect![[r#"
+            main.toml:18:11: `xml` is not known here; possible values: json, number, csv ["xml"]
+        "#]],
+        ),
+        (
+            topic("filter = \"a\"\nseparator = \";\"\ntime_column = 1\ndecimal_sign = \",\""),
+            expect![[r#"
+            main.toml:18:13: `separator` is only for payload = "csv"; remove it, or change `payload` [";"]
+            main.toml:19:15: `time_column` is only for payload = "csv"; remove it, or change `payload` [1]
+            main.toml:20:16: `decimal_sign` is only for payload = "csv" or "number"; remove it, or change `payload` [","]
+        "#]],
+        ),
+        (
+            topic("filter = \"a\"\npayload = \"number\"\ntime = \"t\"\ntime_format = \"epoch_s\""),
+            expect![[r#"
+            main.toml:19:8: `time` is only for payload = "json"; remove it, or change `payload` ["t"]
+            main.toml:20:15: there is no `time` that this is about; add payload = "csv" with a `time_column` ["epoch_s"]
+            main.toml:24:8: `path` does not go with the payload of this topic; json: `path`; csv: `column`; a plain number needs neither ["v"]
+        "#]],
+        ),
+        (
+            topic("filter = \"a\"\npayload = \"csv\"\nseparator = \"1\"\ntime_column = 0").replace("path = \"v\"", "column = 0"),
+            expect![[r#"
+            main.toml:19:13: must be one character that is in no number; for example ",", ";" or "\t" ["1"]
+            main.toml:20:15: columns are counted from 1 [0]
+            main.toml:24:10: columns are counted from 1 [0]
+        "#]],
+        ),
+        (
+            topic("filter = \"a\"\npayload = \"csv\"\ndecimal_sign = \",\"").replace("path = \"v\"\n", ""),
+            expect![[r#"
+            main.toml:19:16: the columns are separated by a comma, too; add separator = ";" or what the device sends [","]
+            main.toml:21:6: point `gas_volume` has no `column` with its value; add column = 1, 2, ... ["gas_volume"]
+        "#]],
+        ),
+        (
+            topic("filter = \"a\"\npayload = \"number\"")
+                .replace("path = \"v\"", "[[device.point]]\nid = \"gas_flow\"\nreference = \"as_is\""),
+            expect![[r#"
+                main.toml:23:6: path `` of this topic is read by another point already; give each point a path, a column or a topic of its own ["gas_flow"]
+            "#]],
         ),
         (
             topic("filter = \"a\"\ntime = \"t[\"\ntime_zone = \"UTC\""),

@@ -149,7 +149,8 @@ fn a_park_becomes_a_catalogue() {
     assert_eq!(topic.values[0].1, gas.id);
     assert_eq!(topic.values[0].0.steps, [PathStep::Key("v".into()), PathStep::Index(0), PathStep::Key("x".into())]);
     let format = TimeFormat::Local { pattern: "%Y%m%d%H%M%S".into(), zone: "Asia/Shanghai".into() };
-    assert_eq!(topic.records.time.as_ref().unwrap().format, format);
+    let Payload::Json(records) = &topic.payload else { panic!("no JSON") };
+    assert_eq!(records.time.as_ref().unwrap().format, format);
 }
 
 #[test]

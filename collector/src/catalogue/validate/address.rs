@@ -1,139 +1,14 @@
-//! Where values are: topics and paths, units and registers.
-
-use std::collections::HashMap;
+//! Where the values of a Modbus device are: units and registers.
 
 use super::super::place::{At, Place};
 use super::super::problem::Problems;
-use super::super::raw::{RawModbus, RawPoint, RawRegister, RawRegisterType, RawTimeFormat, RawTopic};
-use super::super::read::suggestion;
-use super::super::spec::{ModbusAddress, Park, TopicMap};
-use super::super::text::{byte_order, register_address, topic_filter, value_path};
-use super::zone;
-use crate::protocol::json::{RecordMap, TimeFormat, TimePath, ValuePath};
+use super::super::raw::{RawModbus, RawPoint, RawRegister, RawRegisterType};
+use super::super::spec::ModbusAddress;
+use super::super::text::{byte_order, register_address};
 use crate::protocol::modbus::{Function, RegisterSource, RegisterType};
 
 /// Order of points that name none.
 const ORDER_DEFAULT: &str = "ABCD";
-
-/// The topics of a device; values are filled in when points have their numbers.
-pub(super) fn topics(raw: &[At<RawTopic>], ids: [(&str, &str); 3], park: &Park, problems: &mut Problems) -> Vec<TopicMap> {
-    let mut seen = HashMap::new();
-    let several = raw.len() > 1;
-    raw.iter()
-        .map(|topic| {
-            match &topic.id {
-                Some(id) => {
-                    super::check_unique("topic", id, &mut seen, problems);
-                }
-                None if several => {
-                    problems.add(topic.filter.place, "a device with several topics needs an `id` for each", "add id = \"...\"")
-                }
-                None => {}
-            }
-            let filter = ids.iter().fold(topic.filter.value.clone(), |filter, (name, id)| filter.replace(name, id));
-            if let Err(message) = topic_filter(&filter) {
-                problems.add(topic.filter.place, message, "MQTT 3.1.1, 4.7.1");
-            }
-            let records = topic.records.as_ref().and_then(|text| path(text, problems));
-            TopicMap {
-                filter,
-                qos: topic.qos.unwrap_or(1),
-                records: RecordMap { records, time: time(topic, park, problems) },
-                values: Vec::new(),
-            }
-        })
-        .collect()
-}
-
-fn path(text: &At<String>, problems: &mut Problems) -> Option<ValuePath> {
-    value_path(text).map_err(|message| problems.add(text.place, message, "")).ok()
-}
-
-fn time(topic: &RawTopic, park: &Park, problems: &mut Problems) -> Option<TimePath> {
-    let format = topic.time_format.as_ref().map_or(RawTimeFormat::EpochMs, |format| format.value);
-    if format != RawTimeFormat::Local {
-        for (key, place) in [
-            ("time_pattern", topic.time_pattern.as_ref().map(|text| text.place)),
-            ("time_zone", topic.time_zone.as_ref().map(|text| text.place)),
-        ] {
-            if let Some(place) = place {
-                problems.add(place, format!("`{key}` is only for time_format = \"local\""), "remove it, or set the format");
-            }
-        }
-    }
-    let Some(text) = &topic.time else {
-        let stray = topic.time_format.as_ref().map(|at| at.place).or(topic.time_in_payload.as_ref().map(|at| at.place));
-        if let Some(place) = stray {
-            problems.add(place, "there is no `time` that this is about", "add time = \"...\", the path to the time");
-        }
-        return None;
-    };
-    let format = match format {
-        RawTimeFormat::EpochS => TimeFormat::EpochSeconds,
-        RawTimeFormat::EpochMs => TimeFormat::EpochMillis,
-        RawTimeFormat::EpochUs => TimeFormat::EpochMicros,
-        RawTimeFormat::EpochNs => TimeFormat::EpochNanos,
-        RawTimeFormat::Rfc3339 => TimeFormat::Rfc3339,
-        RawTimeFormat::Local => local(topic, text.place, park, problems)?,
-    };
-    let in_payload = topic.time_in_payload.as_ref().is_some_and(|flag| flag.value);
-    Some(TimePath { path: path(text, problems)?, in_payload, format })
-}
-
-fn local(topic: &RawTopic, place: Place, park: &Park, problems: &mut Problems) -> Option<TimeFormat> {
-    if let Some(name) = &topic.time_zone {
-        zone(name, problems);
-    }
-    let Some(pattern) = &topic.time_pattern else {
-        problems.add(place, "time_format = \"local\" needs a `time_pattern`", "for example time_pattern = \"%Y-%m-%d %H:%M:%S\"");
-        return None;
-    };
-    if let Err(reason) = reads_back(pattern) {
-        problems.add(pattern.place, format!("no usable time pattern: {reason}"), "use %Y %m %d %H %M %S and plain text");
-        return None;
-    }
-    let zone = topic.time_zone.as_ref().map_or(&park.time_zone, |zone| &zone.value).clone();
-    Some(TimeFormat::Local { pattern: pattern.value.clone(), zone })
-}
-
-/// Whether a pattern says all of a date and time, down to the second: what it writes, it must read again.
-fn reads_back(pattern: &str) -> Result<(), String> {
-    let time = jiff::civil::date(2026, 11, 23).at(6, 15, 42, 0);
-    let text = jiff::fmt::strtime::format(pattern, time).map_err(|error| error.to_string())?;
-    let read = jiff::fmt::strtime::parse(pattern, &text).and_then(|parts| parts.to_datetime()).map_err(|error| error.to_string())?;
-    if read == time { Ok(()) } else { Err(format!("{time} becomes {read}")) }
-}
-
-/// The topic (by index) and path of a point's value.
-pub(super) fn value(raw: &At<RawPoint>, topics: &[At<RawTopic>], problems: &mut Problems) -> Option<(usize, ValuePath)> {
-    if let Some(register) = &raw.register {
-        problems.add(register.place, "a point on an MQTT link has no `register`", "give `path`, or put the device on a Modbus link");
-    }
-    let Some(text) = &raw.path else {
-        if raw.lacks("path") {
-            let help = "add path = \"...\"; path = \"\" is the payload itself";
-            problems.add(raw.id.place, format!("point `{}` has no `path` to its value", raw.id.value), help);
-        }
-        return None;
-    };
-    let path = path(text, problems);
-    let index = match &raw.topic {
-        Some(wanted) => {
-            let index = topics.iter().position(|topic| topic.id.as_ref().is_some_and(|id| id.value == wanted.value));
-            if index.is_none() {
-                let known: Vec<&str> = topics.iter().filter_map(|topic| topic.id.as_ref()).map(|id| id.value.as_str()).collect();
-                problems.add(wanted.place, format!("the device has no topic `{}`", wanted.value), suggestion(wanted, &known, "its topics"));
-            }
-            index?
-        }
-        None if topics.len() > 1 => {
-            problems.add(raw.id.place, "the device has several topics: which one?", "add topic = \"...\", the topic's id");
-            return None;
-        }
-        None => 0,
-    };
-    Some((index, path?))
-}
 
 /// Unit and polling: the device's own keys before those of its profile. `place`: where to say that there are none.
 pub(super) fn modbus(
@@ -178,7 +53,11 @@ pub(super) fn register(
     address: &ModbusAddress,
     problems: &mut Problems,
 ) -> Option<RegisterSource> {
-    for (key, place) in [("path", raw.path.as_ref().map(|at| at.place)), ("topic", raw.topic.as_ref().map(|at| at.place))] {
+    for (key, place) in [
+        ("path", raw.path.as_ref().map(|at| at.place)),
+        ("column", raw.column.as_ref().map(|at| at.place)),
+        ("topic", raw.topic.as_ref().map(|at| at.place)),
+    ] {
         if let Some(place) = place {
             problems.add(place, format!("a point on a Modbus link has no `{key}`"), "give `register`, or put the device on an MQTT link");
         }

@@ -10,8 +10,10 @@ use super::super::raw::{RawDevice, RawFunction, RawPoint, RawTopic};
 use super::super::read::suggestion;
 use super::super::spec::*;
 use super::address::{self, RegisterDefaults};
+use super::topic::{self, Levels};
 use super::{DraftDevice, DraftPoint, Parts, Profile, check_id, check_unique, names, point};
 use crate::model::Origin;
+use crate::protocol::json::ValuePath;
 use crate::protocol::modbus::{Function, RegisterSource, RegisterType};
 
 /// What a device is looked up against.
@@ -32,6 +34,9 @@ pub(super) fn devices(context: &Context<'_>, problems: &mut Problems) -> Vec<Dra
         if raw.id.strip_prefix(OWN_ID).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')) {
             let message = format!("`{}` is kept for the gateway itself", raw.id.value);
             problems.add(raw.id.place, message, "its own metrics are points of a device `parkgate`; give the meter another id");
+        }
+        if raw.id.value == UNKNOWN_ID {
+            problems.add(raw.id.place, "`unknown` is kept for the list of devices that are not configured", "give the meter another id");
         }
         let first = check_unique("device", &raw.id, &mut seen, problems);
         // What the second of two devices shares with the first is no news.
@@ -54,7 +59,7 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
         time_zone: super::TIME_ZONE_DEFAULT.into(),
         display_units: HashMap::new(),
     };
-    let by_topic = !profile.topic.is_empty() || profile.point.iter().any(|point| point.path.is_some());
+    let by_topic = !profile.topic.is_empty() || profile.point.iter().any(|point| point.path.is_some() || point.column.is_some());
     let defaults = register_defaults(None, profile.modbus.as_ref());
     let with_unit = profile.modbus.clone().map(|mut modbus| {
         modbus.unit_id = modbus.unit_id.or(Some(1));
@@ -63,13 +68,15 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
     let unit = At::new(profile.place, super::RawModbus { unit_id: Some(1), ..Default::default() });
     let modbus = address::modbus(Some(with_unit.as_ref().unwrap_or(&unit)), None, None, &mut Problems::default());
     if by_topic {
-        address::topics(&profile.topic, [("{device}", "device"), ("{enterprise}", "enterprise"), ("{park}", "park")], &park, problems);
+        let ids = [("{device}", "device"), ("{enterprise}", "enterprise"), ("{park}", "park")];
+        // Whether a topic may be shared is the device's to say.
+        topic::topics(&profile.topic, &Levels { ids, labels: None, raw_forward: true }, &park, problems);
     }
     for raw in &profile.point {
         check_unique("point", &raw.id, &mut seen, problems);
         point::point(raw, "enterprise", "device", problems);
         if by_topic {
-            address::value(raw, &profile.topic, problems);
+            topic::value(raw, &profile.topic, problems);
         } else {
             address::register(raw, &defaults, &modbus, problems);
         }
@@ -124,7 +131,7 @@ fn device(context: &Context<'_>, raw: &At<RawDevice>, shared: &mut Shared, probl
         link: Arc::clone(&link),
         profile: raw.profile.as_ref().map(|id| id.value.clone()),
         origin,
-        address: DeviceAddress::Mqtt(MqttAddress { topics: Vec::new() }),
+        address: DeviceAddress::Mqtt(MqttAddress::default()),
         points: Vec::new(),
     };
     let points = match &link.driver {
@@ -213,27 +220,47 @@ fn on_mqtt(
         problems.add(raw.id.place, format!("device `{}` has no topic", raw.id.value), "add [[device.topic]] with filter = \"...\"");
     }
     let ids = [("{device}", raw.id.value.as_str()), ("{enterprise}", owner), ("{park}", context.park.id.as_str())];
-    let topics = address::topics(raw_topics, ids, context.park, problems);
+    let raw_forward = raw.raw_forward.as_ref().is_some_and(|flag| flag.value);
+    let levels = Levels { ids, labels: Some(&raw.labels), raw_forward };
+    let mut topics = topic::topics(raw_topics, &levels, context.park, problems);
     let mut drafts = Vec::new();
     for raw_point in points {
-        let value = address::value(raw_point, raw_topics, problems);
+        let mut value = topic::value(raw_point, raw_topics, problems);
         let made = point::point(raw_point, owner, &raw.id, problems);
-        if let (Some((topic, _)), Some(path)) = (&value, &raw_point.path) {
-            let filter = topics.get(*topic).map_or(String::new(), |topic| topic.filter.clone());
-            let key = (raw.link.value.clone(), filter, path.value.clone());
-            if let Some(&first) = shared.values.get(&key) {
-                let message = format!("path `{}` of this topic is read by another point already", path.value);
-                problems.conflict(path.place, message, "give each point a path of its own", first, "first here");
-            } else {
-                shared.values.insert(key, path.place);
+        if let Some((index, path)) = &mut value {
+            if let Some(map) = topics.get(*index).filter(|map| map.filter.contains(topic::POINT)) {
+                // One topic for each point, under one subscription.
+                let own = TopicMap { filter: map.filter.replace(topic::POINT, &raw_point.id), ..map.clone() };
+                *index = topics.len();
+                topics.push(own);
             }
+            let place = raw_point.path.as_ref().map(|at| at.place).or(raw_point.column.as_ref().map(|at| at.place));
+            let filter = topics.get(*index).map_or(String::new(), |topic| topic.filter.clone());
+            claim_value(shared, raw, filter, path, place.unwrap_or(raw_point.id.place), problems);
         }
         if let (Some(point), Some(value)) = (made, value) {
             drafts.push(DraftPoint { point, value: Some(value) });
         }
     }
-    device.address = DeviceAddress::Mqtt(MqttAddress { topics });
+    for map in topics.iter_mut().filter(|map| map.filter.contains(topic::POINT)) {
+        map.filter = map.filter.replace(topic::POINT, "+");
+    }
+    device.address = DeviceAddress::Mqtt(MqttAddress { topics, raw_forward });
     drafts
+}
+
+/// Claims a place in the payloads of a topic for a point; one that is taken is noted.
+fn claim_value(shared: &mut Shared, raw: &RawDevice, filter: String, path: &ValuePath, place: Place, problems: &mut Problems) {
+    let key = (raw.link.value.clone(), filter, path.to_string());
+    match shared.values.get(&key) {
+        Some(&first) => {
+            let message = format!("path `{path}` of this topic is read by another point already");
+            problems.conflict(place, message, "give each point a path, a column or a topic of its own", first, "first here");
+        }
+        None => {
+            shared.values.insert(key, place);
+        }
+    }
 }
 
 /// Function and order of points that name none: the device's keys before the profile's.
@@ -254,6 +281,9 @@ fn on_modbus(
     shared: &mut Shared,
     problems: &mut Problems,
 ) -> Vec<DraftPoint> {
+    if let Some(flag) = &raw.raw_forward {
+        problems.add(flag.place, "`raw_forward` is for devices on an MQTT link", "remove it, or name an MQTT link");
+    }
     if let Some(topic) = raw.topic.first() {
         problems.add(topic.filter.place, "a device on a Modbus link has no topics", "remove it, or name an MQTT link");
     }

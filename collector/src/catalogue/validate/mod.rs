@@ -1,18 +1,19 @@
 //! From what is written to what is meant: every rule that no single table can check, each broken one noted at its place.
 //! Pure: files and variables were read before, the clock and the network are never asked.
 //!
-//! [`device`] a device with its profile; [`point`] one point; [`address`] topics and registers.
+//! [`device`] a device with its profile; [`point`] one point; [`topic`] topics and payloads; [`address`] registers.
 
 mod address;
 mod device;
 mod point;
+mod topic;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::place::{At, Place};
 use super::problem::Problems;
-use super::raw::{RawDevice, RawEnterprise, RawLink, RawModbus, RawNames, RawPark, RawPoint, RawTopic};
+use super::raw::{RawDevice, RawEnterprise, RawLink, RawModbus, RawNames, RawPark, RawPoint, RawTls, RawTopic};
 use super::read::suggestion;
 use super::registry::{PointRegistry, RegistryError};
 use super::spec::*;
@@ -20,6 +21,8 @@ use super::text::{series_part, stable_id};
 use crate::model::{LinkKey, Unit};
 use crate::protocol::json::ValuePath;
 
+/// How long a broker keeps the session where the config does not say: 30 days, in seconds.
+const SESSION_EXPIRY_DEFAULT_S: u32 = 2_592_000;
 /// Zone of days and months where the config names none.
 const TIME_ZONE_DEFAULT: &str = "Asia/Shanghai";
 
@@ -296,15 +299,60 @@ fn mqtt_settings(link: &super::raw::RawMqttLink, park_id: &str, parts: &Parts, p
         let place = link.client_id.as_ref().map_or(link.id.place, |id| id.place);
         problems.add(place, "a client id has 1 to 128 bytes", "a persistent session needs one");
     }
+    let version = mqtt_version(link, problems);
+    let tls = link.tls.as_ref().map(|tls| tls_settings(tls, &link.host, problems));
+    let port = link.port.unwrap_or(if tls.is_some() { 8883 } else { 1883 });
+    let defaults = MqttSettings::new(link.host.value.clone(), port, client_id);
     MqttSettings {
-        host: link.host.value.clone(),
-        port: link.port.unwrap_or(1883),
-        client_id,
         username: link.username.clone(),
         password,
-        keep_alive_s: link.keep_alive_s.unwrap_or(30),
-        max_packet_bytes: link.max_packet_bytes.unwrap_or(1_048_576),
+        keep_alive_s: link.keep_alive_s.unwrap_or(defaults.keep_alive_s),
+        max_packet_bytes: link.max_packet_bytes.unwrap_or(defaults.max_packet_bytes),
+        version,
+        tls,
+        max_in_flight: link.max_in_flight.unwrap_or(defaults.max_in_flight),
+        max_readings_per_message: link.max_readings_per_message.unwrap_or(defaults.max_readings_per_message),
+        discover: link.discover.iter().map(|text| topic::discover(text, park_id, problems)).collect(),
+        ..defaults
     }
+}
+
+fn mqtt_version(link: &super::raw::RawMqttLink, problems: &mut Problems) -> MqttVersion {
+    match link.version.as_ref().map_or(3, |version| version.value) {
+        5 => MqttVersion::V5 { session_expiry_s: link.session_expiry_s.as_ref().map_or(SESSION_EXPIRY_DEFAULT_S, |at| at.value) },
+        3 => {
+            if let Some(expiry) = &link.session_expiry_s {
+                problems.add(expiry.place, "`session_expiry_s` is only for version = 5", "with 3.1.1 the broker's own setting counts");
+            }
+            MqttVersion::V3
+        }
+        other => {
+            if let Some(version) = &link.version {
+                problems.add(version.place, format!("there is no MQTT {other}"), "3 (that is 3.1.1) or 5");
+            }
+            MqttVersion::V3
+        }
+    }
+}
+
+fn tls_settings(tls: &At<RawTls>, host: &At<String>, problems: &mut Problems) -> TlsSettings {
+    let path = |at: &Option<At<String>>| at.as_ref().map(|at| std::path::PathBuf::from(&at.value));
+    let identity = match (path(&tls.certificate_file), path(&tls.key_file)) {
+        (Some(certificate_file), Some(key_file)) => Some(TlsIdentity { certificate_file, key_file }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            if tls.lacks("certificate_file") && tls.lacks("key_file") {
+                problems.add(tls.place, "`certificate_file` and `key_file` belong together", "give both, or none");
+            }
+            None
+        }
+    };
+    let server_name = tls.server_name.as_ref().unwrap_or(host);
+    if server_name.is_empty() || server_name.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':')) && !server_name.contains("::")
+    {
+        problems.add(server_name.place, "must be a host name or an address", "as it stands in the broker's certificate");
+    }
+    TlsSettings { server_name: server_name.value.clone(), ca_file: path(&tls.ca_file), identity }
 }
 
 /// Checks label names, and joins a device's labels with a point's.

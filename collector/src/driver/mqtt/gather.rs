@@ -8,15 +8,19 @@ use tracing::warn;
 
 use super::client::{Ack, Incoming};
 use super::topics::Topics;
-use crate::catalogue::{Device, DeviceAddress};
+use super::unknown::{self, Discover};
+use crate::catalogue::{Device, DeviceAddress, MqttSettings, Payload, TopicMap};
 use crate::driver::{Batch, DeliveredRange, LinkDevices};
 use crate::health::{HealthBoard, State};
 use crate::metrics::Metrics;
 use crate::model::{Delivery, Origin, Reading, Rejected, UtcMillis};
-use crate::protocol::json::{MapError, Mapper};
+use crate::protocol::json::{BuildError, MapError, Mapped, Mapper};
+use crate::protocol::text::TextMapper;
 
 /// Bytes of a rejected payload that are kept; the rest is cut off.
 const REJECTED_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of the topic of an unknown device that are told.
+const TOPIC_BYTES_MAX: usize = 1024;
 /// How far the received times of rejected messages, a millisecond each, may run ahead of the clock.
 const AHEAD_MS_MAX: i64 = 3_600_000;
 /// Name of the driver in metrics.
@@ -26,7 +30,37 @@ pub const DRIVER: &str = "mqtt";
 #[derive(Debug)]
 struct Route {
     device: usize,
-    mapper: Mapper,
+    decoder: Decoder,
+}
+
+/// What reads the payloads of one topic filter.
+#[derive(Debug)]
+enum Decoder {
+    Json(Box<Mapper>),
+    Text(TextMapper),
+}
+
+impl Decoder {
+    fn new(topic: &TopicMap) -> Result<Self, BuildError> {
+        Ok(match &topic.payload {
+            Payload::Json(records) => Self::Json(Box::new(Mapper::new(records, &topic.values)?)),
+            Payload::Text(map) => Self::Text(TextMapper::new(map, &topic.values)?),
+        })
+    }
+
+    fn is_timed(&self) -> bool {
+        match self {
+            Self::Json(mapper) => mapper.is_timed(),
+            Self::Text(mapper) => mapper.is_timed(),
+        }
+    }
+
+    fn map(&mut self, payload: &[u8], out: &mut Vec<Reading>) -> Result<Mapped, MapError> {
+        match self {
+            Self::Json(mapper) => mapper.map(payload, out),
+            Self::Text(mapper) => mapper.map(payload, out),
+        }
+    }
 }
 
 /// One device with what is counted for it.
@@ -47,6 +81,8 @@ pub struct Gather {
     link: Arc<crate::catalogue::Link>,
     origin: Origin,
     max_packet_bytes: usize,
+    max_readings: usize,
+    discover: Discover,
     topics: Topics,
     routes: Vec<Route>,
     devices: Vec<Counted>,
@@ -68,17 +104,21 @@ struct Pending {
     deliveries: Vec<DeliveredRange>,
     rejected: Vec<Rejected>,
     acks: Vec<Ack>,
+    /// Topics and payloads that no device has.
+    unknown: Vec<(Bytes, Bytes)>,
     messages: u64,
     bytes: usize,
 }
 
 impl Gather {
     /// Compiles the mappings of all devices. One that cannot be compiled is left out, told in the log and on the board.
-    pub fn new(devices: &LinkDevices, max_packet_bytes: u32, health: &HealthBoard, metrics: &Metrics, now: UtcMillis) -> Self {
+    pub fn new(devices: &LinkDevices, settings: &MqttSettings, health: &HealthBoard, metrics: &Metrics, now: UtcMillis) -> Self {
         let link = Arc::clone(&devices.link);
         let mut gather = Self {
             origin: devices.devices.first().map_or(Origin::Metered, |device| device.origin),
-            max_packet_bytes: usize::try_from(max_packet_bytes).unwrap_or(usize::MAX),
+            max_packet_bytes: usize::try_from(settings.max_packet_bytes).unwrap_or(usize::MAX),
+            max_readings: usize::try_from(settings.max_readings_per_message).unwrap_or(usize::MAX),
+            discover: Discover::new(&settings.discover),
             topics: Topics::default(),
             routes: Vec::new(),
             devices: Vec::new(),
@@ -94,11 +134,11 @@ impl Gather {
         for device in &devices.devices {
             let DeviceAddress::Mqtt(address) = &device.address else { continue };
             let received = gather.metrics.readings_received.with_label_values(&[DRIVER, &gather.link.id, &device.id]);
-            for topic in &address.topics {
-                match Mapper::new(&topic.records, &topic.values) {
-                    Ok(mapper) => {
-                        let route = Route { device: gather.devices.len(), mapper };
-                        if route.mapper.is_timed() {
+            for topic in address.topics.iter().filter(|topic| !topic.values.is_empty()) {
+                match Decoder::new(topic) {
+                    Ok(decoder) => {
+                        let route = Route { device: gather.devices.len(), decoder };
+                        if route.decoder.is_timed() {
                             timed.push((&topic.filter, route));
                         } else {
                             gather.topics.add(&topic.filter, gather.routes.len());
@@ -151,12 +191,19 @@ impl Gather {
         self.batch.bytes = self.batch.bytes.saturating_add(message.payload.len());
         self.batch.acks.extend(message.ack());
         let found = self.topics.find(&message.topic);
+        if found.is_empty() {
+            self.unmapped = Some(message.topic.clone());
+            self.batch.unknown.push((message.topic.clone(), message.payload.clone()));
+            // Listened to for unknown devices: listed, and not among what was expected and could not be read.
+            if self.discover.hears(&String::from_utf8_lossy(&message.topic)) {
+                return self.count_rejected(None, "unmapped");
+            }
+        }
         if message.payload.len() > self.max_packet_bytes {
             let reason = format!("payload of {} bytes is above `max_packet_bytes` = {}", message.payload.len(), self.max_packet_bytes);
             return self.reject(found.first().copied(), "oversized", reason, message, now);
         }
         if found.is_empty() {
-            self.unmapped = Some(message.topic.clone());
             let reason = "no device has this topic; add it to one. A subscription left by an earlier configuration is given up".to_owned();
             return self.reject(None, "unmapped", reason, message, now);
         }
@@ -167,11 +214,11 @@ impl Gather {
         let mut retained = false;
         for &index in found.iter() {
             let Some(route) = self.routes.get_mut(index) else { continue };
-            if message.retained && !route.mapper.is_timed() {
+            if message.retained && !route.decoder.is_timed() {
                 retained = true;
                 continue;
             }
-            match route.mapper.map(&message.payload, &mut self.batch.readings) {
+            match route.decoder.map(&message.payload, &mut self.batch.readings) {
                 Ok(mapped) => {
                     if !mapped.timed {
                         untimed = self.batch.readings.len().saturating_sub(first);
@@ -184,6 +231,11 @@ impl Gather {
             }
         }
         let count = self.batch.readings.len().saturating_sub(first);
+        if count > self.max_readings {
+            self.batch.readings.truncate(first);
+            let reason = format!("{count} readings in one message are above `max_readings_per_message` = {}", self.max_readings);
+            return self.reject(found.first().copied(), "oversized", reason, message, now);
+        }
         match error {
             Some((index, error)) if count == 0 || error.class() != "path" => {
                 self.batch.readings.truncate(first);
@@ -249,6 +301,10 @@ impl Gather {
             return None;
         }
         self.messages.inc_by(pending.messages);
+        for (topic, payload) in &pending.unknown {
+            let topic = String::from_utf8_lossy(topic.get(..TOPIC_BYTES_MAX).unwrap_or(topic));
+            health.unknown(&self.link.id, &topic, now, || unknown::describe(&self.link.id, &self.discover, &topic, payload));
+        }
         for counted in self.devices.iter_mut().filter(|counted| counted.readings > 0 || counted.rejected > 0) {
             let (readings, rejected) = (std::mem::take(&mut counted.readings), std::mem::take(&mut counted.rejected));
             counted.received.inc_by(readings);

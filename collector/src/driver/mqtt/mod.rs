@@ -1,24 +1,27 @@
-//! MQTT 3.1.1 client driver: messages of a broker become batches; each is acknowledged when its batch is durable.
+//! MQTT client driver, 3.1.1 and 5: messages of a broker become batches; each is acknowledged when its batch is durable.
 //!
-//! [`client`] the client library behind a small face; [`socket`] its connection with a side entrance for acknowledgements;
-//! [`topics`] which mapping a topic has; [`gather`] messages become a batch; here the loop that puts them together.
+//! [`client`] the client libraries behind a small face, with TLS and a side entrance for acknowledgements; [`topics`] which
+//! mapping a topic has; [`gather`] messages become a batch; [`unknown`] devices that are heard and not configured; here the
+//! loop that puts them together.
 //!
 //! Acknowledgements leave in the order of arrival, from the front of a queue of batches that a lost connection empties. The
 //! session is persistent, so the broker keeps what comes while we are away and delivers again what was not acknowledged.
-//! When the pipeline is slow, the loop stops reading: the broker's in-flight window and TCP hold the rest. A pipeline that
+//! When the pipeline is slow, the loop stops reading at `max_in_flight` messages: the broker's in-flight window, which with
+//! MQTT 5 is the same, and TCP hold the rest. A pipeline that
 //! stands for longer than 1.5 keep-alive times makes the broker end the connection; it is made again and nothing is lost.
 //!
 //! On the first connection all topics are subscribed, since the config may have changed; later ones do so only when the
 //! broker has lost the session, because a subscription makes it send its retained messages again. What an earlier
 //! configuration left in the session shows by messages that no device has: every filter that matches such a topic is
-//! given up. None of the present ones can be among them, or the topic would have a device.
+//! given up. None of the present ones can be among them, or the topic would have a device. What a topic of `discover` covers
+//! is not subscribed by itself, since a broker may deliver a message once for each subscription (MQTT 3.1.1, 3.3.5).
 
 pub mod client;
 pub mod gather;
-pub mod socket;
 #[cfg(test)]
 mod tests;
 pub mod topics;
+pub mod unknown;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,6 +35,7 @@ use tracing::{debug, info, warn};
 
 use self::client::{Ack, Client, ClientError, Event};
 use self::gather::{DRIVER, Gather};
+use self::unknown::Discover;
 use crate::catalogue::{DeviceAddress, DriverSettings};
 use crate::clock::Clock;
 use crate::driver::backoff::Backoff;
@@ -73,7 +77,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(3);
 pub fn reread(devices: &LinkDevices, topic: &str, payload: &[u8], arrived: crate::model::UtcMillis) -> Option<super::Batch> {
     let DriverSettings::Mqtt(settings) = &devices.link.driver else { return None };
     let metrics = Metrics::new(&prometheus::Registry::new());
-    Gather::new(devices, settings.max_packet_bytes, &HealthBoard::default(), &metrics, arrived).reread(topic, payload, arrived)
+    Gather::new(devices, settings, &HealthBoard::default(), &metrics, arrived).reread(topic, payload, arrived)
 }
 
 /// Runs one broker session until `cancel`; then what is in flight is still acknowledged and the broker told goodbye.
@@ -86,22 +90,20 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let DriverSettings::Mqtt(settings) = &devices.link.driver else { return };
-    let gather = Gather::new(&devices, settings.max_packet_bytes, &health, &metrics, clock.now().utc);
-    let mut filters = Vec::new();
-    for device in &devices.devices {
-        if let DeviceAddress::Mqtt(address) = &device.address {
-            filters.extend(address.topics.iter().map(|topic| (topic.filter.clone(), topic.qos)));
-        }
-    }
-    filters.sort();
-    // Of two mappings on one filter the higher QoS counts: it comes last.
-    filters.reverse();
-    filters.dedup_by(|later, earlier| later.0 == earlier.0);
+    let gather = Gather::new(&devices, settings, &health, &metrics, clock.now().utc);
+    let wanted = devices.devices.iter().flat_map(|device| match &device.address {
+        DeviceAddress::Mqtt(address) => address.topics.as_slice(),
+        _ => &[],
+    });
+    let wanted = wanted.map(|topic| (topic.subscription.clone(), topic.qos)).collect();
+    let (filters, covered) = topics::subscriptions(wanted, Discover::new(&settings.discover).filters());
     let driver = Driver {
         client: Client::new(settings),
         link: Arc::clone(&devices.link),
         gather,
         filters,
+        covered,
+        max_in_flight: usize::from(settings.max_in_flight),
         outlet,
         health,
         link_up: metrics.link_up.with_label_values(&[DRIVER, &devices.link.id]),
@@ -119,6 +121,9 @@ struct Driver {
     link: Arc<crate::catalogue::Link>,
     gather: Gather,
     filters: Vec<(String, u8)>,
+    /// Filters of devices that another one covers: given up in a session that the broker kept.
+    covered: Vec<String>,
+    max_in_flight: usize,
     outlet: Outlet,
     health: HealthBoard,
     link_up: prometheus::IntGauge,
@@ -136,6 +141,8 @@ struct InFlight {
     acks: Vec<Ack>,
     /// Messages without a time of their own.
     marks: usize,
+    /// All messages.
+    messages: usize,
 }
 
 /// Packets that the broker has not answered yet on one connection.
@@ -210,6 +217,9 @@ impl Driver {
                 Ok(packets) => awaited.subscriptions = packets,
                 Err(error) => return error.into(),
             }
+            if session_present {
+                awaited.unsubscriptions = self.client.unsubscribe(&self.covered);
+            }
         }
         let why = if session_present { "connected, session kept" } else { "connected, new session" };
         let mut is_told = false;
@@ -220,7 +230,7 @@ impl Driver {
                 self.tell(true, why).await;
             }
             let marks: usize = self.in_flight.iter().map(|batch| batch.marks).sum();
-            let may_read = self.in_flight.len() < BATCHES_IN_FLIGHT_MAX && marks <= MARKS_IN_FLIGHT_MAX;
+            let may_read = self.in_flight.len() < BATCHES_IN_FLIGHT_MAX && marks <= MARKS_IN_FLIGHT_MAX && self.room() > 0;
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return self.finish().await,
@@ -252,9 +262,15 @@ impl Driver {
         }
     }
 
+    /// Messages that may be taken now.
+    fn room(&self) -> usize {
+        self.max_in_flight.saturating_sub(self.in_flight.iter().map(|batch| batch.messages).sum())
+    }
+
     /// Takes one event and all that are there with it.
     fn read(&mut self, first: Event, awaited: &mut Awaited) -> Result<(), Interrupted> {
         let now = self.clock.now().utc;
+        let messages_max = u64::try_from(self.room()).unwrap_or(u64::MAX).min(BATCH_MESSAGES_MAX);
         let mut next = Some(Ok(first));
         while let Some(event) = next {
             match event? {
@@ -272,7 +288,7 @@ impl Driver {
                     self.health.link(&self.link.id, |health| health.error(now, State::Degraded, error));
                 }
             }
-            let is_full = self.gather.messages() >= BATCH_MESSAGES_MAX
+            let is_full = self.gather.messages() >= messages_max
                 || self.gather.bytes() >= BATCH_BYTES_MAX
                 || self.gather.readings() >= BATCH_READINGS_MAX;
             next = if is_full { None } else { self.client.ready() };
@@ -299,6 +315,7 @@ impl Driver {
     /// Hands the batch to the pipeline, waiting for room.
     async fn hand_over(&mut self) -> Result<(), Interrupted> {
         let now = self.clock.now().utc;
+        let messages = usize::try_from(self.gather.messages()).unwrap_or(usize::MAX);
         let Some((mut batch, acks)) = self.gather.take(&self.health, now) else { return Ok(()) };
         let (sender, done) = oneshot::channel();
         batch.done = Some(sender);
@@ -315,7 +332,7 @@ impl Driver {
             Some(false) => return Err(Interrupted::NotDurable),
             None => return Err(self.finish().await),
         }
-        self.in_flight.push_back(InFlight { done, acks, marks });
+        self.in_flight.push_back(InFlight { done, acks, marks, messages });
         Ok(())
     }
 

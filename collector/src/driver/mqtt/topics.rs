@@ -47,6 +47,47 @@ impl Topics {
     }
 }
 
+/// What to subscribe for the filters of devices, each with its QoS, and for `discover`; and what of the devices' is left out
+/// because one of `discover` covers it. Of two on one filter the higher QoS counts, so it does for what covers others.
+pub fn subscriptions<'d>(mut wanted: Vec<(String, u8)>, discover: impl Iterator<Item = &'d str>) -> (Vec<(String, u8)>, Vec<String>) {
+    wanted.sort();
+    // The higher QoS comes first.
+    wanted.reverse();
+    wanted.dedup_by(|later, earlier| later.0 == earlier.0);
+    let mut covered = Vec::new();
+    for filter in discover {
+        let mut qos = 0;
+        wanted.retain(|(other, other_qos)| {
+            let is_covered = covers(filter, other);
+            if is_covered {
+                qos = qos.max(*other_qos);
+                if other != filter {
+                    covered.push(other.clone());
+                }
+            }
+            !is_covered
+        });
+        wanted.push((filter.to_owned(), qos));
+    }
+    (wanted, covered)
+}
+
+/// Whether every topic that matches `other` matches `filter`, too. A shared subscription is a subscription of its own.
+fn covers(filter: &str, other: &str) -> bool {
+    if other.starts_with('$') || filter.starts_with('$') {
+        return filter == other;
+    }
+    let (mut wide, mut narrow) = (filter.split('/'), other.split('/'));
+    loop {
+        match (wide.next(), narrow.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(level)) if level != "#" => {}
+            (Some(one), Some(level)) if one == level => {}
+            _ => return false,
+        }
+    }
+}
+
 /// Whether a topic matches a filter: `+` is any one level, a last `#` any number of levels, the one above it included.
 /// Neither matches a first level that starts with `$`.
 pub fn matches(filter: &str, topic: &str) -> bool {
@@ -134,6 +175,36 @@ mod tests {
         ] {
             assert_eq!(matches(filter, topic), wanted, "{filter} {topic}");
         }
+    }
+
+    #[test]
+    fn a_filter_covers_what_it_matches_at_least() {
+        for (filter, other, wanted) in [
+            ("a/#", "a/b/c", true),
+            ("a/#", "a", true),
+            ("a/#", "a/+/c/#", true),
+            ("a/+", "a/b", true),
+            ("a/+", "a/+", true),
+            ("a/+", "a/#", false),
+            ("a/b", "a/+", false),
+            ("a/+/c", "a/b/c/d", false),
+            ("#", "$share/g/a", false),
+            ("a/b", "a", false),
+        ] {
+            assert_eq!(covers(filter, other), wanted, "{filter} {other}");
+        }
+    }
+
+    #[test]
+    fn what_is_covered_is_subscribed_once_with_the_highest_qos() {
+        let wanted = [("p/a/x", 0), ("p/b/x", 1), ("p/b/x", 0), ("q", 1), ("$share/g/p/c", 1)];
+        let wanted = || wanted.iter().map(|(filter, qos)| (String::from(*filter), *qos)).collect::<Vec<_>>();
+        let (all, covered) = subscriptions(wanted(), ["p/+/x"].into_iter());
+        assert_eq!(all, [("q".into(), 1), ("$share/g/p/c".into(), 1), ("p/+/x".into(), 1)]);
+        assert_eq!(covered, ["p/b/x", "p/a/x"]);
+        let (all, covered) = subscriptions(wanted(), std::iter::empty());
+        assert_eq!((all.len(), covered.len()), (4, 0));
+        assert!(all.contains(&("p/b/x".into(), 1)));
     }
 
     #[test]

@@ -626,7 +626,7 @@ fn syntax_error(text: &str, error: &serde_json::Error) -> MapError {
 }
 
 /// A piece of `text` from about `from` on, cut at character boundaries.
-fn excerpt(text: &str, from: usize) -> String {
+pub(in crate::protocol) fn excerpt(text: &str, from: usize) -> String {
     let boundary = |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let (start, end) = (boundary(from), boundary(from.saturating_add(EXCERPT_BYTES)));
     let piece = text.get(start..end).unwrap_or_default();

@@ -30,7 +30,8 @@ pub fn string(json: &str) -> Option<Cow<'_, str>> {
     if inner.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
-fn decimal(text: &[u8]) -> Option<Number> {
+/// The number that a plain text is, by the rules of [`number`]; `None` when it is none.
+pub fn decimal(text: &[u8]) -> Option<Number> {
     if let Some(plain) = plain(text) {
         return Some(Number::Exact(plain));
     }

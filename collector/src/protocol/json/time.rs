@@ -49,12 +49,21 @@ impl TimeReader {
     pub fn read(&self, json: &str) -> Option<UtcMillis> {
         match &self.0 {
             Form::Epoch { shift } => epoch(json, *shift),
+            Form::Rfc3339 | Form::Local { .. } => self.read_text(&string(json)?),
+        }
+    }
+
+    /// The time of a plain text; `None` when it is not of this format.
+    pub fn read_text(&self, text: &str) -> Option<UtcMillis> {
+        let text = text.trim_ascii();
+        match &self.0 {
+            Form::Epoch { shift } => epoch(text, *shift),
             Form::Rfc3339 => {
-                let timestamp: jiff::Timestamp = string(json)?.trim_ascii().parse().ok()?;
+                let timestamp: jiff::Timestamp = text.parse().ok()?;
                 floor_millis(timestamp)
             }
             Form::Local { pattern, zone } => {
-                let local = DateTime::strptime(pattern, string(json)?.trim_ascii()).ok()?;
+                let local = DateTime::strptime(pattern, text).ok()?;
                 floor_millis(zone.to_ambiguous_timestamp(local).compatible().ok()?)
             }
         }

@@ -1,4 +1,4 @@
-//! The client's TCP connection, with a side entrance for acknowledgements.
+//! The client's connection, TCP or TLS, with a side entrance for acknowledgements.
 //!
 //! The client sends each acknowledgement handed to it as a write of its own, and ends the connection over one that belongs
 //! to an earlier connection. Here acknowledgements are appended to the bytes that wait, between the client's packets, and
@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// Bytes that wait to be written on one connection. Cheap to clone.
 ///
@@ -26,7 +27,7 @@ impl Outgoing {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Appends PUBACK packets (MQTT 3.1.1, 3.4) in the given order.
+    /// Appends PUBACK packets (MQTT 3.1.1, 3.4; MQTT 5, 3.4.2.1: without a reason it is success) in the given order.
     pub fn acknowledge(&self, packet_ids: impl Iterator<Item = u16>) {
         let mut bytes = self.lock();
         for id in packet_ids {
@@ -36,29 +37,45 @@ impl Outgoing {
     }
 }
 
-/// A TCP stream whose writes wait in an [`Outgoing`] until the next flush or read.
+/// The bare connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A stream whose writes wait in an [`Outgoing`] until the next flush or read.
 #[derive(Debug)]
 pub struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     outgoing: Outgoing,
 }
 
 impl Socket {
     /// Wraps a connected stream.
-    pub fn new(stream: TcpStream, outgoing: Outgoing) -> Self {
+    pub fn new(stream: Stream, outgoing: Outgoing) -> Self {
         Self { stream, outgoing }
     }
 
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut bytes = self.outgoing.lock();
         while !bytes.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &bytes))?;
+            let written = ready!(match &mut self.stream {
+                Stream::Plain(stream) => Pin::new(stream).poll_write(cx, &bytes),
+                Stream::Tls(stream) => Pin::new(stream).poll_write(cx, &bytes),
+            })?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             bytes.advance(written);
         }
-        Poll::Ready(Ok(()))
+        match &mut self.stream {
+            Stream::Plain(_) => Poll::Ready(Ok(())),
+            // What was written may still wait in a record.
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
     }
 }
 
@@ -68,7 +85,10 @@ impl AsyncRead for Socket {
         if let Poll::Ready(Err(error)) = self.poll_write_out(cx) {
             return Poll::Ready(Err(error));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 
@@ -85,6 +105,9 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_out(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }

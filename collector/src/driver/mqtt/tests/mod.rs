@@ -25,6 +25,11 @@ use crate::metrics::Metrics;
 use crate::model::*;
 use crate::protocol::json::{RecordMap, TimeFormat, TimePath};
 
+mod outages;
+mod payloads;
+mod tls;
+mod versions;
+
 /// Longest that anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -37,8 +42,11 @@ struct Broker {
 
 impl Broker {
     fn start(settings: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), settings)
+    }
+
+    fn start_in(directory: TempDir, settings: &str) -> Self {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("nobody"), "").unwrap();
         let mut broker = Self { child: None, port, directory };
         broker.write(settings);
@@ -50,7 +58,8 @@ impl Broker {
         let mut file = std::fs::File::create(self.directory.path().join("mosquitto.conf")).unwrap();
         let anonymous = if settings.contains("allow_anonymous") { "" } else { "allow_anonymous true\n" };
         let settings = settings.replace("DIRECTORY", self.directory.path().to_str().unwrap());
-        writeln!(file, "listener {} 127.0.0.1\nmax_queued_messages 0\n{anonymous}{settings}", self.port).unwrap();
+        // Started as root it becomes another user, who may not write here.
+        writeln!(file, "user root\nlistener {} 127.0.0.1\nmax_queued_messages 0\n{anonymous}{settings}", self.port).unwrap();
     }
 
     fn up(&mut self) {
@@ -70,6 +79,14 @@ impl Broker {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("mosquitto does not listen on port {}", self.port);
+    }
+
+    /// Asks it to end, so that it writes its sessions down.
+    fn ask_to_end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+            child.wait().unwrap();
+        }
     }
 
     fn down(&mut self) {
@@ -186,27 +203,21 @@ fn show(batch: &Batch) -> Vec<String> {
 fn topic(filter: &str, paths: &[(&str, u32)]) -> TopicMap {
     TopicMap {
         filter: filter.into(),
+        subscription: filter.into(),
         qos: 1,
-        records: RecordMap { records: None, time: None },
+        payload: Payload::Json(RecordMap { records: None, time: None }),
         values: paths.iter().map(|(path, point)| (path.parse().unwrap(), PointId(*point))).collect(),
     }
 }
 
 fn timed(mut map: TopicMap) -> TopicMap {
-    map.records.time = Some(TimePath { path: "t".parse().unwrap(), in_payload: false, format: TimeFormat::EpochMillis });
+    let time = Some(TimePath { path: "t".parse().unwrap(), in_payload: false, format: TimeFormat::EpochMillis });
+    map.payload = Payload::Json(RecordMap { records: None, time });
     map
 }
 
 fn settings(port: u16) -> MqttSettings {
-    MqttSettings {
-        host: "127.0.0.1".into(),
-        port,
-        client_id: "parkgate-test".into(),
-        username: None,
-        password: None,
-        keep_alive_s: 30,
-        max_packet_bytes: 100_000,
-    }
+    MqttSettings { max_packet_bytes: 100_000, ..MqttSettings::new("127.0.0.1".into(), port, "parkgate-test".into()) }
 }
 
 fn link_devices(settings: MqttSettings, topics: Vec<TopicMap>) -> LinkDevices {
@@ -218,14 +229,17 @@ fn link_devices(settings: MqttSettings, topics: Vec<TopicMap>) -> LinkDevices {
         link: Arc::clone(&link),
         profile: None,
         origin: Origin::Metered,
-        address: DeviceAddress::Mqtt(MqttAddress { topics }),
+        address: DeviceAddress::Mqtt(MqttAddress { topics, raw_forward: false }),
         points: vec![],
     };
     LinkDevices { link, devices: vec![Arc::new(device)] }
 }
 
 fn start(settings: MqttSettings, topics: Vec<TopicMap>) -> Running {
-    let devices = link_devices(settings, topics);
+    start_with(link_devices(settings, topics))
+}
+
+fn start_with(devices: LinkDevices) -> Running {
     let (outlet, messages) = mpsc::channel(4);
     let (health, cancel) = (HealthBoard::default(), CancellationToken::new());
     let metrics = Metrics::new(&Registry::new());
@@ -238,7 +252,13 @@ fn several_mappings_of_one_topic_make_one_mark_and_are_kept_as_a_whole() {
     let topics = vec![timed(topic("m", &[("a", 1)])), topic("m", &[("b", 2)]), topic("m", &[("absent", 3)])];
     let health = HealthBoard::default();
     let metrics = Metrics::new(&Registry::new());
-    let mut gather = Gather::new(&link_devices(settings(1), topics), 1000, &health, &metrics, UtcMillis(0));
+    let mut gather = Gather::new(
+        &link_devices(settings(1), topics),
+        &MqttSettings { max_packet_bytes: 1000, ..settings(1) },
+        &health,
+        &metrics,
+        UtcMillis(0),
+    );
     let message = |packet_id: u16, payload: &'static str| Incoming {
         topic: "m".into(),
         payload: payload.into(),
@@ -334,20 +354,22 @@ async fn stopping_acknowledges_what_becomes_durable_in_time() {
 
 #[tokio::test]
 async fn subscribes_again_when_the_broker_lost_the_session() {
-    let mut broker = Broker::start("");
-    let mut running = start(settings(broker.port), vec![topic("m", &[("v", 1)])]);
-    running.link(true).await;
-    for number in 1..=2 {
-        broker.publish(&[("m", 1, &format!("{{\"v\":{number}}}"))]).await;
-        assert_eq!(running.durable(1).await, [format!("1={number}")]);
-        broker.down();
-        let why = running.link(false).await;
-        assert!(why.contains("closed the connection") || why.contains("connection to"), "{why}");
-        broker.up();
-        assert_eq!(running.link(true).await, "connected, new session");
+    for settings in versions::both(0) {
+        let mut broker = Broker::start("");
+        let mut running = start(MqttSettings { port: broker.port, ..settings }, vec![topic("m", &[("v", 1)])]);
+        running.link(true).await;
+        for number in 1..=2 {
+            broker.publish(&[("m", 1, &format!("{{\"v\":{number}}}"))]).await;
+            assert_eq!(running.durable(1).await, [format!("1={number}")]);
+            broker.down();
+            let why = running.link(false).await;
+            assert!(why.contains("closed the connection") || why.contains("connection to"), "{why}");
+            broker.up();
+            assert_eq!(running.link(true).await, "connected, new session");
+        }
+        assert_eq!(running.new_sessions, 3, "each told before what it brings");
+        running.stop().await;
     }
-    assert_eq!(running.new_sessions, 3, "each told before what it brings");
-    running.stop().await;
 }
 
 #[tokio::test]
