@@ -537,22 +537,26 @@ async function refreshEmissions() {
   showEmissions();
 }
 
-function buildEmission(outlet, factor, isFirst) {
+function buildEmission(outlet, factor, index) {
+  const isFirst = index === 0;
   const { hour, present } = factor;
   const row = element("tr");
   const cell = (content, className = "") => row.appendChild(element("td", className, content));
   const withUnit = (figure) => (figure === null || figure === undefined ? "" : `${figure} ${factor.unit}`);
-  cell(isFirst ? named(outlet.name) || outlet.id : "");
+  // One cell for all factors of the outlet.
+  if (isFirst) cell(named(outlet.name) || outlet.id, "emission-outlet").rowSpan = outlet.factors.length;
   cell(named(factor.name) || factor.id);
-  cell(hour ? `${shownTime(hour.start)} \u2013 ${shownTime(hour.end)}` : "");
+  cell(hour ? `${shownTime(hour.start)} \u2013 ${shownTime(hour.end)}` : "", "emission-hour");
   cell(withUnit(hour?.average), "figure-cell");
   cell(withUnit(hour?.converted), "figure-cell");
   cell(hour?.limit ?? present?.limit ?? "", "figure-cell");
   const status = hour?.status ?? "missing";
   cell(text(`emission_${status}`), "emission-status").dataset.status = status;
   cell(withUnit(present?.converted ?? present?.average), "figure-cell");
-  const links = cell("", "emission-forms");
   if (!isFirst) return row;
+  const summary = cell("");
+  summary.rowSpan = outlet.factors.length;
+  const links = summary.appendChild(element("div", "emission-forms"));
   for (const form of EMISSION_FORMS) {
     const link = element("a", "", text(`form_${form}`));
     link.href = `/api/v1/regulator/emissions?outlet=${encodeURIComponent(outlet.id)}&period=hour&format=${form}`;
@@ -562,7 +566,7 @@ function buildEmission(outlet, factor, isFirst) {
 }
 
 function showEmissions() {
-  const rows = state.outlets.flatMap((outlet) => outlet.factors.map((factor, index) => buildEmission(outlet, factor, index === 0)));
+  const rows = state.outlets.flatMap((outlet) => outlet.factors.map((factor, index) => buildEmission(outlet, factor, index)));
   byId("emissions").hidden = rows.length === 0;
   const body = byId("emission-rows");
   const shown = JSON.stringify([state.language, state.outlets]);
