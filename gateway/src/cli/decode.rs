@@ -79,7 +79,7 @@ pub struct FrameArguments {
     #[arg(long, value_name = "HEX", num_args = 0..)]
     pub response: Vec<String>,
     /// Print one JSON object; without a request, answer JSON lines on standard input:
-    /// {"id":1,"transport":"rtu","request":"01040000000271CB","response":"010443668000..."}
+    /// {"id":1,"transport":"rtu","request":"01040000000271CB","response":"010404436680006FDF"}
     #[arg(long)]
     pub json: bool,
 }
@@ -156,11 +156,10 @@ fn registers(arguments: &RegistersArguments) -> Result<ExitCode> {
     let question = question(arguments);
     if arguments.json {
         let failed = question.is_err();
-        let answer = match question {
-            Ok(question) => serde_json::to_value(question.answer())?,
-            Err(error) => json!({ "error": error }),
-        };
-        super::say(&answer.to_string());
+        super::say(&match question {
+            Ok(question) => serde_json::to_string(&question.answer())?,
+            Err(error) => json!({ "error": error }).to_string(),
+        });
         return Ok(code(failed));
     }
     let question = question.map_err(|error| anyhow!(error))?;
@@ -213,11 +212,10 @@ fn frame(arguments: &FrameArguments) -> Result<ExitCode> {
     if arguments.json {
         let answer = outcome.as_ref().map_err(|error| error.as_str()).and_then(|(_, outcome)| outcome.answer());
         let failed = answer.is_err();
-        let answer = match answer {
-            Ok(answer) => serde_json::to_value(answer)?,
-            Err(error) => json!({ "error": error }),
-        };
-        super::say(&answer.to_string());
+        super::say(&match answer {
+            Ok(answer) => serde_json::to_string(&answer)?,
+            Err(error) => json!({ "error": error }).to_string(),
+        });
         return Ok(code(failed));
     }
     let (request, outcome) = outcome.map_err(|error| anyhow!(error))?;

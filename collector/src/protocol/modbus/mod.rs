@@ -13,6 +13,8 @@ pub mod order;
 pub mod value;
 pub mod explain;
 pub mod planner;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 
 use std::fmt;
 

@@ -57,7 +57,7 @@ impl Question {
     pub fn new(type_name: &str, bytes: Vec<u8>, order: Option<&str>) -> Result<Self, String> {
         let (words, odd) = (bytes.len() / 2, bytes.len() % 2);
         if odd != 0 {
-            return Err(format!("{} bytes are no whole registers", bytes.len()));
+            return Err(format!("{} bytes: a register has two", bytes.len()));
         }
         let (register_type, order) = if type_name == "string" {
             (text_type(words, order)?, ByteOrder::AB)
