@@ -193,7 +193,7 @@ pub(crate) fn load(config: &Path, files: &dyn Files) -> Result<Loaded<GatewaySet
 
 /// Takes the data directory (relative to `base`) and gives the points their numbers.
 pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn Clock>, demo: bool) -> Result<Start> {
-    let Loaded { gateway: settings, draft, lines } = loaded;
+    let Loaded { gateway: settings, draft, lines, .. } = loaded;
     let directory = DataDirectory::open_exclusive(&base.join(&settings.data_directory))?;
     let facts = open_facts(&directory)?;
     let park = draft.park().id.clone();

@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::bench::{RawProfileTest, RawVariant};
 use super::place::At;
 use super::text::{Address, Bits, Exact};
 use crate::model::{Kind, Medium, Origin, ReferenceState};
@@ -69,6 +70,12 @@ pub struct ProfileFile {
     /// Its points.
     #[serde(default)]
     pub point: Vec<At<RawPoint>>,
+    /// How variants of the device are told apart.
+    #[serde(default)]
+    pub variant: Vec<At<RawVariant>>,
+    /// Registers with the readings that they must give.
+    #[serde(default)]
+    pub test: Vec<At<RawProfileTest>>,
 }
 
 /// Head of a device profile.

@@ -190,6 +190,16 @@ pub(super) fn register(
         }
         return None;
     };
+    source(register, defaults, address, problems)
+}
+
+/// Where a register's number is.
+pub(super) fn source(
+    register: &At<RawRegister>,
+    defaults: &RegisterDefaults<'_>,
+    address: &ModbusAddress,
+    problems: &mut Problems,
+) -> Option<RegisterSource> {
     let Some(text) = &register.address else {
         if register.lacks("address") {
             problems.add(register.place, "the register has no `address`", "add address = 0 (protocol address) or address = \"40001\"");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::super::bench::{RawVariant, Variant};
 use super::super::place::{At, Place};
 use super::super::problem::Problems;
 use super::super::profile::BUILT_IN;
@@ -54,14 +55,9 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
         time_zone: super::TIME_ZONE_DEFAULT.into(),
         display_units: HashMap::new(),
     };
-    let by_topic = !profile.topic.is_empty() || profile.point.iter().any(|point| point.path.is_some());
+    let by_topic = is_by_topic(profile);
     let defaults = register_defaults(None, profile.modbus.as_ref());
-    let with_unit = profile.modbus.clone().map(|mut modbus| {
-        modbus.unit_id = modbus.unit_id.or(Some(1));
-        At::new(profile.place, modbus)
-    });
-    let unit = At::new(profile.place, super::RawModbus { unit_id: Some(1), ..Default::default() });
-    let modbus = address::modbus(Some(with_unit.as_ref().unwrap_or(&unit)), None, None, &mut Problems::default());
+    let modbus = any_address(profile);
     if by_topic {
         address::topics(&profile.topic, [("{device}", "device"), ("{enterprise}", "enterprise"), ("{park}", "park")], &park, problems);
     }
@@ -74,6 +70,40 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
             address::register(raw, &defaults, &modbus, problems);
         }
     }
+}
+
+/// Whether a profile is for devices behind a broker.
+pub(super) fn is_by_topic(profile: &Profile) -> bool {
+    !profile.topic.is_empty() || profile.point.iter().any(|point| point.path.is_some())
+}
+
+/// The address of a device that has nothing but the profile.
+fn any_address(profile: &Profile) -> ModbusAddress {
+    let with_unit = profile.modbus.clone().map(|mut modbus| {
+        modbus.unit_id = modbus.unit_id.or(Some(1));
+        At::new(profile.place, modbus)
+    });
+    let unit = At::new(profile.place, super::RawModbus { unit_id: Some(1), ..Default::default() });
+    address::modbus(Some(with_unit.as_ref().unwrap_or(&unit)), None, None, &mut Problems::default())
+}
+
+/// The registers by which variants of a profile are told apart.
+pub(super) fn variants(profile: &Profile, problems: &mut Problems) -> Vec<Variant> {
+    if let (Some(variant), true) = (profile.variant.first(), is_by_topic(profile)) {
+        problems.add(variant.place, "variants are told apart by registers; this profile has topics", "remove it");
+        return Vec::new();
+    }
+    let (defaults, modbus) = (register_defaults(None, profile.modbus.as_ref()), any_address(profile));
+    let variant = |raw: &At<RawVariant>| {
+        if raw.min.0.cmp_value(raw.max.0) == std::cmp::Ordering::Greater {
+            let message = format!("min {} is above max {}", raw.min.0, raw.max.0);
+            problems.conflict(raw.min.place, message, "", raw.max.place, "max");
+        }
+        let source = address::source(&raw.register, &defaults, &modbus, problems)?;
+        let (profile, about) = (raw.profile.value.clone(), raw.about.clone());
+        Some(Variant { profile, about, source, min: raw.min.0, max: raw.max.0 })
+    };
+    profile.variant.iter().filter_map(variant).collect()
 }
 
 /// Link, unit, function, address, type.

@@ -10,6 +10,7 @@ mod point;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::bench::{ProfileTest, RawProfileTest, RawVariant, Variant, profile_test};
 use super::place::{At, Place};
 use super::problem::Problems;
 use super::raw::{RawDevice, RawEnterprise, RawLink, RawModbus, RawNames, RawPark, RawPoint, RawTopic};
@@ -31,6 +32,8 @@ pub(super) struct Profile {
     pub modbus: Option<RawModbus>,
     pub topic: Vec<At<RawTopic>>,
     pub point: Vec<At<RawPoint>>,
+    pub variant: Vec<At<RawVariant>>,
+    pub test: Vec<At<RawProfileTest>>,
     /// Its tables in one fixed form, for the version.
     pub canonical: String,
 }
@@ -136,6 +139,21 @@ pub(super) fn validate(parts: &Parts, problems: &mut Problems) -> Option<Draft> 
 /// Checks a profile by itself, as if one device used it.
 pub(super) fn validate_profile(profile: &Profile, problems: &mut Problems) {
     device::check_profile(profile, problems);
+}
+
+/// Checks the tests of a profile.
+pub(super) fn profile_tests(profile: &Profile, problems: &mut Problems) -> Vec<ProfileTest> {
+    let points: Vec<&str> = profile.point.iter().map(|point| point.id.value.as_str()).collect();
+    if let (Some(test), true) = (profile.test.first(), device::is_by_topic(profile)) {
+        problems.add(test.place, "a test is of registers; this profile has topics", "remove it");
+        return Vec::new();
+    }
+    profile.test.iter().map(|test| profile_test(test, &points, problems)).collect()
+}
+
+/// Checks how the variants of a profile are told apart.
+pub(super) fn variants(profile: &Profile, problems: &mut Problems) -> Vec<Variant> {
+    device::variants(profile, problems)
 }
 
 fn names(raw: Option<&RawNames>, id: &str) -> Names {

@@ -1,7 +1,7 @@
 //! Modbus TCP client: one task per link asks its units in turn and hands over what they say.
 //!
 //! [`schedule`] when a device is polled (pure); [`wire`] one connection, one request at a time; [`mod@unit`] what is known of
-//! one device; [`mod@line`] the task of a link. Frames, values and blocks are in [`crate::protocol::modbus`].
+//! one device; [`mod@line`] the task of a link; [`ask`] questions by hand. Frames, values and blocks are in [`crate::protocol::modbus`].
 //!
 //! - Each block fails alone: its points become readings without a number that say why, the other blocks keep theirs.
 //!   Nothing stale is ever sent, and no number that is not from this poll's own answer.
@@ -21,6 +21,9 @@ mod schedule;
 mod wire;
 mod unit;
 mod line;
+mod ask;
+
+pub use ask::{Asker, Unanswered};
 
 use std::sync::Arc;
 

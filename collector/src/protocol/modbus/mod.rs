@@ -1,7 +1,7 @@
 //! Modbus: frames, register values, block planner. Pure: no socket, no clock.
 //!
 //! [`frame`] requests and answers on a TCP stream; [`value`] registers become numbers; [`planner`] points become the
-//! fewest reads that the device allows. Addresses are 0-based protocol addresses throughout; [`RegisterName`] shows them
+//! fewest reads that the device allows; [`cost`] what they cost. Addresses are 0-based protocol addresses throughout; [`RegisterName`] shows them
 //! as people write them.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
@@ -9,6 +9,7 @@
 pub mod frame;
 pub mod value;
 pub mod planner;
+pub mod cost;
 
 use std::fmt;
 
