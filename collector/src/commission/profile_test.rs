@@ -168,11 +168,20 @@ mod tests {
     fn variants_are_checked() {
         for (variant, expected) in [
             ("profile = \"x\"\nabout = \"a\"\nregister = { address = 3, type = \"f32\" }\nmin = 0.5\nmax = 1e6\n", expect![""]),
-            ("profile = \"x\"\nabout = \"a\"\nregister = { address = 3 }\nmin = 2\nmax = 1\n", expect!["x.toml:21:7: min 2 is above max 1"]),
-            ("profile = \"x\"\nabout = \"a\"\nregister = { address = 65535, type = \"u32\" }\nmin = 1\nmax = 1\n", expect!["x.toml:20:24: 2 registers from 65535 go beyond address 65535"]),
-            ("profile = \"x\"\nregister = { address = 3 }\nmin = 1\nmax = 1\nscale = 2\n", expect![[r#"
+            (
+                "profile = \"x\"\nabout = \"a\"\nregister = { address = 3 }\nmin = 2\nmax = 1\n",
+                expect!["x.toml:21:7: min 2 is above max 1"],
+            ),
+            (
+                "profile = \"x\"\nabout = \"a\"\nregister = { address = 65535, type = \"u32\" }\nmin = 1\nmax = 1\n",
+                expect!["x.toml:20:24: 2 registers from 65535 go beyond address 65535"],
+            ),
+            (
+                "profile = \"x\"\nregister = { address = 3 }\nmin = 1\nmax = 1\nscale = 2\n",
+                expect![[r#"
                 x.toml:17:1: missing key `about`; add `about = ...` to this table
-                x.toml:22:1: unknown key `scale`; known keys: profile, about, register, min, max"#]]),
+                x.toml:22:1: unknown key `scale`; known keys: profile, about, register, min, max"#]],
+            ),
         ] {
             let report = check("x.toml", &format!("{HEAD}[[variant]]\n{variant}"));
             let problems: Vec<String> = report.files[0].problems.iter().map(ToString::to_string).collect();
