@@ -16,8 +16,11 @@ use std::sync::Arc;
 use crate::catalogue::{Device, DeviceAddress, Point, PointSource};
 use crate::protocol::modbus::{Limits, Plan, RegisterSource, plan};
 
+/// A point and where its number is.
+type Read<'a> = (&'a Arc<Point>, &'a RegisterSource);
+
 /// The points of a Modbus device with their registers, in order, and how they are read; `None` for another device.
-fn planned(device: &Device) -> Option<(Vec<(&Arc<Point>, &RegisterSource)>, Plan)> {
+fn planned(device: &Device) -> Option<(Vec<Read<'_>>, Plan)> {
     let DeviceAddress::Modbus(address) = &device.address else { return None };
     let points: Vec<_> = device
         .points

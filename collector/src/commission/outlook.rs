@@ -123,9 +123,9 @@ fn line(link: &Link, path: &Path, transport: String, devices: Vec<DeviceCost>) -
         bytes_per_s: narrow(sum(|device| device.bytes_out.saturating_add(device.bytes_in)).div_ceil(1_000_000)),
         busy_permille,
         verdict: match busy_permille {
-            0..=TIGHT_PERMILLE => Verdict::Fits,
-            ..=1_000 => Verdict::Tight,
-            _ => Verdict::TooSlow,
+            1_001.. => Verdict::TooSlow,
+            busy if busy > TIGHT_PERMILLE => Verdict::Tight,
+            _ => Verdict::Fits,
         },
         devices,
     }

@@ -111,7 +111,7 @@ pub async fn probe(device: &Device, variants: &[Variant]) -> Option<Probe> {
             address: block.address,
             quantity: block.quantity,
             time_us,
-            error: failure.map(|why| said(why)),
+            error: failure.map(said),
             remedy: failure.map_or(String::new(), |why| remedy(why, block.function, block.quantity)),
         });
         answers.push(answer.ok());
