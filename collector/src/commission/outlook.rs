@@ -157,8 +157,11 @@ fn device_cost(device: &Device, path: &Path) -> Option<DeviceCost> {
 /// How many addresses of a block some point is in.
 fn wanted(block: &Block, sources: &[&RegisterSource]) -> u64 {
     let of = |member: &crate::protocol::modbus::planner::Member| {
-        let width = sources.get(member.index).map_or(0, |source| source.register_type.registers());
-        member.offset..member.offset.saturating_add(width)
+        let source = sources.get(member.index);
+        source.into_iter().flat_map(|source| {
+            let value = source.address..source.address.saturating_add(source.register_type.registers());
+            value.chain(source.scale_register)
+        })
     };
     let addresses: BTreeSet<u16> = block.members.iter().flat_map(of).collect();
     u64::try_from(addresses.len()).unwrap_or(u64::MAX)

@@ -156,13 +156,13 @@ async fn ask_variants(asker: &mut Asker, unit_id: u8, check_unit: bool, variants
     let mut reports = Vec::new();
     for variant in variants {
         let source = &variant.source;
-        let quantity = source.register_type.registers();
-        let request = Request { unit_id, function: source.function, address: source.address, quantity };
+        let (address, quantity) = source.span();
+        let request = Request { unit_id, function: source.function, address, quantity };
         let (found, fits) = match asker.ask(&request, check_unit).await {
             Ok(data) => recognise(variant, number(source, &data, 0)),
             Err(why) => (said(&why), false),
         };
-        let register = RegisterName { function: source.function, address: source.address, quantity }.to_string();
+        let register = RegisterName { function: source.function, address, quantity }.to_string();
         reports.push(VariantReport { profile: variant.profile.clone(), about: variant.about.clone(), register, found, fits });
     }
     reports

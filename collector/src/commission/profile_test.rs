@@ -28,7 +28,8 @@ pub fn judge(bench: &Bench) -> BenchReport {
                 continue;
             };
             let width = source.register_type.registers();
-            if let Some(missing) = missing(test, source.function, source.address, width) {
+            let scale = source.scale_register.filter(|scale| !test.words.contains_key(&(source.function, *scale)));
+            if let Some(missing) = missing(test, source.function, source.address, width).or(scale) {
                 let name = RegisterName { function: source.function, address: source.address, quantity: width };
                 let message = format!("`{id}` is in {name}, and the test does not give address {missing}");
                 let help = format!("add {missing} = \"...\" to the words of the test, or give fewer expected readings");

@@ -6,7 +6,7 @@ use super::profile_test::reading;
 use crate::catalogue::Point;
 use crate::catalogue::text::byte_order;
 use crate::model::{Decimal, Number, Reason};
-use crate::protocol::modbus::{ByteOrder, RegisterName, RegisterSource, RegisterType, number};
+use crate::protocol::modbus::{RegisterName, RegisterSource, RegisterType, number};
 
 /// Byte orders by which a device may differ, as a profile names them; they stand for two, four and eight bytes.
 pub const ORDERS: [&str; 4] = ["ABCD", "CDAB", "BADC", "DCBA"];
@@ -124,7 +124,7 @@ fn look(point: &Point, number: Number) -> (Option<Decimal>, Judgement) {
 
 /// The orders beside its own in which a point would be plausible.
 fn other_orders(point: &Point, source: &RegisterSource, data: &[u8], offset: u16) -> Vec<(String, String)> {
-    if source.function.reads_bits() || matches!(source.register_type, RegisterType::Bit(_)) {
+    if source.function.reads_bits() || matches!(source.register_type, RegisterType::Bit(_) | RegisterType::Text { .. }) {
         return Vec::new();
     }
     let length = source.order.length;
@@ -136,7 +136,7 @@ fn other_orders(point: &Point, source: &RegisterSource, data: &[u8], offset: u16
     let mut found: Vec<(String, String)> = Vec::new();
     for name in names {
         let Ok(order) = byte_order(name, length) else { continue };
-        if same(&source.order, &order) {
+        if order.permutation == source.order.permutation {
             continue;
         }
         if let (Some(value), Judgement::Plausible) = look(point, number(&RegisterSource { order, ..source.clone() }, data, offset)) {
@@ -146,21 +146,21 @@ fn other_orders(point: &Point, source: &RegisterSource, data: &[u8], offset: u16
     found
 }
 
-fn same(a: &ByteOrder, b: &ByteOrder) -> bool {
-    let length = usize::from(a.length);
-    a.length == b.length && a.permutation.iter().take(length).eq(b.permutation.iter().take(length))
-}
-
-/// The words of a point as they arrived.
+/// The words of a point as they arrived, and that of its scale register.
 fn words(source: &RegisterSource, data: &[u8], offset: u16) -> String {
     if source.function.reads_bits() {
         let byte = data.get(usize::from(offset >> 3));
         return byte.map_or(String::new(), |byte| (byte >> (offset & 7) & 1).to_string());
     }
-    let start = usize::from(offset).saturating_mul(2);
-    let end = usize::from(source.register_type.registers()).saturating_mul(2).saturating_add(start);
+    let (first, _) = source.span();
     let pair = |pair: &[u8]| pair.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
-    data.get(start..end).unwrap_or_default().chunks(2).map(pair).collect::<Vec<_>>().join(" ")
+    let from = |address: u16, count: u16| {
+        let start = usize::from(offset).saturating_add(usize::from(address.saturating_sub(first))).saturating_mul(2);
+        let end = usize::from(count).saturating_mul(2).saturating_add(start);
+        data.get(start..end).unwrap_or_default().chunks(2).map(pair).collect::<Vec<_>>().join(" ")
+    };
+    let value = from(source.address, source.register_type.registers());
+    source.scale_register.map_or(value.clone(), |scale| format!("{value} scale {}", from(scale, 1)))
 }
 
 fn remedy(report: &PointReport, point: &Point) -> String {
@@ -189,7 +189,8 @@ fn remedy(report: &PointReport, point: &Point) -> String {
 /// The one order, as a profile names it, that makes all of a device's values of several registers plausible when some
 /// are not as they are; `None` where there is no such, or several.
 pub fn order_for_all<'a>(points: impl Iterator<Item = (&'a Point, &'a RegisterSource, &'a [u8], u16)> + Clone) -> Option<&'static str> {
-    let long = points.filter(|(_, source, ..)| source.register_type.registers() > 1);
+    let is_text = |source: &RegisterSource| matches!(source.register_type, RegisterType::Text { .. });
+    let long = points.filter(move |(_, source, ..)| source.register_type.registers() > 1 && !is_text(source));
     let is_fine = |judgement| matches!(judgement, Judgement::Plausible | Judgement::NotAvailable);
     if long.clone().all(|(point, source, data, offset)| is_fine(look(point, number(source, data, offset)).1)) {
         return None;

@@ -81,23 +81,16 @@ async fn every_profile_reads_plausibly_over_a_socket() {
         let server = server(&meters).await;
         let made = made(id, None, server.local_addr().port());
         fill(&meters, &made);
-        set_from_tests(&meters, id);
         for variant in &made.variants {
-            if variant.profile != id && variant.source.address != made_address(&made, "frequency") {
-                meters.set(UNIT, variant.source.function, variant.source.address, &[0, 0]);
-            }
+            let (address, quantity) = variant.source.span();
+            meters.set(UNIT, variant.source.function, address, &vec![0; usize::from(quantity)]);
         }
+        set_from_tests(&meters, id);
         let probe = probed(&made).await;
         assert!(probe.is_fine(), "{id}: {probe:?}");
         assert!(probe.advice.is_empty(), "{id}: {:?}", probe.advice);
         server.stop().await;
     }
-}
-
-/// Address of a point; 0 where there is none.
-fn made_address(made: &LoneDevice, point: &str) -> u16 {
-    let (points, _) = planned(&made.catalogue.devices[0]).unwrap();
-    points.iter().find(|(found, _)| found.local_id == point).map_or(0, |(_, source)| source.address)
 }
 
 const TINY: &str = "[profile]\nid = \"x\"\nmaker = \"m\"\nmodel = \"m\"\nsource = \"s\"\n[modbus]\nmax_gap = 0\n\
