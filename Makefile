@@ -93,7 +93,7 @@ clean: ## remove what was built
 	cargo clean
 
 # What the tests need beside Rust: the broker, the databases that totals and queries are compared with, strace for power
-# cuts under SQLite, and a C compiler for it. Only the programs are wanted: a service that the installation starts is not used.
+# cuts under SQLite, socat for serial ports, and a C compiler for it. Only the programs are wanted: a service that the installation starts is not used.
 tools:
 	@missing=""; \
 	command -v mosquitto > /dev/null || missing="$$missing mosquitto"; \
@@ -101,6 +101,7 @@ tools:
 	command -v victoria-metrics > /dev/null || missing="$$missing victoria-metrics"; \
 	command -v influxd > /dev/null || missing="$$missing influxdb"; \
 	command -v prometheus-alertmanager > /dev/null || missing="$$missing prometheus-alertmanager"; \
+	command -v socat > /dev/null || missing="$$missing socat"; \
 	command -v strace > /dev/null || missing="$$missing strace"; \
 	command -v cc > /dev/null || missing="$$missing gcc libc6-dev"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \

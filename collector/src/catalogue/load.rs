@@ -169,6 +169,9 @@ pub struct FileReport {
     pub points: usize,
     /// Every problem, by file and line.
     pub problems: Vec<Problem>,
+    /// What is valid and will make trouble all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Problem>,
     /// The problems again, to be rendered.
     #[serde(skip)]
     pub rendered: Problems,
@@ -189,6 +192,9 @@ impl CheckReport {
         let mut text = String::new();
         for file in &self.files {
             text.push_str(&file.rendered.render(colour));
+            for warning in &file.warnings {
+                text.push_str(&format!("warning: {warning}\n"));
+            }
             let name = file.file.display();
             let line = match (&file.unreadable, file.problems.len()) {
                 (Some(reason), _) => format!("{name}: cannot be read: {reason}\n"),
@@ -220,6 +226,7 @@ fn check_file<G: OwnTable>(path: &Path, files: &dyn Files) -> FileReport {
         devices: 0,
         points: 0,
         problems: Vec::new(),
+        warnings: Vec::new(),
         rendered: Problems::default(),
     };
     let text = match files.read(path) {
@@ -241,6 +248,7 @@ fn check_file<G: OwnTable>(path: &Path, files: &dyn Files) -> FileReport {
         (report.enterprises, report.links, report.devices, report.points) = loaded.draft.counts();
     }
     report.problems = loader.problems.list();
+    report.warnings = loader.problems.warnings();
     report.rendered = loader.problems;
     report
 }
@@ -391,6 +399,9 @@ impl<'a> Loader<'a> {
                     }
                 }
                 RawLink::ModbusTcp(modbus) => self.rules(tree, source, &under, modbus),
+                RawLink::ModbusRtu(modbus) => self.rules(tree, source, &under, modbus.as_ref()),
+                RawLink::ModbusRtuOverTcp(modbus) => self.rules(tree, source, &under, modbus.as_ref()),
+                RawLink::ModbusDialIn(modbus) => self.rules(tree, source, &under, modbus.as_ref()),
             }
         }
         for (index, device) in tables.device.iter().enumerate() {
