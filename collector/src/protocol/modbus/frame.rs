@@ -184,7 +184,7 @@ impl Request {
 }
 
 /// Set in the function code of an exception.
-const EXCEPTION_BIT: u8 = 0x80;
+pub(super) const EXCEPTION_BIT: u8 = 0x80;
 
 /// An answer that carries no registers, or the wrong ones.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

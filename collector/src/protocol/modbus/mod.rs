@@ -1,12 +1,13 @@
 //! Modbus: frames, register values, block planner. Pure: no socket, no clock.
 //!
-//! [`frame`] requests and answers on a TCP stream; [`value`] registers become numbers; [`planner`] points become the
+//! [`frame`] requests and answers on a TCP stream; [`rtu`] those on a serial line; [`value`] registers become numbers; [`planner`] points become the
 //! fewest reads that the device allows. Addresses are 0-based protocol addresses throughout; [`RegisterName`] shows them
 //! as people write them.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 pub mod frame;
+pub mod rtu;
 pub mod value;
 pub mod planner;
 
