@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::super::line::Priority;
 use super::super::place::{At, Place};
 use super::super::problem::Problems;
 use super::super::profile::BUILT_IN;
-use super::super::line::Priority;
 use super::super::raw::{RawDevice, RawFunction, RawPoint, RawTopic};
 use super::super::read::suggestion;
 use super::super::spec::*;

@@ -70,7 +70,11 @@ pub(super) fn modbus_rtu(link: &RawModbusRtuLink, problems: &mut Problems) -> Mo
     let format = format.unwrap_or(SerialFormat { baud, parity: super::super::line::Parity::None, stop_bits: 1 });
     let path = &link.path;
     if !path.starts_with('/') || path.ends_with('/') || path.contains(char::is_whitespace) {
-        problems.add(path.place, "must be the path of a serial port", "for example /dev/serial/by-id/usb-...; ls -l /dev/serial/by-id shows them");
+        problems.add(
+            path.place,
+            "must be the path of a serial port",
+            "for example /dev/serial/by-id/usb-...; ls -l /dev/serial/by-id shows them",
+        );
     }
     let name = port_key(path);
     if let Some(name) = ["/dev/ttyUSB", "/dev/ttyACM"].iter().any(|prefix| name.starts_with(prefix)).then_some(name) {

@@ -63,6 +63,9 @@ enum Next {
     Never,
 }
 
+/// Rank, index and wish of a group that may be asked.
+type Candidate = ((Priority, bool, u64), usize, Option<Wish>);
+
 impl Line {
     /// A link with its devices; `None` when it is no Modbus link.
     pub(super) fn new(
@@ -210,8 +213,8 @@ impl Line {
 
     /// The group that goes first, and whether its request must be widened to have an answer of its own.
     fn choose(&self, now: Now, instant: Instant) -> Next {
-        let mut first = None;
-        let mut first_free = None;
+        let mut first: Option<Candidate> = None;
+        let mut first_free: Option<Candidate> = None;
         let mut first_over: Option<Instant> = None;
         let mut due_ms = u64::MAX;
         for (index, group) in self.groups.iter().enumerate() {
@@ -336,7 +339,6 @@ impl Line {
             if wait {
                 sleep(self.backoff.next_delay()).await;
             }
-            wait = true;
             let error = match timeout(self.port.connect_limit(), self.port.open(self.dropped.clone())).await {
                 Ok(Ok(wire)) => return self.connected(wire).await,
                 Ok(Err(error)) => error,

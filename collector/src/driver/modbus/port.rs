@@ -28,7 +28,11 @@ pub(super) struct Port {
 enum Kind {
     Tcp(ModbusTcpSettings),
     Serial(ModbusRtuSettings),
-    DialIn { settings: ModbusDialInSettings, listeners: Listeners, seat: Option<Seat> },
+    DialIn {
+        settings: ModbusDialInSettings,
+        listeners: Listeners,
+        seat: Option<Seat>,
+    },
     /// Ends of streams in memory, the next one last.
     #[cfg(test)]
     Duplex(Vec<tokio::io::DuplexStream>, Option<crate::catalogue::SerialFormat>),
@@ -110,7 +114,10 @@ impl Port {
             }
             Kind::DialIn { settings, .. } => {
                 let who = settings.identity().escape_ascii();
-                format!("no device `{who}` has connected to {}; check its server address, its registration and its network", settings.listen)
+                format!(
+                    "no device `{who}` has connected to {}; check its server address, its registration and its network",
+                    settings.listen
+                )
             }
             _ => "the port does not open; check the adapter".to_owned(),
         }

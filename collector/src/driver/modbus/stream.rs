@@ -76,7 +76,9 @@ fn lock(path: &str) -> Result<File, String> {
     let flags = rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).unwrap_or(0);
     let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
-    let file = file.map_err(|error| format!("cannot open {path}: {error}; check the cable, the adapter, and that parkgate may use it (group dialout)"))?;
+    let file = file.map_err(|error| {
+        format!("cannot open {path}: {error}; check the cable, the adapter, and that parkgate may use it (group dialout)")
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {

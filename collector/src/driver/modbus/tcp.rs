@@ -2,7 +2,9 @@
 //!
 //! What makes a wrong value impossible: an answer counts only if its id is waited for and unit, function, byte count and
 //! length agree; ids come in no simple order; answers to ids no longer waited for are dropped and counted; a stream that
-//! cannot be followed (wrong header, or a deadline that passes within a frame) is closed.
+//! cannot be followed (wrong header, or a deadline that passes within a frame) is closed. While further answers are waited
+//! for, one counts only when the header of the next one stands behind it: a device that sends fewer bytes than it
+//! announces would otherwise have its answer completed from the first bytes of the next.
 
 use prometheus::IntCounter;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,6 +24,8 @@ pub(super) struct TcpWire {
     /// Oldest first, so that the first has the first deadline.
     flights: Vec<Flight>,
     flights_max: usize,
+    /// An answer that waits for the header behind it; its data is in `data`.
+    held: Option<(Ticket, Result<(), ExchangeError>)>,
     pauses: Pauses,
     ready_at: Instant,
     /// Bytes of a device that dialled in which belong to no frame.
@@ -46,6 +50,7 @@ impl TcpWire {
             ids: TransactionIds::new(fastrand::u16(..)),
             flights: Vec::with_capacity(flights_max),
             flights_max,
+            held: None,
             pauses,
             ready_at: Instant::now() + pauses.after_connect,
             skip,
@@ -59,7 +64,7 @@ impl TcpWire {
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.flights.len()
+        self.flights.len().saturating_add(usize::from(self.held.is_some()))
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -71,6 +76,9 @@ impl TcpWire {
     }
 
     pub(super) fn give_up(&mut self) -> Option<Ticket> {
+        if let Some((ticket, _)) = self.held.take() {
+            return Some(ticket);
+        }
         if self.flights.is_empty() { None } else { Some(self.flights.remove(0).ask.ticket) }
     }
 
@@ -109,7 +117,7 @@ impl TcpWire {
 
     pub(super) async fn receive(&mut self, until: Option<Instant>) -> Received {
         loop {
-            loop {
+            while self.held.is_none() {
                 let frame = match self.reader.next_frame() {
                     Ok(Some(frame)) => frame,
                     Ok(None) => break,
@@ -131,7 +139,15 @@ impl TcpWire {
                 if !self.pauses.between_requests.is_zero() {
                     self.ready_at = Instant::now() + self.pauses.between_requests;
                 }
-                return Received::Answer { ticket, result, lost: false };
+                self.held = Some((ticket, result));
+            }
+            if self.held.is_some() {
+                match self.reader.has_header() {
+                    Err(error) => return self.lost(error.into()),
+                    Ok(true) => return self.release(),
+                    Ok(false) if self.flights.is_empty() => return self.release(),
+                    Ok(false) => {}
+                }
             }
             let Some(first) = self.flights.first() else { return Received::Nothing };
             let (deadline, ticket) = (first.deadline, first.ask.ticket);
@@ -141,12 +157,21 @@ impl TcpWire {
                 Ok(Ok(count)) => self.filled(count),
                 Ok(Err(error)) => return self.lost(error.into()),
                 Err(_) if wake < deadline => return Received::Nothing,
+                Err(_) if !self.reader.is_mid_frame() && self.held.is_some() => return self.release(),
                 Err(_) if self.reader.is_mid_frame() => return self.lost(ExchangeError::Timeout),
                 Err(_) => {
                     self.flights.remove(0);
                     return Received::Answer { ticket, result: Err(ExchangeError::Timeout), lost: false };
                 }
             }
+        }
+    }
+
+    /// Gives out the answer that was held.
+    fn release(&mut self) -> Received {
+        match self.held.take() {
+            Some((ticket, result)) => Received::Answer { ticket, result, lost: false },
+            None => Received::Nothing,
         }
     }
 

@@ -211,7 +211,8 @@ impl Device {
         let blocks = planned.blocks.into_iter().flat_map(|block| {
             let request = Request { unit_id: address.unit_id, function: block.function, address: block.address, quantity: block.quantity };
             let points = block.members.iter();
-            let points = points.filter_map(|member| sources.get(member.index).map(|(point, source)| (point.id, member.offset, (*source).clone())));
+            let points =
+                points.filter_map(|member| sources.get(member.index).map(|(point, source)| (point.id, member.offset, (*source).clone())));
             Block::new(request, points.collect(), patience).cut(&self.gaps, patience)
         });
         blocks.collect()
@@ -367,8 +368,9 @@ impl Block {
         let most = limits.max_block.saturating_mul(per_register).min(function.quantity_max());
         let start = u32::from(self.request.address).saturating_add(u32::from(self.request.quantity));
         let end = start.saturating_add(u32::from(step));
-        let forbidden = limits.forbidden.iter().any(|&(of, first, last)| of == function && u32::from(first) < end && u32::from(last) >= start)
-            || gaps.iter().any(|gap| gap.hits(function, start, end));
+        let forbidden =
+            limits.forbidden.iter().any(|&(of, first, last)| of == function && u32::from(first) < end && u32::from(last) >= start)
+                || gaps.iter().any(|gap| gap.hits(function, start, end));
         let allowed = self.extra == Extra::Allowed && limits.max_gap > 0 && quantity <= most && end <= 0x1_0000 && !forbidden;
         allowed.then_some(Request { quantity, ..self.request })
     }

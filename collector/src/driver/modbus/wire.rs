@@ -69,11 +69,7 @@ pub(super) struct Ask {
 #[derive(Debug)]
 pub(super) enum Received {
     /// An answer, its data in [`Wire::data`], or none. `lost`: the connection must be dropped.
-    Answer {
-        ticket: Ticket,
-        result: Result<(), ExchangeError>,
-        lost: bool,
-    },
+    Answer { ticket: Ticket, result: Result<(), ExchangeError>, lost: bool },
     /// The time is over, or nothing was asked.
     Nothing,
 }
