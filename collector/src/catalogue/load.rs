@@ -179,6 +179,9 @@ pub struct FileReport {
     pub untested: Vec<String>,
     /// Every problem, by file and line.
     pub problems: Vec<Problem>,
+    /// What is valid and will make trouble all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Problem>,
     /// The problems again, to be rendered.
     #[serde(skip)]
     pub rendered: Problems,
@@ -199,6 +202,9 @@ impl CheckReport {
         let mut text = String::new();
         for file in &self.files {
             text.push_str(&file.rendered.render(colour));
+            for warning in &file.warnings {
+                text.push_str(&format!("warning: {warning}\n"));
+            }
             let name = file.file.display();
             let line = match (&file.unreadable, file.problems.len()) {
                 (Some(reason), _) => format!("{name}: cannot be read: {reason}\n"),
@@ -241,6 +247,7 @@ fn check_file<G: OwnTable>(path: &Path, files: &dyn Files, judge: Option<Judge>)
         tests: None,
         untested: Vec::new(),
         problems: Vec::new(),
+        warnings: Vec::new(),
         rendered: Problems::default(),
     };
     let text = match files.read(path) {
@@ -272,6 +279,7 @@ fn check_file<G: OwnTable>(path: &Path, files: &dyn Files, judge: Option<Judge>)
         (report.enterprises, report.links, report.devices, report.points) = loaded.draft.counts();
     }
     report.problems = loader.problems.list();
+    report.warnings = loader.problems.warnings();
     report.rendered = loader.problems;
     report
 }
@@ -433,6 +441,9 @@ impl<'a> Loader<'a> {
                     }
                 }
                 RawLink::ModbusTcp(modbus) => self.rules(tree, source, &under, modbus),
+                RawLink::ModbusRtu(modbus) => self.rules(tree, source, &under, modbus.as_ref()),
+                RawLink::ModbusRtuOverTcp(modbus) => self.rules(tree, source, &under, modbus.as_ref()),
+                RawLink::ModbusDialIn(modbus) => self.rules(tree, source, &under, modbus.as_ref()),
             }
         }
         for (index, device) in tables.device.iter().enumerate() {

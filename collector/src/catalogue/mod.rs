@@ -3,13 +3,14 @@
 //!
 //! The way: [`load()`] reads texts; `tree` parses them and remembers where everything stands; `read` fills the structs of
 //! [`raw`]; `validate` makes a [`Draft`] of them; [`Draft::build`] gives the points their numbers: the [`Catalogue`].
-//! [`spec`] the result; [`registry`] point numbers; [`quantity`] known quantities; [`problem`] what is wrong and how it is
-//! shown; [`place`] where; [`text`] small parsers; `profile` device profiles that come with the program; [`bench`] their tests;
-//! `lone` one device without a configuration.
+//! [`spec`] the result, [`line`](mod@line) its Modbus lines; [`registry`] point numbers; [`quantity`] known quantities;
+//! [`problem`] what is wrong and how it is shown; [`place`] where; [`text`] small parsers; `profile` device profiles that
+//! come with the program; [`bench`] their tests; `lone` one device without a configuration.
 
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod spec;
+pub mod line;
 pub mod registry;
 pub mod quantity;
 pub mod place;
@@ -26,6 +27,7 @@ mod lone;
 #[cfg(test)]
 mod tests;
 
+pub use line::*;
 pub use load::{CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFiles, Misfit, OwnTable, check, check_with, load};
 pub use lone::{Lone, LoneDevice, lone_device};
 pub use problem::{Problem, Problems};

@@ -21,10 +21,16 @@ type Read<'a> = (&'a Arc<Point>, &'a RegisterSource);
 
 /// The points of a Modbus device with their registers, in order, and how they are read; `None` for another device.
 fn planned(device: &Device) -> Option<(Vec<Read<'_>>, Plan)> {
+    planned_of(device, |_| true)
+}
+
+/// The same for some of its points, by their local ids.
+fn planned_of(device: &Device, takes: impl Fn(&str) -> bool) -> Option<(Vec<Read<'_>>, Plan)> {
     let DeviceAddress::Modbus(address) = &device.address else { return None };
     let points: Vec<_> = device
         .points
         .iter()
+        .filter(|point| takes(&point.local_id))
         .filter_map(|point| match &point.source {
             PointSource::Modbus(source) => Some((point, source)),
             PointSource::Mqtt | PointSource::Own => None,

@@ -4,13 +4,19 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::planned;
-use crate::catalogue::{Catalogue, Device, DeviceAddress, DriverSettings, Link};
-use crate::protocol::modbus::cost::{Framing, Path};
+use super::planned_of;
+use crate::catalogue::{
+    self, BAUD_DEFAULT, Catalogue, Device, DeviceAddress, DriverSettings, LineSettings, Link, Parity, Priority, SerialFormat,
+};
+use crate::protocol::modbus::cost::{Framing, Path, SerialBits};
 use crate::protocol::modbus::{Block, RegisterSource};
 
 /// From a request to its answer on TCP unless told otherwise: a round trip in the park and a meter that answers at once.
 const ANSWER_TCP_US: u64 = 10_000;
+/// The same on a serial line, where meters take their time.
+const ANSWER_SERIAL_US: u64 = 50_000;
+/// The same over a mobile network, by which devices dial in.
+const ANSWER_MOBILE_US: u64 = 300_000;
 /// Share of the time, in thousandths, above which a line has no room for a device that falls silent.
 const TIGHT_PERMILLE: u64 = 800;
 
@@ -56,7 +62,7 @@ pub enum Verdict {
     TooSlow,
 }
 
-/// One device.
+/// One device, or its points of one priority.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceCost {
     /// Its id.
@@ -85,28 +91,65 @@ pub struct DeviceCost {
 
 /// How a link is reached, as far as it costs time; `answer_us` is assumed for all devices when given. `None` for a link
 /// that is not polled.
-pub fn path_of(link: &Link, answer_us: Option<u64>) -> Option<(Path, String)> {
+pub fn path_of(link: &Link, answer_us: Option<u64>) -> Option<Path> {
+    let on_tcp = |line: &LineSettings| Path {
+        framing: Framing::Tcp,
+        serial: None,
+        quiet_us: 0,
+        between_requests_us: u64::from(line.between_requests_ms).saturating_mul(1_000),
+        answer_us: answer_us.unwrap_or(ANSWER_TCP_US),
+        in_flight: line.pipeline,
+    };
+    let on_serial = |line: &LineSettings, bits: SerialBits, behind_us: u64| Path {
+        framing: Framing::Rtu,
+        serial: Some(bits),
+        quiet_us: u64::from(line.quiet_time_us),
+        answer_us: answer_us.unwrap_or(ANSWER_SERIAL_US.saturating_add(behind_us)),
+        in_flight: 1,
+        ..on_tcp(line)
+    };
+    // Behind a converter, whose speed nobody tells us.
+    let behind = SerialBits { baud: BAUD_DEFAULT, bits_per_character: 10 };
     match &link.driver {
-        DriverSettings::ModbusTcp(settings) => {
-            let answer_us = answer_us.unwrap_or(ANSWER_TCP_US);
-            let path = Path { framing: Framing::Tcp, serial: None, quiet_us: 0, between_requests_us: 0, answer_us };
-            Some((path, format!("{}:{}", settings.host, settings.port)))
-        }
+        DriverSettings::ModbusTcp(settings) => Some(on_tcp(&settings.line)),
+        DriverSettings::ModbusRtuOverTcp(settings) => Some(on_serial(&settings.line, behind, ANSWER_TCP_US)),
+        DriverSettings::ModbusRtu(settings) => Some(on_serial(&settings.line, bits(&settings.format), 0)),
+        DriverSettings::ModbusDialIn(settings) => Some(match settings.framing {
+            catalogue::Framing::Tcp => Path { answer_us: answer_us.unwrap_or(ANSWER_MOBILE_US), ..on_tcp(&settings.line) },
+            catalogue::Framing::Rtu => on_serial(&settings.line, behind, ANSWER_MOBILE_US),
+        }),
         DriverSettings::Mqtt(_) | DriverSettings::Own => None,
+    }
+}
+
+/// Start bit, eight data bits, parity, stop bits.
+fn bits(format: &SerialFormat) -> SerialBits {
+    let parity = u8::from(format.parity != Parity::None);
+    SerialBits { baud: format.baud, bits_per_character: 9u8.saturating_add(parity).saturating_add(format.stop_bits) }
+}
+
+/// What is assumed of a line's devices, for a person.
+fn assumed(link: &Link, path: &Path) -> String {
+    let answer = format!("{} from request to answer", milliseconds(path.answer_us));
+    match (&link.driver, path.serial) {
+        (DriverSettings::ModbusRtu(settings), _) => format!("{answer}; {} on the line", settings.format),
+        (_, Some(bits)) => format!("{answer}; {} baud, 8N1, behind the converter", bits.baud),
+        (_, None) => answer,
     }
 }
 
 /// The expected cost of every polled line of a park.
 pub fn outlook(catalogue: &Catalogue, answer_us: Option<u64>) -> Outlook {
     let line = |link: &std::sync::Arc<Link>| {
-        let (path, transport) = path_of(link, answer_us)?;
+        let path = path_of(link, answer_us)?;
         let devices = catalogue.devices.iter().filter(|device| device.link.id == link.id);
-        Some(line(link, &path, transport, devices.filter_map(|device| device_cost(device, &path)).collect()))
+        let costs = devices.flat_map(|device| Priority::ALL.into_iter().filter_map(move |priority| device_cost(device, priority, &path)));
+        Some(line(link, &path, costs.collect()))
     };
     Outlook { lines: catalogue.links.iter().filter_map(line).collect() }
 }
 
-fn line(link: &Link, path: &Path, transport: String, devices: Vec<DeviceCost>) -> Line {
+fn line(link: &Link, path: &Path, devices: Vec<DeviceCost>) -> Line {
     // Per million seconds, so that nothing is lost in whole numbers.
     let rate = |amount: u64, interval_ms: u32| {
         u128::from(amount).saturating_mul(1_000_000_000).checked_div(u128::from(interval_ms.max(1))).unwrap_or(0)
@@ -117,8 +160,8 @@ fn line(link: &Link, path: &Path, transport: String, devices: Vec<DeviceCost>) -
     Line {
         link: link.id.clone(),
         driver: link.driver.name(),
-        transport,
-        assumed: format!("{} from request to answer", milliseconds(path.answer_us)),
+        transport: link.driver.peer(),
+        assumed: assumed(link, path),
         requests_per_1000_s: narrow(sum(|device| device.requests).div_ceil(1_000)),
         bytes_per_s: narrow(sum(|device| device.bytes_out.saturating_add(device.bytes_in)).div_ceil(1_000_000)),
         busy_permille,
@@ -131,9 +174,13 @@ fn line(link: &Link, path: &Path, transport: String, devices: Vec<DeviceCost>) -
     }
 }
 
-fn device_cost(device: &Device, path: &Path) -> Option<DeviceCost> {
+/// The cost of a device's points of one priority; `None` where it has none.
+fn device_cost(device: &Device, priority: Priority, path: &Path) -> Option<DeviceCost> {
     let DeviceAddress::Modbus(address) = &device.address else { return None };
-    let (points, plan) = planned(device)?;
+    let (points, plan) = planned_of(device, |local_id| address.priority(local_id) == priority)?;
+    if points.is_empty() {
+        return None;
+    }
     let cost = path.cost(&plan.blocks);
     let sources: Vec<&RegisterSource> = points.iter().map(|(_, source)| *source).collect();
     let wanted: u64 = plan.blocks.iter().map(|block| wanted(block, &sources)).fold(0, u64::saturating_add);
@@ -142,7 +189,7 @@ fn device_cost(device: &Device, path: &Path) -> Option<DeviceCost> {
     Some(DeviceCost {
         device: device.id.clone(),
         unit_id: address.unit_id,
-        interval_ms: address.poll_interval_ms,
+        interval_ms: address.interval_ms(priority),
         requests: cost.requests,
         wanted,
         read_along: read.saturating_sub(wanted),
@@ -249,6 +296,72 @@ mod tests {
             assert_eq!((line.busy_permille, line.verdict), (busy_permille, verdict));
             assert!(line.warning().unwrap_or_default().starts_with(text), "{:?}", line.warning());
             assert_eq!(line.warning().is_none(), text.is_empty());
+        }
+    }
+
+    #[derive(Debug, Default, serde::Deserialize, garde::Validate)]
+    #[garde(allow_unvalidated)]
+    struct NoTable {}
+    impl catalogue::OwnTable for NoTable {}
+
+    /// A park of one link with a meter of a fast, two normal and one slow point.
+    fn park(link: &str) -> Catalogue {
+        let main = format!(
+            "[park]\nid = \"p\"\n[[link]]\nid = \"bus\"\n{link}\n[[device]]\nid = \"m\"\nlink = \"bus\"\n\
+             modbus = {{ unit_id = 1, poll_interval_ms = 1000, fast_interval_ms = 200, slow_interval_ms = 60000 }}\n\
+             [[device.point]]\nid = \"active_power\"\npriority = \"fast\"\nregister = {{ address = 0, type = \"f32\" }}\n\
+             [[device.point]]\nid = \"voltage\"\nregister = {{ address = 2, type = \"f32\" }}\n\
+             [[device.point]]\nid = \"current\"\nregister = {{ address = 4, type = \"f32\" }}\n\
+             [[device.point]]\nid = \"energy_import\"\npriority = \"slow\"\nregister = {{ address = 100, type = \"f64\" }}\n"
+        );
+        let mut files = MemoryFiles::default();
+        files.files.insert("main.toml".into(), main);
+        let loaded = catalogue::load::<NoTable>(FilePath::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
+        loaded.draft.build(&mut catalogue::MemoryRegistry::default()).unwrap()
+    }
+
+    /// Times by hand, for the two normal registers of four words: 8 + 13 characters on a serial line.
+    #[test]
+    fn every_kind_of_line_has_its_times() {
+        for (link, transport, assumed, bytes, time_us) in [
+            (
+                "driver = \"modbus_tcp\"\nhost = \"h\"\npipeline = 2\nbetween_requests_ms = 3",
+                "h:502",
+                "10.0 ms from request to answer",
+                (12, 17),
+                5_000 + 3_000,
+            ),
+            // 8 and 13 characters of 11 bits at 19200 baud: 4584 and 7448 us; 3.5 of them are silence: 2005 us.
+            (
+                "driver = \"modbus_rtu\"\npath = \"/dev/ttyS1\"\nbaud = 19200\nformat = \"8E1\"",
+                "/dev/ttyS1",
+                "50.0 ms from request to answer; 19200 8E1 on the line",
+                (8, 13),
+                4_584 + 7_448 + 2_005 + 50_000,
+            ),
+            // 10 bits at 9600 baud: 8334 and 13542 us.
+            (
+                "driver = \"modbus_rtu_over_tcp\"\nhost = \"h\"\nport = 8899\nquiet_time_ms = 5",
+                "h:8899",
+                "60.0 ms from request to answer; 9600 baud, 8N1, behind the converter",
+                (8, 13),
+                8_334 + 13_542 + 5_000 + 60_000,
+            ),
+            (
+                "driver = \"modbus_dial_in\"\nlisten = \"0.0.0.0:8899\"\nframing = \"tcp\"",
+                "listen 0.0.0.0:8899",
+                "300.0 ms from request to answer",
+                (12, 17),
+                300_000,
+            ),
+        ] {
+            let line = outlook(&park(link), None).lines.remove(0);
+            assert_eq!((line.transport.as_str(), line.assumed.as_str()), (transport, assumed));
+            let device: Vec<(u32, u64, u64)> =
+                line.devices.iter().map(|device| (device.interval_ms, device.requests, device.wanted)).collect();
+            assert_eq!(device, [(200, 1, 2), (1_000, 1, 4), (60_000, 1, 4)], "{link}");
+            let normal = &line.devices[1];
+            assert_eq!(((normal.bytes_out, normal.bytes_in), normal.time_us), (bytes, time_us), "{link}");
         }
     }
 

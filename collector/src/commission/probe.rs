@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::verdict::{Judgement, PointReport, judge, order_for_all};
-use super::{outlook, planned};
+use super::planned;
 use crate::catalogue::bench::Variant;
 use crate::catalogue::{Device, DeviceAddress};
 use crate::driver::modbus::{Asker, Unanswered};
@@ -91,7 +91,7 @@ pub async fn probe(device: &Device, variants: &[Variant]) -> Option<Probe> {
     let DeviceAddress::Modbus(address) = &device.address else { return None };
     let (points, plan) = planned(device)?;
     let mut asker = Asker::new(&device.link)?;
-    let (_, target) = outlook::path_of(&device.link, None)?;
+    let target = device.link.driver.peer();
 
     let mut blocks = Vec::new();
     let mut answers: Vec<Option<Vec<u8>>> = Vec::new();

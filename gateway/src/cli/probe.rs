@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use parkgate_collector::catalogue::bench::Variant;
-use parkgate_collector::catalogue::{Device, Disk, Files as _, Lone, MemoryRegistry, lone_device};
+use parkgate_collector::catalogue::{Device, Disk, DriverSettings, Files as _, Lone, MemoryRegistry, lone_device};
 use parkgate_collector::commission::probe::{self, Probe};
 use parkgate_collector::commission::verdict::Judgement;
 
@@ -87,6 +87,14 @@ fn by_config(config: &Path, id: &str) -> Result<Target> {
     };
     let mut notes = Vec::new();
     if control::is_running(&data) {
+        let owned = match &device.link.driver {
+            DriverSettings::ModbusRtu(settings) => Some(settings.path.clone()),
+            DriverSettings::ModbusDialIn(settings) => Some(format!("port {}", settings.listen)),
+            _ => None,
+        };
+        if let Some(owned) = owned {
+            bail!("a gateway is running on this configuration and holds {owned}: a line has one master; stop the gateway for a moment");
+        }
         notes.push(format!(
             "a gateway is running on this configuration and polls link `{}`: this is one more connection beside its own, which many \
              devices do not take; if nothing answers, stop the gateway for a moment",

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::line::Priority;
 use super::super::place::{At, Place};
 use super::super::problem::Problems;
 use super::super::raw::{RawModbus, RawPoint, RawRegister, RawRegisterType, RawTimeFormat, RawTopic};
@@ -11,6 +12,10 @@ use super::super::text::{Address, byte_order, register_address, topic_filter, va
 use super::zone;
 use crate::protocol::json::{RecordMap, TimeFormat, TimePath, ValuePath};
 use crate::protocol::modbus::{ByteOrder, Function, RawCode, RegisterSource, RegisterType, TextLayout};
+
+/// Shortest and longest interval of polls.
+const INTERVAL_MIN_MS: u32 = 10;
+const INTERVAL_MAX_MS: u32 = 86_400_000;
 
 /// The topics of a device; values are filled in when points have their numbers.
 pub(super) fn topics(raw: &[At<RawTopic>], ids: [(&str, &str); 3], park: &Park, problems: &mut Problems) -> Vec<TopicMap> {
@@ -156,14 +161,26 @@ pub(super) fn modbus(
         }
         forbidden.push((range.function.function(), range.first.saturating_sub(base), range.last.saturating_sub(base)));
     }
+    let poll_interval_ms = own.poll_interval_ms.or(profile.poll_interval_ms).unwrap_or(1_000);
     ModbusAddress {
         unit_id: own.unit_id.unwrap_or(1),
         check_unit: own.check_unit.or(profile.check_unit).unwrap_or(true),
-        poll_interval_ms: own.poll_interval_ms.or(profile.poll_interval_ms).unwrap_or(1_000),
+        poll_interval_ms,
+        fast_interval_ms: own.fast_interval_ms.or(profile.fast_interval_ms).unwrap_or((poll_interval_ms / 5).max(INTERVAL_MIN_MS)),
+        slow_interval_ms: own
+            .slow_interval_ms
+            .or(profile.slow_interval_ms)
+            .unwrap_or(poll_interval_ms.saturating_mul(10).min(INTERVAL_MAX_MS).max(poll_interval_ms)),
+        priorities: HashMap::new(),
         max_block: own.max_block.or(profile.max_block).unwrap_or(125),
         max_gap: own.max_gap.or(profile.max_gap).unwrap_or(10),
         forbidden,
     }
+}
+
+/// The priority of points that name none: the device's before the profile's.
+pub(super) fn priority(own: Option<&RawModbus>, profile: Option<&RawModbus>) -> Priority {
+    own.and_then(|own| own.priority).or(profile.and_then(|profile| profile.priority)).unwrap_or_default()
 }
 
 /// Function and order for points that name none: the device's before the profile's; and what addresses count from.

@@ -1,10 +1,11 @@
 //! From what is written to what is meant: every rule that no single table can check, each broken one noted at its place.
 //! Pure: files and variables were read before, the clock and the network are never asked.
 //!
-//! [`device`] a device with its profile; [`point`] one point; [`address`] topics and registers.
+//! [`link`] Modbus lines; [`device`] a device with its profile; [`point`] one point; [`address`] topics and registers.
 
 mod address;
 mod device;
+mod link;
 mod point;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -239,6 +240,9 @@ fn link_id(link: &RawLink) -> &At<String> {
     match link {
         RawLink::Mqtt(link) => &link.id,
         RawLink::ModbusTcp(link) => &link.id,
+        RawLink::ModbusRtu(link) => &link.id,
+        RawLink::ModbusRtuOverTcp(link) => &link.id,
+        RawLink::ModbusDialIn(link) => &link.id,
     }
 }
 
@@ -246,6 +250,7 @@ fn links(raw: &[At<RawLink>], park_id: &str, parts: &Parts, problems: &mut Probl
     let mut seen = HashMap::new();
     let mut keys: HashMap<LinkKey, Place> = HashMap::new();
     let mut peers: HashMap<String, Place> = HashMap::new();
+    let mut listeners = Vec::new();
     let mut links = HashMap::new();
     for raw in raw {
         let id = link_id(raw);
@@ -266,21 +271,35 @@ fn links(raw: &[At<RawLink>], park_id: &str, parts: &Parts, problems: &mut Probl
                 (DriverSettings::Mqtt(settings), peer, place, "two sessions with one client id throw each other out: give each its own")
             }
             RawLink::ModbusTcp(link) => {
-                let settings = ModbusTcpSettings {
-                    host: link.host.value.clone(),
-                    port: link.port.unwrap_or(502),
-                    timeout_ms: link.timeout_ms.unwrap_or(1_000),
-                    connect_timeout_ms: link.connect_timeout_ms.unwrap_or(3_000),
-                };
+                let settings = link::modbus_tcp(link);
                 let peer = format!("modbus {}:{}", settings.host, settings.port);
-                (DriverSettings::ModbusTcp(settings), peer, link.host.place, "put all units behind one link: they share its connection")
+                (DriverSettings::ModbusTcp(settings), peer, link.host.place, link::ONE_OWNER)
+            }
+            RawLink::ModbusRtuOverTcp(link) => {
+                let settings = link::modbus_rtu_over_tcp(link);
+                let peer = format!("modbus {}:{}", settings.host, settings.port);
+                (DriverSettings::ModbusRtuOverTcp(settings), peer, link.host.place, link::ONE_OWNER)
+            }
+            RawLink::ModbusRtu(link) => {
+                let settings = link::modbus_rtu(link, problems);
+                let peer = format!("serial {}", link::port_key(&settings.path));
+                (DriverSettings::ModbusRtu(settings), peer, link.path.place, link::ONE_OWNER)
+            }
+            RawLink::ModbusDialIn(link) => {
+                let settings = link::modbus_dial_in(link, &mut listeners, problems);
+                // Two of one identity on one port were noted as such.
+                (DriverSettings::ModbusDialIn(settings), format!("dial-in {}", link.id.value), link.listen.place, link::ONE_OWNER)
             }
         };
         let host = match &raw.value {
-            RawLink::Mqtt(link) => &link.host,
-            RawLink::ModbusTcp(link) => &link.host,
+            RawLink::Mqtt(link) => Some(&link.host),
+            RawLink::ModbusTcp(link) => Some(&link.host),
+            RawLink::ModbusRtuOverTcp(link) => Some(&link.host),
+            RawLink::ModbusRtu(_) | RawLink::ModbusDialIn(_) => None,
         };
-        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+        if let Some(host) = host
+            && (host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/'))
+        {
             problems.add(
                 host.place,
                 "must be a host name or an address, without scheme and path",

@@ -1,13 +1,13 @@
 //! One question at a time, by hand: for tools that look at a device outside the polling of its link.
 
-use std::time::Duration;
-
 use prometheus::IntCounter;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::wire::{Connection, ExchangeError, Wire};
-use crate::catalogue::{DriverSettings, Link, ModbusTcpSettings};
+use super::bisect::Part;
+use super::dial_in::Listeners;
+use super::port::Port;
+use super::wire::{Ask, ExchangeError, Received, Ticket, Wire};
+use crate::catalogue::Link;
 use crate::protocol::modbus::{AnswerError, Exception, Request};
 
 /// Why a question brought no data.
@@ -25,58 +25,65 @@ pub enum Unanswered {
     Lost(String),
 }
 
-/// A connection of one's own beside that of the gateway.
-#[derive(Debug)]
+/// A connection of one's own beside that of the gateway. A serial port that another program holds is not opened.
 pub struct Asker {
-    settings: ModbusTcpSettings,
+    port: Port,
     wire: Option<Wire>,
 }
 
 impl Asker {
     /// For the devices of a link; `None` when it is no Modbus link. Connects at the first question.
     pub fn new(link: &Link) -> Option<Self> {
-        match &link.driver {
-            DriverSettings::ModbusTcp(settings) => Some(Self { settings: settings.clone(), wire: None }),
-            DriverSettings::Mqtt(_) | DriverSettings::Own => None,
-        }
+        Some(Self { port: Port::new(&link.driver, Listeners::default())?, wire: None })
     }
 
     /// Asks once and waits for the data of the answer.
+    ///
+    /// Not cancel-safe: an asker whose question was dropped half-way must be dropped too.
     pub async fn ask(&mut self, request: &Request, check_unit: bool) -> Result<Vec<u8>, Unanswered> {
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
             None => self.connect().await?,
         };
-        let limit = Duration::from_millis(u64::from(self.settings.timeout_ms));
-        match wire.exchange(request, check_unit, limit, <[u8]>::to_vec).await {
-            Ok(data) => {
-                self.wire = Some(wire);
-                Ok(data)
-            }
-            Err((error, connection)) => {
-                if connection == Connection::Usable {
-                    self.wire = Some(wire);
-                }
-                Err(match error {
-                    ExchangeError::Timeout => Unanswered::Timeout,
-                    ExchangeError::Answer(AnswerError::Exception(exception)) => Unanswered::Exception(exception),
-                    error @ (ExchangeError::Answer(_) | ExchangeError::Frame(_)) => Unanswered::BadAnswer(error.to_string()),
-                    error @ (ExchangeError::Closed | ExchangeError::Io(_)) => Unanswered::Lost(error.to_string()),
-                })
-            }
+        let (result, lost) = match exchange(&mut wire, request, check_unit).await {
+            Ok(Received::Answer { result, lost, .. }) => (result, lost),
+            Ok(Received::Nothing) => (Err(ExchangeError::Timeout), true),
+            Err(error) => (Err(error), true),
+        };
+        let answer = result.map(|()| wire.data().to_vec());
+        if !lost {
+            self.wire = Some(wire);
         }
+        answer.map_err(|error| match error {
+            ExchangeError::Timeout => Unanswered::Timeout,
+            ExchangeError::Answer(AnswerError::Exception(exception)) => Unanswered::Exception(exception),
+            error @ (ExchangeError::Closed | ExchangeError::Io(_)) => Unanswered::Lost(error.to_string()),
+            error => Unanswered::BadAnswer(error.to_string()),
+        })
     }
 
-    async fn connect(&self) -> Result<Wire, Unanswered> {
-        let ModbusTcpSettings { host, port, connect_timeout_ms, .. } = &self.settings;
-        let limit = Duration::from_millis(u64::from(*connect_timeout_ms));
-        let failed = |why: String| Unanswered::NoConnection(format!("cannot connect to {host}:{port}: {why}"));
-        let stream = match timeout(limit, TcpStream::connect((host.as_str(), *port))).await {
-            Ok(stream) => stream.map_err(|error| failed(error.to_string()))?,
-            Err(_) => return Err(failed(format!("no answer in {connect_timeout_ms} ms"))),
-        };
-        stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
-        let dropped = IntCounter::new("dropped", "answers nobody waits for").map_err(|error| failed(error.to_string()))?;
-        Ok(Wire::new(stream, dropped))
+    async fn connect(&mut self) -> Result<Wire, Unanswered> {
+        let dropped = IntCounter::new("dropped", "answers nobody waits for");
+        let dropped = dropped.map_err(|error| Unanswered::NoConnection(error.to_string()))?;
+        match timeout(self.port.connect_limit(), self.port.open(dropped)).await {
+            Ok(Ok(wire)) => Ok(wire),
+            Ok(Err(error)) => Err(Unanswered::NoConnection(error.text)),
+            Err(_) => Err(Unanswered::NoConnection(self.port.no_connection())),
+        }
     }
+}
+
+/// Sends a request when the line allows it, and waits for what comes of it.
+async fn exchange(wire: &mut Wire, request: &Request, check_unit: bool) -> Result<Received, ExchangeError> {
+    loop {
+        let now = Instant::now();
+        let free = wire.conflict(request, now).unwrap_or(now).max(wire.ready_at());
+        if free <= now {
+            break;
+        }
+        wire.rest(free).await?;
+    }
+    let ticket = Ticket { group: 0, block: 0, part: Part { from: 0, to: 0 }, widened: false };
+    wire.send(Ask { ticket, request: *request, check_unit }).await?;
+    Ok(wire.receive(None).await)
 }
