@@ -63,8 +63,9 @@ bench: tools ## performance figures as a table, in release build
 	cargo build --release --workspace --bins
 	$(TARGET)/release/bench
 
-soak: tools ## the kill test with 1,000 rounds instead of 50: hours
+soak: tools ## the kill test with 1,000 rounds instead of 50, a million polls of misbehaving servers each way: hours
 	cargo build --workspace --all-targets
+	PARKGATE_POLLS=1000000 cargo test --workspace --lib no_wrong_value -- --nocapture --test-threads=1
 	PARKGATE_ROUNDS=1000 cargo test --workspace --test scenarios mqtt_kill -- --nocapture
 
 influxdb: ## reads back from the InfluxDB 2 that PARKGATE_TEST_INFLUXDB2_URL, _ORG, _BUCKET and _TOKEN name
@@ -93,7 +94,7 @@ clean: ## remove what was built
 	cargo clean
 
 # What the tests need beside Rust: the broker, the databases that totals and queries are compared with, strace for power
-# cuts under SQLite, and a C compiler for it. Only the programs are wanted: a service that the installation starts is not used.
+# cuts under SQLite, socat for serial ports, and a C compiler for it. Only the programs are wanted: a service that the installation starts is not used.
 tools:
 	@missing=""; \
 	command -v mosquitto > /dev/null || missing="$$missing mosquitto"; \
@@ -101,6 +102,7 @@ tools:
 	command -v victoria-metrics > /dev/null || missing="$$missing victoria-metrics"; \
 	command -v influxd > /dev/null || missing="$$missing influxdb"; \
 	command -v prometheus-alertmanager > /dev/null || missing="$$missing prometheus-alertmanager"; \
+	command -v socat > /dev/null || missing="$$missing socat"; \
 	command -v strace > /dev/null || missing="$$missing strace"; \
 	command -v cc > /dev/null || missing="$$missing gcc libc6-dev"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \

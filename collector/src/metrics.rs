@@ -73,6 +73,8 @@ metrics! {
     poll_lateness: HistogramVec "parkgate_driver_poll_lateness_seconds" ["driver", "link", "device"] LATENESS_SECONDS;
     /// Answers dropped because they came late or to no request.
     answers_dropped: IntCounterVec "parkgate_driver_answers_dropped_total" ["driver", "link"];
+    /// Address ranges and borders that a device refuses to have read along; it is read in pieces there.
+    learned_gaps: IntGaugeVec "parkgate_driver_learned_gaps" ["driver", "link", "device"];
     /// Connections made, the first one included.
     connects: IntCounterVec "parkgate_driver_connects_total" ["driver", "link"];
     /// 1 while the link is connected.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use parkgate_collector::catalogue::{self, Catalogue, Disk, Files, LoadError, Loaded};
 use parkgate_collector::clock::{Clock, SystemClock};
+use parkgate_collector::driver::modbus::learned::Learned;
 use parkgate_collector::driver::{self, LinkDevices};
 use parkgate_collector::health::HealthBoard;
 use parkgate_collector::journal::Journal;
@@ -194,7 +195,7 @@ pub(crate) fn load(config: &Path, files: &dyn Files) -> Result<Loaded<GatewaySet
 
 /// Takes the data directory (relative to `base`) and gives the points their numbers.
 pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn Clock>, demo: bool) -> Result<Start> {
-    let Loaded { gateway: settings, draft, lines } = loaded;
+    let Loaded { gateway: settings, draft, lines, .. } = loaded;
     let directory = DataDirectory::open_exclusive(&base.join(&settings.data_directory))?;
     let facts = open_facts(&directory)?;
     let park = draft.park().id.clone();
@@ -288,6 +289,7 @@ pub(crate) struct Gateway {
     health: HealthBoard,
     clock: Arc<dyn Clock>,
     metrics: parkgate_collector::metrics::Metrics,
+    shared: driver::Shared,
     drivers: std::sync::Mutex<JoinSet<()>>,
     drivers_cancel: CancellationToken,
     rest: JoinSet<()>,
@@ -323,6 +325,7 @@ impl Gateway {
         let metrics = parkgate_collector::metrics::Metrics::new(&registry);
         let gateway_metrics = metrics::Metrics::new(&registry);
         let health = HealthBoard::default();
+        let shared = driver::Shared { learned: Learned::open(directory.learned()), ..Default::default() };
         let tokens = Arc::new(Tokens::open(Arc::clone(&facts)).context("the tokens cannot be read from facts.db")?);
         let identities = facts.identities().context("the points cannot be read from facts.db")?;
         let readiness = Readiness::default();
@@ -478,6 +481,7 @@ impl Gateway {
             health,
             clock,
             metrics,
+            shared,
             drivers: std::sync::Mutex::new(JoinSet::new()),
             drivers_cancel: CancellationToken::new(),
             rest,
@@ -514,7 +518,8 @@ impl Gateway {
             }
             let devices = LinkDevices { link: Arc::clone(link), devices };
             let (health, metrics, clock) = (self.health.clone(), self.metrics.clone(), Arc::clone(&self.clock));
-            drivers.spawn(driver::run(devices, self.engine.outlet(), health, metrics, clock, self.drivers_cancel.clone()));
+            let shared = self.shared.clone();
+            drivers.spawn(driver::run(devices, self.engine.outlet(), health, metrics, clock, shared, self.drivers_cancel.clone()));
         }
     }
 

@@ -161,6 +161,11 @@ async fn answer(stream: UnixStream, asked: &mpsc::Sender<Asked>) -> std::io::Res
     write.write_all(&line).await
 }
 
+/// Whether a gateway runs on `data_directory`.
+pub fn is_running(data_directory: &Path) -> bool {
+    BlockingUnixStream::connect(socket_path(data_directory)).is_ok()
+}
+
 /// Asks the gateway that runs on `data_directory`; `None` when none does. Blocks.
 pub fn ask(data_directory: &Path, request: &Request) -> std::io::Result<Option<Answer>> {
     let mut stream = match BlockingUnixStream::connect(socket_path(data_directory)) {

@@ -17,6 +17,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => app::demo(&arguments),
         Command::Check(arguments) => cli::check(&arguments),
+        Command::Plan(arguments) => cli::plan(&arguments),
+        Command::Probe(arguments) => cli::probe(&arguments),
         Command::Schema => cli::schema(),
         Command::Decode(arguments) => cli::decode(&arguments),
         Command::Rejects(arguments) => cli::rejects(&arguments),

@@ -58,8 +58,8 @@ struct Row {
 }
 
 const MQTT: &[&str] = &["mqtt"];
-const MODBUS: &[&str] = &["modbus_tcp"];
-const ALL: &[&str] = &["mqtt", "modbus_tcp"];
+const MODBUS: &[&str] = &["modbus_tcp", "modbus_rtu", "modbus_rtu_over_tcp", "modbus_dial_in"];
+const ALL: &[&str] = &["mqtt", "modbus_tcp", "modbus_rtu", "modbus_rtu_over_tcp", "modbus_dial_in"];
 /// Why messages of a known device are rejected.
 const REJECTED: &[&str] = &["syntax", "path", "type", "timestamp", "oversized"];
 /// Why messages are rejected whose device is not known.
@@ -90,6 +90,7 @@ rows! {
     Counter "parkgate_driver_poll_lateness_seconds_sum" "s" 6 Per::Device(MODBUS), None;
     Counter "parkgate_driver_poll_lateness_seconds_count" "1" 0 Per::Device(MODBUS), None;
     Counter "parkgate_driver_answers_dropped_total" "1" 0 Per::Link(MODBUS), None;
+    Gauge "parkgate_driver_learned_gaps" "1" 0 Per::Device(MODBUS), None;
     Counter "parkgate_driver_connects_total" "1" 0 Per::Link(ALL), None;
     Gauge "parkgate_driver_link_up" "1" 0 Per::Link(ALL), None;
     Counter "parkgate_pipeline_samples_durable_total" "1" 0 Per::Device(ALL), None;

@@ -388,7 +388,7 @@ mod tests {
             ["*.toml", "devices/*.toml", "examples/*.toml"].iter().flat_map(|pattern| glob(&config().join(pattern))).collect();
         paths.sort();
         assert!(paths.len() > 1);
-        let report = catalogue::check::<GatewaySettings>(&paths, &Disk);
+        let report = catalogue::check_with::<GatewaySettings>(&paths, &Disk, parkgate_collector::commission::profile_test::judge);
         assert_eq!(report.exit_code(), 0, "{}", report.render(false));
     }
 

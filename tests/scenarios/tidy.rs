@@ -21,6 +21,7 @@ const COLLECTOR: &[(&str, &[&str])] = &[
     ("normalise", &["model", "catalogue"]),
     ("journal", &["model", "clock", "metrics"]),
     ("pipeline", &["model", "clock", "catalogue", "driver", "normalise", "journal", "rejects", "health", "metrics"]),
+    ("commission", &["model", "catalogue", "protocol", "driver", "normalise"]),
     // Simulators speak the wire's language; they know nothing of what becomes of it.
     ("sim", &["model", "clock", "catalogue", "protocol"]),
 ];

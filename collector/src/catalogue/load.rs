@@ -8,13 +8,15 @@ use garde::Validate;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::bench::{Bench, Judge, Variant};
+use super::lone::bench_device;
 use super::place::{At, Place};
 use super::problem::{Problem, Problems};
 use super::profile::{BUILT_IN, BUILT_IN_PREFIX};
 use super::raw::{IncludedFile, MainFile, ProfileFile, RawDevice, RawLink};
 use super::read::read;
 use super::tree::Node;
-use super::validate::{Draft, Parts, Profile, validate, validate_profile};
+use super::validate::{Draft, Parts, Profile, profile_tests, validate, validate_profile, variants};
 
 /// Largest file read; a larger one is no configuration.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -115,6 +117,8 @@ pub struct Loaded<G> {
     /// All that was read, as lines `file: path = value` to be kept and compared: sorted within a file, secrets masked,
     /// variables by name, profiles that no device uses and those that come with the program left out.
     pub lines: Vec<String>,
+    /// How variants are told apart, by id of the profiles that devices use.
+    pub variants: BTreeMap<String, Vec<Variant>>,
 }
 
 /// Why a configuration could not be used.
@@ -167,11 +171,20 @@ pub struct FileReport {
     pub devices: usize,
     /// Points.
     pub points: usize,
+    /// Tests run, of a profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tests: Option<usize>,
+    /// Points of a profile for which no test expects a number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub untested: Vec<String>,
     /// Every problem, by file and line.
     pub problems: Vec<Problem>,
     /// Problems of further files that the main file names and others read: `file:line:column: message`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
+    /// What is valid and will make trouble all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Problem>,
     /// The problems again, to be rendered.
     #[serde(skip)]
     pub rendered: Problems,
@@ -193,15 +206,22 @@ impl CheckReport {
         for file in &self.files {
             text.push_str(&file.rendered.render(colour));
             file.also.iter().for_each(|problem| text.push_str(&format!("{problem}\n")));
+            for warning in &file.warnings {
+                text.push_str(&format!("warning: {warning}\n"));
+            }
             let name = file.file.display();
             let line = match (&file.unreadable, file.rendered.len() + file.also.len()) {
                 (Some(reason), _) => format!("{name}: cannot be read: {reason}\n"),
-                (None, 0) => {
-                    format!(
+                (None, 0) => match file.tests {
+                    None => format!(
                         "{name}: fine ({} enterprises, {} links, {} devices, {} points)\n",
                         file.enterprises, file.links, file.devices, file.points
-                    )
-                }
+                    ),
+                    Some(tests) if file.untested.is_empty() => format!("{name}: fine ({} points, {tests} tests)\n", file.points),
+                    Some(tests) => {
+                        format!("{name}: fine ({} points, {tests} tests; in no test: {})\n", file.points, file.untested.join(", "))
+                    }
+                },
                 (None, count) => format!("{name}: {count} problems\n"),
             };
             text.push_str(&line);
@@ -212,10 +232,15 @@ impl CheckReport {
 
 /// Checks files, each a main file or a device profile (told by its `[profile]`), without touching anything else.
 pub fn check<G: OwnTable>(paths: &[PathBuf], files: &dyn Files) -> CheckReport {
-    CheckReport { files: paths.iter().map(|path| check_file::<G>(path, files)).collect() }
+    CheckReport { files: paths.iter().map(|path| check_file::<G>(path, files, None)).collect() }
 }
 
-fn check_file<G: OwnTable>(path: &Path, files: &dyn Files) -> FileReport {
+/// Checks files as [`check`] does, and has `judge` run the tests of device profiles.
+pub fn check_with<G: OwnTable>(paths: &[PathBuf], files: &dyn Files, judge: Judge) -> CheckReport {
+    CheckReport { files: paths.iter().map(|path| check_file::<G>(path, files, Some(judge))).collect() }
+}
+
+fn check_file<G: OwnTable>(path: &Path, files: &dyn Files, judge: Option<Judge>) -> FileReport {
     let mut report = FileReport {
         file: path.to_owned(),
         unreadable: None,
@@ -223,8 +248,11 @@ fn check_file<G: OwnTable>(path: &Path, files: &dyn Files) -> FileReport {
         links: 0,
         devices: 0,
         points: 0,
+        tests: None,
+        untested: Vec::new(),
         problems: Vec::new(),
         also: Vec::new(),
+        warnings: Vec::new(),
         rendered: Problems::default(),
     };
     let text = match files.read(path) {
@@ -237,15 +265,26 @@ fn check_file<G: OwnTable>(path: &Path, files: &dyn Files) -> FileReport {
     let mut loader = Loader::new(files);
     let is_profile = Node::parse(&text, 0, &mut Problems::default()).get("profile").is_some();
     if is_profile {
-        loader.profile(path.display().to_string(), text);
-        for profile in loader.parts.profiles.values() {
+        loader.profile(path.display().to_string(), text.clone());
+        for (id, profile) in &loader.parts.profiles {
             report.points = profile.point.len();
             validate_profile(profile, &mut loader.problems);
+            variants(profile, &mut loader.problems);
+            let tests = profile_tests(profile, &mut loader.problems);
+            let Some(judge) = judge.filter(|_| loader.problems.is_empty()) else { continue };
+            report.tests = Some(tests.len());
+            let Some(device) = bench_device(id, &text, files) else { continue };
+            let found = judge(&Bench { device, tests });
+            report.untested = found.uncovered;
+            for (place, message, help) in found.findings {
+                loader.problems.add(place, message, help);
+            }
         }
     } else if let Some(loaded) = loader.main::<G>(path, text) {
         (report.enterprises, report.links, report.devices, report.points) = loaded.draft.counts();
     }
     report.problems = loader.problems.list();
+    report.warnings = loader.problems.warnings();
     report.rendered = loader.problems;
     report
 }
@@ -289,7 +328,10 @@ impl<'a> Loader<'a> {
         let shown = Path::new(&name).strip_prefix(&self.folder).map_or_else(|_| name.clone(), |path| path.display().to_string());
         let source = self.problems.sources.add(name, text.clone());
         let mut tree = Node::parse(&text, source, &mut self.problems);
-        let lines = tree.lines().into_iter().map(|line| format!("{shown}: {line}"));
+        // Tests of a profile say nothing about how the park is read.
+        let is_profile = tree.get("profile").is_some();
+        let counts = |line: &String| !is_profile || !line.starts_with("test[");
+        let lines = tree.lines().into_iter().filter(counts).map(|line| format!("{shown}: {line}"));
         match tree.get("profile").and_then(|profile| profile.get("id")).and_then(Node::text) {
             Some(id) => self.profile_lines.entry(id.to_owned()).or_default().extend(lines),
             None => self.lines.extend(lines),
@@ -323,6 +365,7 @@ impl<'a> Loader<'a> {
         self.profiles(&folder, file.profiles);
         let version = self.version();
         let mut draft = validate(&self.parts, &mut self.problems)?;
+        let told_apart = self.variants();
         draft.version = version;
         if self.problems.is_empty() {
             for Misfit { path, message, help } in file.gateway.misfits(&draft) {
@@ -334,7 +377,7 @@ impl<'a> Loader<'a> {
         let used = self.used_profiles();
         let own = self.profile_lines.iter().filter(|(id, _)| used.contains(id.as_str())).flat_map(|(_, lines)| lines);
         lines.extend(own.filter(|line| !line.starts_with(BUILT_IN_PREFIX)).cloned());
-        Some(Loaded { gateway: file.gateway, draft, lines })
+        Some(Loaded { gateway: file.gateway, draft, lines, variants: told_apart })
     }
 
     /// CRC-32 of the canonical form of everything but `[gateway]`, secrets, and profiles that no device uses.
@@ -352,6 +395,13 @@ impl<'a> Loader<'a> {
 
     fn used_profiles(&self) -> HashSet<&str> {
         self.parts.devices.iter().filter_map(|device| device.profile.as_ref()).map(|id| id.value.as_str()).collect()
+    }
+
+    /// How variants of the profiles in use are told apart.
+    fn variants(&mut self) -> BTreeMap<String, Vec<Variant>> {
+        let used: Vec<String> = self.used_profiles().into_iter().map(str::to_owned).collect();
+        let profiles = used.into_iter().filter_map(|id| self.parts.profiles.get(&id).map(|profile| (id, profile)));
+        profiles.map(|(id, profile)| (id, variants(profile, &mut self.problems))).filter(|(_, variants)| !variants.is_empty()).collect()
     }
 
     fn include(&mut self, folder: &Path, pattern: &At<String>, main: &Path) {
@@ -401,6 +451,9 @@ impl<'a> Loader<'a> {
                     }
                 }
                 RawLink::ModbusTcp(modbus) => self.rules(tree, source, &under, modbus),
+                RawLink::ModbusRtu(modbus) => self.rules(tree, source, &under, modbus.as_ref()),
+                RawLink::ModbusRtuOverTcp(modbus) => self.rules(tree, source, &under, modbus.as_ref()),
+                RawLink::ModbusDialIn(modbus) => self.rules(tree, source, &under, modbus.as_ref()),
             }
         }
         for (index, device) in tables.device.iter().enumerate() {
@@ -512,7 +565,8 @@ impl<'a> Loader<'a> {
             self.problems.conflict(id.place, format!("profile `{}` is there twice", id.value), help, first.place, "first here");
             return;
         }
-        let profile = Profile { place: id.place, modbus: file.modbus, topic: file.topic, point: file.point, canonical };
+        let ProfileFile { modbus, topic, point, variant, test, .. } = file;
+        let profile = Profile { place: id.place, modbus, topic, point, variant, test, canonical };
         self.parts.lost.remove(&id.value);
         self.parts.profiles.insert(id.value, profile);
     }

@@ -73,6 +73,7 @@ pub struct Problems {
     /// The texts.
     pub sources: SourceMap,
     findings: Vec<Finding>,
+    warnings: Vec<Finding>,
     beyond: usize,
 }
 
@@ -80,6 +81,19 @@ impl Problems {
     /// Notes a problem at a place.
     pub fn add(&mut self, place: Place, message: impl Into<String>, help: impl Into<String>) {
         self.push(Finding { place, message: message.into(), help: help.into(), other: None });
+    }
+
+    /// Notes what is valid and will make trouble all the same; it is no problem, and nothing is refused for it.
+    pub fn warn(&mut self, place: Place, message: impl Into<String>, help: impl Into<String>) {
+        let finding = Finding { place, message: message.into(), help: help.into(), other: None };
+        if self.warnings.len() < PROBLEMS_MAX && !self.warnings.contains(&finding) {
+            self.warnings.push(finding);
+        }
+    }
+
+    /// The warnings, in order of their noting.
+    pub fn warnings(&self) -> Vec<Problem> {
+        self.warnings.iter().map(|finding| self.problem(finding)).collect()
     }
 
     /// Notes a conflict between two places.

@@ -9,6 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::bench::{RawProfileTest, RawVariant};
+use super::line::{Echo, Framing, Priority};
 use super::place::At;
 use super::text::{Address, Bits, Exact};
 use crate::model::{Kind, Medium, Origin, ReferenceState};
@@ -69,6 +71,12 @@ pub struct ProfileFile {
     /// Its points.
     #[serde(default)]
     pub point: Vec<At<RawPoint>>,
+    /// How variants of the device are told apart.
+    #[serde(default)]
+    pub variant: Vec<At<RawVariant>>,
+    /// Registers with the readings that they must give.
+    #[serde(default)]
+    pub test: Vec<At<RawProfileTest>>,
 }
 
 /// Head of a device profile.
@@ -172,6 +180,12 @@ pub enum RawLink {
     Mqtt(Box<RawMqttLink>),
     /// Modbus TCP client.
     ModbusTcp(RawModbusLink),
+    /// Modbus RTU on a serial line.
+    ModbusRtu(Box<RawModbusRtuLink>),
+    /// Modbus RTU frames over TCP.
+    ModbusRtuOverTcp(Box<RawModbusRtuOverTcpLink>),
+    /// A device that connects to us and is then polled.
+    ModbusDialIn(Box<RawModbusDialInLink>),
 }
 
 /// `[[link]]` with `driver = "mqtt"`.
@@ -266,6 +280,156 @@ pub struct RawModbusLink {
     /// Longest wait for a connection in milliseconds; 3000 by default.
     #[garde(range(min = 1, max = 600_000))]
     pub connect_timeout_ms: Option<u32>,
+    /// Pause between a new connection and the first request, in milliseconds; 0 by default.
+    #[garde(range(max = 60_000))]
+    pub after_connect_ms: Option<u32>,
+    /// Pause between an answer and the next request, in milliseconds; 0 by default.
+    #[garde(range(max = 60_000))]
+    pub between_requests_ms: Option<u32>,
+    /// Requests in flight at once, where the device can take it; 1 by default.
+    #[garde(range(min = 1, max = 16))]
+    pub pipeline: Option<u8>,
+}
+
+/// `[[link]]` with `driver = "modbus_rtu"`: a serial line.
+#[derive(Clone, Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawModbusRtuLink {
+    /// Stable id.
+    #[garde(skip)]
+    pub id: At<String>,
+    /// Device file of the port, best by its name in `/dev/serial/by-id/`.
+    #[garde(skip)]
+    pub path: At<String>,
+    /// Bits per second; 9600 by default.
+    #[garde(range(min = 300, max = 4_000_000))]
+    pub baud: Option<u32>,
+    /// Form of a character: `8N1`, the default, `8E1`, `8O1`, `8N2` or `8E2`.
+    #[garde(skip)]
+    pub format: Option<At<String>>,
+    /// RS-485 mode of the port's driver; only for ports that do not switch direction by themselves.
+    #[garde(dive)]
+    pub rs485: Option<At<RawRs485>>,
+    /// Longest wait for an answer in milliseconds; 1000 by default.
+    #[garde(range(min = 1, max = 600_000))]
+    pub timeout_ms: Option<u32>,
+    /// Pause between a new connection and the first request, in milliseconds; 0 by default.
+    #[garde(range(max = 60_000))]
+    pub after_connect_ms: Option<u32>,
+    /// Pause between an answer and the next request, in milliseconds; 0 by default.
+    #[garde(range(max = 60_000))]
+    pub between_requests_ms: Option<u32>,
+    /// Silence on the line before a request, in milliseconds; by baud, three and a half characters, by default.
+    #[garde(range(max = 1_000))]
+    pub quiet_time_ms: Option<u32>,
+    /// After a request without answer the line stays silent for so long and drops what arrives, in milliseconds;
+    /// `timeout_ms` by default.
+    #[garde(range(max = 600_000))]
+    pub late_window_ms: Option<u32>,
+    /// Whether the adapter gives back what is sent: true, false or `auto`, the default, which finds out.
+    #[garde(skip)]
+    pub echo: Option<Echo>,
+}
+
+/// `rs485 = { ... }` of a serial line: the kernel's driver raises RTS while we send.
+#[derive(Clone, Debug, Default, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRs485 {
+    /// From RTS to the first bit, in milliseconds; 0 by default.
+    #[garde(range(max = 1_000))]
+    pub delay_before_send_ms: Option<u32>,
+    /// From the last bit to the end of RTS, in milliseconds; 0 by default.
+    #[garde(range(max = 1_000))]
+    pub delay_after_send_ms: Option<u32>,
+    /// RTS is low while we send; false by default.
+    #[garde(skip)]
+    pub invert_rts: Option<bool>,
+    /// Switch on the port's terminating resistor; false by default.
+    #[garde(skip)]
+    pub termination: Option<bool>,
+}
+
+/// `[[link]]` with `driver = "modbus_rtu_over_tcp"`: a serial line behind a converter that passes bytes through.
+#[derive(Clone, Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawModbusRtuOverTcpLink {
+    /// Stable id.
+    #[garde(skip)]
+    pub id: At<String>,
+    /// Host name or address.
+    #[garde(skip)]
+    pub host: At<String>,
+    /// TCP port.
+    #[garde(range(min = 1))]
+    pub port: u16,
+    /// Longest wait for an answer in milliseconds; 1000 by default.
+    #[garde(range(min = 1, max = 600_000))]
+    pub timeout_ms: Option<u32>,
+    /// Longest wait for a connection in milliseconds; 3000 by default.
+    #[garde(range(min = 1, max = 600_000))]
+    pub connect_timeout_ms: Option<u32>,
+    /// Pause between a new connection and the first request, in milliseconds; 0 by default.
+    #[garde(range(max = 60_000))]
+    pub after_connect_ms: Option<u32>,
+    /// Pause between an answer and the next request, in milliseconds; 0 by default.
+    #[garde(range(max = 60_000))]
+    pub between_requests_ms: Option<u32>,
+    /// Silence on the line before a request, in milliseconds; as for 9600 baud, 4, by default.
+    #[garde(range(max = 1_000))]
+    pub quiet_time_ms: Option<u32>,
+    /// After a request without answer the line stays silent for so long and drops what arrives, in milliseconds;
+    /// `timeout_ms` by default.
+    #[garde(range(max = 600_000))]
+    pub late_window_ms: Option<u32>,
+    /// Whether the adapter gives back what is sent: true, false or `auto`, the default, which finds out.
+    #[garde(skip)]
+    pub echo: Option<Echo>,
+}
+
+/// `[[link]]` with `driver = "modbus_dial_in"`: a device, such as a DTU on a mobile network, connects to us.
+#[derive(Clone, Debug, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawModbusDialInLink {
+    /// Stable id.
+    #[garde(skip)]
+    pub id: At<String>,
+    /// Address and port that we listen on, `0.0.0.0:8899`; links may share it if each has a registration or a heartbeat.
+    #[garde(skip)]
+    pub listen: At<String>,
+    /// Text that the device's registration packet begins with.
+    #[garde(skip)]
+    pub registration: Option<At<String>>,
+    /// The same as bytes: `"AA 55 01"`.
+    #[garde(skip)]
+    pub registration_hex: Option<At<String>>,
+    /// Text that the device sends now and again; it is skipped. Without a registration it tells who has connected.
+    #[garde(skip)]
+    pub heartbeat: Option<At<String>>,
+    /// The same as bytes.
+    #[garde(skip)]
+    pub heartbeat_hex: Option<At<String>>,
+    /// Frames that it is spoken to in: `rtu`, the default, or `tcp`.
+    #[garde(skip)]
+    pub framing: Option<Framing>,
+    /// Longest wait for an answer in milliseconds; 1000 by default.
+    #[garde(range(min = 1, max = 600_000))]
+    pub timeout_ms: Option<u32>,
+    /// Pause between a new connection and the first request, in milliseconds; 0 by default.
+    #[garde(range(max = 60_000))]
+    pub after_connect_ms: Option<u32>,
+    /// Pause between an answer and the next request, in milliseconds; 0 by default.
+    #[garde(range(max = 60_000))]
+    pub between_requests_ms: Option<u32>,
+    /// Silence on the line before a request, in milliseconds; as for 9600 baud, 4, by default.
+    #[garde(range(max = 1_000))]
+    pub quiet_time_ms: Option<u32>,
+    /// After a request without answer the line stays silent for so long and drops what arrives, in milliseconds;
+    /// `timeout_ms` by default.
+    #[garde(range(max = 600_000))]
+    pub late_window_ms: Option<u32>,
+    /// Whether the adapter gives back what is sent: true, false or `auto`, the default, which finds out.
+    #[garde(skip)]
+    pub echo: Option<Echo>,
 }
 
 /// `[[device]]`: one meter.
@@ -323,6 +487,15 @@ pub struct RawModbus {
     /// Poll interval in milliseconds; 1000 by default.
     #[garde(range(min = 10, max = 86_400_000))]
     pub poll_interval_ms: Option<u32>,
+    /// The same for points of priority `fast`; a fifth of `poll_interval_ms` by default, at least 10.
+    #[garde(range(min = 10, max = 86_400_000))]
+    pub fast_interval_ms: Option<u32>,
+    /// The same for points of priority `slow`; ten times `poll_interval_ms` by default, at most a day.
+    #[garde(range(min = 10, max = 86_400_000))]
+    pub slow_interval_ms: Option<u32>,
+    /// Priority of points that name none: `fast`, `normal` or `slow`; `normal` by default.
+    #[garde(skip)]
+    pub priority: Option<Priority>,
     /// Accept only answers with the unit id asked for; true by default.
     #[garde(skip)]
     pub check_unit: Option<bool>,
@@ -535,6 +708,9 @@ pub struct RawPoint {
     /// Modbus: where the number is.
     #[garde(skip)]
     pub register: Option<At<RawRegister>>,
+    /// Modbus: how often it is read, and who goes first: `fast`, `normal` or `slow`; that of its device by default.
+    #[garde(skip)]
+    pub priority: Option<At<Priority>>,
 }
 
 impl RawPoint {
@@ -571,6 +747,7 @@ impl RawPoint {
             column: self.column.or(base.column),
             topic: self.topic.or(base.topic),
             register,
+            priority: self.priority.or(base.priority),
         }
     }
 }

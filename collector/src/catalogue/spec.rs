@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::line::{LineSettings, ModbusDialInSettings, ModbusRtuSettings, Priority};
 use crate::model::{Decimal, LinkKey, Medium, Origin, PointId, PointIdentity, ReferenceState, Unit};
 use crate::protocol::json::{RecordMap, ValuePath};
 use crate::protocol::modbus::RegisterSource;
@@ -113,6 +114,12 @@ pub enum DriverSettings {
     Mqtt(MqttSettings),
     /// Modbus TCP client.
     ModbusTcp(ModbusTcpSettings),
+    /// Modbus RTU on a serial line.
+    ModbusRtu(ModbusRtuSettings),
+    /// Modbus RTU frames over a TCP connection.
+    ModbusRtuOverTcp(ModbusTcpSettings),
+    /// Modbus over a connection that the device makes.
+    ModbusDialIn(ModbusDialInSettings),
     /// The gateway itself, which needs no driver: not among [`Catalogue::links`].
     Own,
 }
@@ -123,7 +130,30 @@ impl DriverSettings {
         match self {
             Self::Mqtt(_) => "mqtt",
             Self::ModbusTcp(_) => "modbus_tcp",
+            Self::ModbusRtu(_) => "modbus_rtu",
+            Self::ModbusRtuOverTcp(_) => "modbus_rtu_over_tcp",
+            Self::ModbusDialIn(_) => "modbus_dial_in",
             Self::Own => "own",
+        }
+    }
+
+    /// What is at the other end, for people: `192.0.2.10:502`, `/dev/ttyS1`.
+    pub fn peer(&self) -> String {
+        match self {
+            Self::Mqtt(settings) => format!("{}:{}", settings.host, settings.port),
+            Self::ModbusTcp(settings) | Self::ModbusRtuOverTcp(settings) => format!("{}:{}", settings.host, settings.port),
+            Self::ModbusRtu(settings) => settings.path.clone(),
+            Self::ModbusDialIn(settings) => format!("listen {}", settings.listen),
+            Self::Own => String::new(),
+        }
+    }
+
+    /// Whether units are spoken to in RTU frames, which carry no transaction id.
+    pub fn is_rtu(&self) -> bool {
+        match self {
+            Self::ModbusRtu(_) | Self::ModbusRtuOverTcp(_) => true,
+            Self::ModbusDialIn(settings) => settings.framing == super::line::Framing::Rtu,
+            Self::Mqtt(_) | Self::ModbusTcp(_) | Self::Own => false,
         }
     }
 }
@@ -209,7 +239,7 @@ pub struct TlsIdentity {
     pub key_file: PathBuf,
 }
 
-/// Settings of one Modbus TCP connection; all units behind it share it.
+/// Settings of one TCP connection to Modbus units; all units behind it share it.
 #[derive(Clone, Debug)]
 pub struct ModbusTcpSettings {
     /// Host name or address.
@@ -220,6 +250,8 @@ pub struct ModbusTcpSettings {
     pub timeout_ms: u32,
     /// Time a connection may take, 3000 ms by default.
     pub connect_timeout_ms: u32,
+    /// What the line can bear.
+    pub line: LineSettings,
 }
 
 /// A text that is never printed: `Debug` and JSON show `****`.
@@ -340,12 +372,34 @@ pub struct ModbusAddress {
     pub check_unit: bool,
     /// Poll interval; polls are aligned to multiples of it on the wall clock.
     pub poll_interval_ms: u32,
+    /// The same for points of priority fast.
+    pub fast_interval_ms: u32,
+    /// The same for points of priority slow.
+    pub slow_interval_ms: u32,
+    /// Priorities of points by their local ids; a point that is not here has priority normal.
+    pub priorities: HashMap<String, Priority>,
     /// Most registers in one read, at most 125.
     pub max_block: u16,
     /// Most unwanted registers read along to join two blocks.
     pub max_gap: u16,
     /// Addresses never read along, per function, as inclusive ranges.
     pub forbidden: Vec<(crate::protocol::modbus::Function, u16, u16)>,
+}
+
+impl ModbusAddress {
+    /// How often points of a priority are read.
+    pub fn interval_ms(&self, priority: Priority) -> u32 {
+        match priority {
+            Priority::Fast => self.fast_interval_ms,
+            Priority::Normal => self.poll_interval_ms,
+            Priority::Slow => self.slow_interval_ms,
+        }
+    }
+
+    /// The priority of a point by its local id.
+    pub fn priority(&self, local_id: &str) -> Priority {
+        self.priorities.get(local_id).copied().unwrap_or_default()
+    }
 }
 
 /// One measured quantity of a device.

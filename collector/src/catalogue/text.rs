@@ -26,7 +26,7 @@ pub struct Bits(pub u64);
 pub struct Address(pub String);
 
 /// Reads the text of a scalar and hands it to `parse`.
-fn scalar<'de, D: Deserializer<'de>, T>(deserializer: D, parse: fn(&str) -> Result<T, String>) -> Result<T, D::Error> {
+pub(super) fn scalar<'de, D: Deserializer<'de>, T>(deserializer: D, parse: fn(&str) -> Result<T, String>) -> Result<T, D::Error> {
     struct ScalarVisitor<T>(fn(&str) -> Result<T, String>);
     impl<T> Visitor<'_> for ScalarVisitor<T> {
         type Value = T;

@@ -77,6 +77,15 @@ pub enum Message {
 /// Batches on their way from one driver to the pipeline; when full, drivers wait, and so do their peers.
 pub type Outlet = mpsc::Sender<Message>;
 
+/// What drivers of all links share. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    /// What Modbus devices refused, remembered across restarts where it has a file.
+    pub learned: modbus::learned::Learned,
+    /// Where devices connect to us.
+    pub listeners: modbus::dial_in::Listeners,
+}
+
 /// Devices of one link, handed to its driver.
 #[derive(Clone, Debug)]
 pub struct LinkDevices {
@@ -93,11 +102,15 @@ pub async fn run(
     health: HealthBoard,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
+    shared: Shared,
     cancel: CancellationToken,
 ) {
     match &devices.link.driver {
         DriverSettings::Mqtt(_) => mqtt::run(devices, outlet, health, metrics, clock, cancel).await,
-        DriverSettings::ModbusTcp(_) => modbus::run(devices, outlet, health, metrics, clock, cancel).await,
+        DriverSettings::ModbusTcp(_)
+        | DriverSettings::ModbusRtu(_)
+        | DriverSettings::ModbusRtuOverTcp(_)
+        | DriverSettings::ModbusDialIn(_) => modbus::run(devices, outlet, health, metrics, clock, shared, cancel).await,
         DriverSettings::Own => cancel.cancelled().await,
     }
 }

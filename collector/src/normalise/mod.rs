@@ -25,7 +25,9 @@ use std::sync::Arc;
 pub use state::RestoreError;
 
 use crate::catalogue::{Catalogue, Point};
-use crate::model::{DeliveredRange, Delivery, Kind, LinkKey, Origin, PointId, Quality, Reading, Reason, Sample, Status, Step, UtcMillis};
+use crate::model::{
+    DeliveredRange, Delivery, Kind, LinkKey, Number, Origin, PointId, Quality, Reading, Reason, Sample, Status, Step, UtcMillis,
+};
 use counter::CounterState;
 pub use counter::{CounterRule, Register};
 use dedup::{RecentDeliveries, RecentReadings, Seen};
@@ -317,6 +319,16 @@ impl Slot {
         if sample.status.step() != Step::None {
             self.state.counter.absorb(Register { time: sample.record_time, value: sample.value }, sample.status.step());
         }
+    }
+}
+
+/// What a number of a point becomes by itself, without memory: the mantissa in the canonical unit, if there is one, and
+/// why it is not good.
+pub fn convert(point: &Point, number: Number) -> (Option<i64>, Reason) {
+    match Scaling::new(point).map_or(Err(Reason::Overflow), |scaling| scaling.mantissa(number)) {
+        Err(reason) => (None, reason),
+        Ok(mantissa) if !ValidRange::new(point).contains(mantissa) => (Some(mantissa), Reason::Range),
+        Ok(mantissa) => (Some(mantissa), Reason::None),
     }
 }
 

@@ -545,10 +545,9 @@ pub(super) fn display(from: Unit, to: Unit) -> Option<DisplayDto> {
 }
 
 fn address(device: &Device) -> String {
-    let (host, port) = match &device.link.driver {
-        DriverSettings::Mqtt(settings) => (&settings.host, settings.port),
-        DriverSettings::ModbusTcp(settings) => (&settings.host, settings.port),
+    let peer = match &device.link.driver {
         DriverSettings::Own => return "/metrics".into(),
+        driver => driver.peer(),
     };
     match &device.address {
         DeviceAddress::Mqtt(address) => {
@@ -558,10 +557,10 @@ fn address(device: &Device) -> String {
                     filters.push(&topic.subscription);
                 }
             }
-            format!("{host}:{port} {}", filters.join(", "))
+            format!("{peer} {}", filters.join(", "))
         }
-        DeviceAddress::Modbus(address) => format!("{host}:{port} unit {}", address.unit_id),
-        DeviceAddress::Own => format!("{host}:{port}"),
+        DeviceAddress::Modbus(address) => format!("{peer} unit {}", address.unit_id),
+        DeviceAddress::Own => peer,
     }
 }
 

@@ -187,7 +187,8 @@ pub fn point(device: &str, &(id, local_id, zh, en, quantity, medium, kind, unit,
 }
 
 pub fn modbus_link(id: &str) -> Arc<Link> {
-    let settings = ModbusTcpSettings { host: "10.1.2.3".into(), port: 502, timeout_ms: 1000, connect_timeout_ms: 3000 };
+    let settings =
+        ModbusTcpSettings { host: "10.1.2.3".into(), port: 502, timeout_ms: 1000, connect_timeout_ms: 3000, line: Default::default() };
     Arc::new(Link { id: id.into(), key: LinkKey::of(id), driver: DriverSettings::ModbusTcp(settings) })
 }
 
@@ -212,10 +213,16 @@ pub fn device(id: &str, name: Names, enterprise: Option<&str>, link: &Arc<Link>,
             }],
             raw_forward: false,
         }),
-        DriverSettings::ModbusTcp(_) => DeviceAddress::Modbus(ModbusAddress {
+        DriverSettings::ModbusTcp(_)
+        | DriverSettings::ModbusRtu(_)
+        | DriverSettings::ModbusRtuOverTcp(_)
+        | DriverSettings::ModbusDialIn(_) => DeviceAddress::Modbus(ModbusAddress {
             unit_id: 7,
             check_unit: true,
             poll_interval_ms: 10_000,
+            fast_interval_ms: 2_000,
+            slow_interval_ms: 100_000,
+            priorities: Default::default(),
             max_block: 125,
             max_gap: 8,
             forbidden: Vec::new(),

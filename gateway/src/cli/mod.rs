@@ -19,6 +19,8 @@ mod ledger;
 mod review;
 mod indicators;
 mod live;
+mod plan;
+mod probe;
 mod topology;
 mod token;
 mod totals;
@@ -33,6 +35,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use parkgate_collector::catalogue::{self, Disk, Loaded};
 use parkgate_collector::clock::{Clock, SystemClock};
+use parkgate_collector::commission::profile_test;
 use parkgate_collector::journal::{Sequence, inspect};
 use parkgate_collector::model::PointId;
 use parkgate_collector::rejects;
@@ -45,6 +48,8 @@ pub use decode::{DecodeArguments, decode};
 pub use emission::{LimitsArguments, MarksArguments, limits, marks};
 pub use indicators::{IndicatorsArguments, indicators};
 pub use ledger::{LedgerArguments, ledger};
+pub use plan::{PlanArguments, plan};
+pub use probe::{ProbeArguments, probe};
 pub use report::{ReportArguments, VerifyArguments, report, verify};
 pub use review::{ReviewArguments, review};
 pub use token::{TokenArguments, token};
@@ -82,8 +87,12 @@ pub enum Command {
     /// Run a simulated park: broker, meters and gateway in one process, with 400 days of history.
     #[cfg(feature = "demo")]
     Demo(DemoArguments),
-    /// Check configuration files without touching meters or data; exit 0 fine, 1 problems, 2 could not run.
+    /// Check configuration files and the tests of device profiles without touching meters or data; exit 0 fine, 1 problems, 2 could not run.
     Check(CheckArguments),
+    /// Print what reading the Modbus devices will cost, before anything is connected; exit 1 when a line is too slow.
+    Plan(PlanArguments),
+    /// Read one Modbus device once: raw words, values, plausibility, what to do; exit 1 when something is wrong.
+    Probe(ProbeArguments),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Print what registers and frames say, without a device: values in any byte order, what is wrong with an answer.
@@ -253,7 +262,7 @@ pub enum JournalCommand {
 
 /// `parkgate check`.
 pub fn check(arguments: &CheckArguments) -> Result<ExitCode> {
-    let mut report = catalogue::check::<GatewaySettings>(&arguments.files, &Disk);
+    let mut report = catalogue::check_with::<GatewaySettings>(&arguments.files, &Disk, profile_test::judge);
     for file in report.files.iter_mut().filter(|file| file.unreadable.is_none() && file.problems.is_empty()) {
         add_alarm_rules(file);
     }

@@ -305,7 +305,7 @@ async fn drive(
         let devices = catalogue.devices.iter().filter(|device| device.link.key == link.key).cloned().collect();
         let devices = LinkDevices { link: Arc::clone(link), devices };
         let parts = (outlet.clone(), health.clone(), metrics.clone(), Arc::clone(clock), cancel.clone());
-        drivers.spawn(driver::run(devices, parts.0, parts.1, parts.2, parts.3, parts.4));
+        drivers.spawn(driver::run(devices, parts.0, parts.1, parts.2, parts.3, Default::default(), parts.4));
     }
     drop(outlet);
     let mut readings = Vec::new();

@@ -170,6 +170,11 @@ impl DataDirectory {
         self.path.join("alarms.db")
     }
 
+    /// What Modbus devices refused when it was read along with their points.
+    pub fn learned(&self) -> PathBuf {
+        self.path.join("modbus.learned")
+    }
+
     /// The ring of rejected input.
     pub fn rejects(&self) -> PathBuf {
         self.path.join("rejects")

@@ -102,7 +102,7 @@ fn all_problems_are_told_at_once() {
         expect![[r#"
             main.toml:2:6: `p p` is no id: 1 to 64 letters, digits, - _ . beginning with a letter or digit ["p p"]
             main.toml:3:13: unknown time zone `Mars`; give an IANA name such as Asia/Shanghai ["Mars"]
-            main.toml:6:10: `modbus` is not known here; did you mean `modbus_tcp`? ["modbus"]
+            main.toml:6:10: `modbus` is not known here; did you mean `modbus_rtu`? ["modbus"]
             main.toml:8:6: `id`: must be a text in quotes [7]
             main.toml:11:1: unknown key `qos`; known keys: id, host, port, version, session_expiry_s, tls, client_id, username, password, password_file, keep_alive_s, max_packet_bytes, max_in_flight, max_readings_per_message, discover [qos]
             main.toml:15:1: unknown key `enterprize`; did you mean `enterprise`? [enterprize]

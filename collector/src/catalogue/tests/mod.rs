@@ -16,6 +16,7 @@ use crate::protocol::json::{PathStep, TimeFormat};
 use crate::protocol::modbus::{Function, RawCode, RegisterType, TextLayout};
 
 mod broken;
+mod lines;
 
 /// A small table of the program's own.
 #[derive(Debug, Default, Deserialize, Validate, JsonSchema)]

@@ -1,5 +1,8 @@
 //! Where the values of a Modbus device are: units and registers.
 
+use std::collections::HashMap;
+
+use super::super::line::Priority;
 use super::super::place::{At, Place};
 use super::super::problem::Problems;
 use super::super::raw::{RawModbus, RawPoint, RawRegister, RawRegisterType};
@@ -7,6 +10,10 @@ use super::super::read::parse_integer;
 use super::super::spec::ModbusAddress;
 use super::super::text::{Address, byte_order, register_address};
 use crate::protocol::modbus::{ByteOrder, Function, RawCode, RegisterSource, RegisterType, TextLayout};
+
+/// Shortest and longest interval of polls.
+const INTERVAL_MIN_MS: u32 = 10;
+const INTERVAL_MAX_MS: u32 = 86_400_000;
 
 /// Unit and polling: the device's own keys before those of its profile. `place`: where to say that there are none.
 pub(super) fn modbus(
@@ -32,14 +39,26 @@ pub(super) fn modbus(
         }
         forbidden.push((range.function.function(), range.first.saturating_sub(base), range.last.saturating_sub(base)));
     }
+    let poll_interval_ms = own.poll_interval_ms.or(profile.poll_interval_ms).unwrap_or(1_000);
     ModbusAddress {
         unit_id: own.unit_id.unwrap_or(1),
         check_unit: own.check_unit.or(profile.check_unit).unwrap_or(true),
-        poll_interval_ms: own.poll_interval_ms.or(profile.poll_interval_ms).unwrap_or(1_000),
+        poll_interval_ms,
+        fast_interval_ms: own.fast_interval_ms.or(profile.fast_interval_ms).unwrap_or((poll_interval_ms / 5).max(INTERVAL_MIN_MS)),
+        slow_interval_ms: own
+            .slow_interval_ms
+            .or(profile.slow_interval_ms)
+            .unwrap_or(poll_interval_ms.saturating_mul(10).min(INTERVAL_MAX_MS).max(poll_interval_ms)),
+        priorities: HashMap::new(),
         max_block: own.max_block.or(profile.max_block).unwrap_or(125),
         max_gap: own.max_gap.or(profile.max_gap).unwrap_or(10),
         forbidden,
     }
+}
+
+/// The priority of points that name none: the device's before the profile's.
+pub(super) fn priority(own: Option<&RawModbus>, profile: Option<&RawModbus>) -> Priority {
+    own.and_then(|own| own.priority).or(profile.and_then(|profile| profile.priority)).unwrap_or_default()
 }
 
 /// Function and order for points that name none: the device's before the profile's; and what addresses count from.
@@ -86,6 +105,16 @@ pub(super) fn register(
         }
         return None;
     };
+    source(register, defaults, address, problems)
+}
+
+/// Where a register's number is.
+pub(super) fn source(
+    register: &At<RawRegister>,
+    defaults: &RegisterDefaults<'_>,
+    address: &ModbusAddress,
+    problems: &mut Problems,
+) -> Option<RegisterSource> {
     let Some(text) = &register.address else {
         if register.lacks("address") {
             problems.add(register.place, "the register has no `address`", "add address = 0 (protocol address) or address = \"40001\"");
@@ -195,8 +224,7 @@ fn scale_register(
     let (first, width) = RegisterSource { scale_register: Some(scale), ..source.clone() }.span();
     let last = first.saturating_add(width.saturating_sub(1));
     if width > address.max_block {
-        let message =
-            format!("from value to scale register are {width} registers, more than a read of max_block = {}", address.max_block);
+        let message = format!("from value to scale register are {width} registers, more than a read of max_block = {}", address.max_block);
         problems.add(text.place, message, "both are read in one request; give the power as `scale` if it is fixed");
         return None;
     }

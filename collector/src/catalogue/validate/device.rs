@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::super::bench::{RawVariant, Variant};
+use super::super::line::Priority;
 use super::super::place::{At, Place};
 use super::super::problem::Problems;
 use super::super::profile::BUILT_IN;
@@ -59,14 +61,9 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
         time_zone: super::TIME_ZONE_DEFAULT.into(),
         display_units: HashMap::new(),
     };
-    let by_topic = !profile.topic.is_empty() || profile.point.iter().any(|point| point.path.is_some() || point.column.is_some());
+    let by_topic = is_by_topic(profile);
     let defaults = register_defaults(None, profile.modbus.as_ref());
-    let with_unit = profile.modbus.clone().map(|mut modbus| {
-        modbus.unit_id = modbus.unit_id.or(Some(1));
-        At::new(profile.place, modbus)
-    });
-    let unit = At::new(profile.place, super::RawModbus { unit_id: Some(1), ..Default::default() });
-    let modbus = address::modbus(Some(with_unit.as_ref().unwrap_or(&unit)), None, None, &mut Problems::default());
+    let modbus = any_address(profile);
     if by_topic {
         let ids = [("{device}", "device"), ("{enterprise}", "enterprise"), ("{park}", "park")];
         // Whether a topic may be shared is the device's to say.
@@ -81,6 +78,40 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
             address::register(raw, &defaults, &modbus, problems);
         }
     }
+}
+
+/// Whether a profile is for devices behind a broker.
+pub(super) fn is_by_topic(profile: &Profile) -> bool {
+    !profile.topic.is_empty() || profile.point.iter().any(|point| point.path.is_some() || point.column.is_some())
+}
+
+/// The address of a device that has nothing but the profile.
+fn any_address(profile: &Profile) -> ModbusAddress {
+    let with_unit = profile.modbus.clone().map(|mut modbus| {
+        modbus.unit_id = modbus.unit_id.or(Some(1));
+        At::new(profile.place, modbus)
+    });
+    let unit = At::new(profile.place, super::RawModbus { unit_id: Some(1), ..Default::default() });
+    address::modbus(Some(with_unit.as_ref().unwrap_or(&unit)), None, None, &mut Problems::default())
+}
+
+/// The registers by which variants of a profile are told apart.
+pub(super) fn variants(profile: &Profile, problems: &mut Problems) -> Vec<Variant> {
+    if let (Some(variant), true) = (profile.variant.first(), is_by_topic(profile)) {
+        problems.add(variant.place, "variants are told apart by registers; this profile has topics", "remove it");
+        return Vec::new();
+    }
+    let (defaults, modbus) = (register_defaults(None, profile.modbus.as_ref()), any_address(profile));
+    let variant = |raw: &At<RawVariant>| {
+        if raw.min.0.cmp_value(raw.max.0) == std::cmp::Ordering::Greater {
+            let message = format!("min {} is above max {}", raw.min.0, raw.max.0);
+            problems.conflict(raw.min.place, message, "", raw.max.place, "max");
+        }
+        let source = address::source(&raw.register, &defaults, &modbus, problems)?;
+        let (profile, about) = (raw.profile.value.clone(), raw.about.clone());
+        Some(Variant { profile, about, source, min: raw.min.0, max: raw.max.0 })
+    };
+    profile.variant.iter().filter_map(variant).collect()
 }
 
 /// Link, unit, function, address, type.
@@ -136,7 +167,10 @@ fn device(context: &Context<'_>, raw: &At<RawDevice>, shared: &mut Shared, probl
     };
     let points = match &link.driver {
         DriverSettings::Mqtt(_) => on_mqtt(context, raw, profile, &points, owner, &mut device, shared, problems),
-        DriverSettings::ModbusTcp(_) => on_modbus(raw, profile, &points, owner, &mut device, shared, problems),
+        DriverSettings::ModbusTcp(_)
+        | DriverSettings::ModbusRtu(_)
+        | DriverSettings::ModbusRtuOverTcp(_)
+        | DriverSettings::ModbusDialIn(_) => on_modbus(raw, profile, &points, owner, &mut device, shared, problems),
         DriverSettings::Own => Vec::new(),
     };
     Some(DraftDevice { device, points })
@@ -209,6 +243,9 @@ fn on_mqtt(
     shared: &mut Shared,
     problems: &mut Problems,
 ) -> Vec<DraftPoint> {
+    for priority in points.iter().filter_map(|point| point.priority.as_ref()) {
+        problems.add(priority.place, "a point on an MQTT link has no `priority`", "it comes when the device sends it; remove the key");
+    }
     if let Some(modbus) = &raw.modbus {
         problems.add(modbus.place, "a device on an MQTT link has no `modbus`", "remove it, or name a Modbus link");
     }
@@ -290,7 +327,11 @@ fn on_modbus(
     }
     let profile_modbus = profile.and_then(|profile| profile.modbus.as_ref());
     let place = raw.lacks("modbus").then_some(raw.id.place);
-    let modbus = address::modbus(raw.modbus.as_ref(), profile_modbus, place, problems);
+    let mut modbus = address::modbus(raw.modbus.as_ref(), profile_modbus, place, problems);
+    if device.link.driver.is_rtu() {
+        on_rtu(raw, &mut modbus, problems);
+    }
+    let priority_default = address::priority(raw.modbus.as_ref().map(|at| &at.value), profile_modbus);
     let defaults = register_defaults(raw.modbus.as_ref().map(|at| &at.value), profile_modbus);
     let mut drafts = Vec::new();
     let mut told = false;
@@ -301,13 +342,30 @@ fn on_modbus(
         let place = raw_point.register.as_ref().map_or(raw_point.id.place, |register| register.place);
         told |= !claim(shared, raw, modbus.unit_id, &source, place, told, problems);
         if let Some(mut point) = made {
-            point.interval_ms = point.interval_ms.or(Some(modbus.poll_interval_ms));
+            let priority = raw_point.priority.as_ref().map_or(priority_default, |at| at.value);
+            if priority != Priority::Normal {
+                modbus.priorities.insert(point.local_id.clone(), priority);
+            }
+            point.interval_ms = point.interval_ms.or(Some(modbus.interval_ms(priority)));
             point.source = PointSource::Modbus(source);
             drafts.push(DraftPoint { point, value: None });
         }
     }
     device.address = DeviceAddress::Modbus(modbus);
     drafts
+}
+
+/// What RTU frames demand of a device: its answers are known by its unit id alone.
+fn on_rtu(raw: &At<RawDevice>, modbus: &mut ModbusAddress, problems: &mut Problems) {
+    let place = raw.modbus.as_ref().map_or(raw.id.place, |modbus| modbus.place);
+    if !modbus.check_unit {
+        let message = "check_unit = false cannot be used in RTU frames: answers are told apart by their unit id alone";
+        problems.add(place, message, "set check_unit = true for this device");
+    }
+    // Modbus over Serial Line V1.02, 2.2: 0 is the broadcast, which nobody answers.
+    if modbus.unit_id == 0 {
+        problems.add(place, "unit 0 is the broadcast on a serial line, which no unit answers", "give the unit's own id, 1 to 247");
+    }
 }
 
 /// Claims a register for a device; one that is taken is noted, between two devices once only. `false` when it is taken

@@ -1,16 +1,19 @@
 //! From what is written to what is meant: every rule that no single table can check, each broken one noted at its place.
 //! Pure: files and variables were read before, the clock and the network are never asked.
 //!
-//! [`device`] a device with its profile; [`point`] one point; [`topic`] topics and payloads; [`address`] registers.
+//! [`link`] Modbus lines; [`device`] a device with its profile; [`point`] one point; [`topic`] topics and payloads; [`address`]
+//! registers.
 
 mod address;
 mod device;
+mod link;
 mod point;
 mod topic;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::bench::{ProfileTest, RawProfileTest, RawVariant, Variant, profile_test};
 use super::place::{At, Place};
 use super::problem::Problems;
 use super::raw::{RawDevice, RawEnterprise, RawLink, RawModbus, RawNames, RawPark, RawPoint, RawTls, RawTopic};
@@ -34,6 +37,8 @@ pub(super) struct Profile {
     pub modbus: Option<RawModbus>,
     pub topic: Vec<At<RawTopic>>,
     pub point: Vec<At<RawPoint>>,
+    pub variant: Vec<At<RawVariant>>,
+    pub test: Vec<At<RawProfileTest>>,
     /// Its tables in one fixed form, for the version.
     pub canonical: String,
 }
@@ -141,6 +146,21 @@ pub(super) fn validate_profile(profile: &Profile, problems: &mut Problems) {
     device::check_profile(profile, problems);
 }
 
+/// Checks the tests of a profile.
+pub(super) fn profile_tests(profile: &Profile, problems: &mut Problems) -> Vec<ProfileTest> {
+    let points: Vec<&str> = profile.point.iter().map(|point| point.id.value.as_str()).collect();
+    if let (Some(test), true) = (profile.test.first(), device::is_by_topic(profile)) {
+        problems.add(test.place, "a test is of registers; this profile has topics", "remove it");
+        return Vec::new();
+    }
+    profile.test.iter().map(|test| profile_test(test, &points, problems)).collect()
+}
+
+/// Checks how the variants of a profile are told apart.
+pub(super) fn variants(profile: &Profile, problems: &mut Problems) -> Vec<Variant> {
+    device::variants(profile, problems)
+}
+
 fn names(raw: Option<&RawNames>, id: &str) -> Names {
     let (zh, en) = raw.map_or((None, None), |names| (names.zh.clone(), names.en.clone()));
     let one = |a: &Option<String>, b: &Option<String>| a.clone().or_else(|| b.clone()).unwrap_or_else(|| id.to_owned());
@@ -224,6 +244,9 @@ fn link_id(link: &RawLink) -> &At<String> {
     match link {
         RawLink::Mqtt(link) => &link.id,
         RawLink::ModbusTcp(link) => &link.id,
+        RawLink::ModbusRtu(link) => &link.id,
+        RawLink::ModbusRtuOverTcp(link) => &link.id,
+        RawLink::ModbusDialIn(link) => &link.id,
     }
 }
 
@@ -231,6 +254,7 @@ fn links(raw: &[At<RawLink>], park_id: &str, parts: &Parts, problems: &mut Probl
     let mut seen = HashMap::new();
     let mut keys: HashMap<LinkKey, Place> = HashMap::new();
     let mut peers: HashMap<String, Place> = HashMap::new();
+    let mut listeners = Vec::new();
     let mut links = HashMap::new();
     for raw in raw {
         let id = link_id(raw);
@@ -251,21 +275,35 @@ fn links(raw: &[At<RawLink>], park_id: &str, parts: &Parts, problems: &mut Probl
                 (DriverSettings::Mqtt(settings), peer, place, "two sessions with one client id throw each other out: give each its own")
             }
             RawLink::ModbusTcp(link) => {
-                let settings = ModbusTcpSettings {
-                    host: link.host.value.clone(),
-                    port: link.port.unwrap_or(502),
-                    timeout_ms: link.timeout_ms.unwrap_or(1_000),
-                    connect_timeout_ms: link.connect_timeout_ms.unwrap_or(3_000),
-                };
+                let settings = link::modbus_tcp(link);
                 let peer = format!("modbus {}:{}", settings.host, settings.port);
-                (DriverSettings::ModbusTcp(settings), peer, link.host.place, "put all units behind one link: they share its connection")
+                (DriverSettings::ModbusTcp(settings), peer, link.host.place, link::ONE_OWNER)
+            }
+            RawLink::ModbusRtuOverTcp(link) => {
+                let settings = link::modbus_rtu_over_tcp(link);
+                let peer = format!("modbus {}:{}", settings.host, settings.port);
+                (DriverSettings::ModbusRtuOverTcp(settings), peer, link.host.place, link::ONE_OWNER)
+            }
+            RawLink::ModbusRtu(link) => {
+                let settings = link::modbus_rtu(link, problems);
+                let peer = format!("serial {}", link::port_key(&settings.path));
+                (DriverSettings::ModbusRtu(settings), peer, link.path.place, link::ONE_OWNER)
+            }
+            RawLink::ModbusDialIn(link) => {
+                let settings = link::modbus_dial_in(link, &mut listeners, problems);
+                // Two of one identity on one port were noted as such.
+                (DriverSettings::ModbusDialIn(settings), format!("dial-in {}", link.id.value), link.listen.place, link::ONE_OWNER)
             }
         };
         let host = match &raw.value {
-            RawLink::Mqtt(link) => &link.host,
-            RawLink::ModbusTcp(link) => &link.host,
+            RawLink::Mqtt(link) => Some(&link.host),
+            RawLink::ModbusTcp(link) => Some(&link.host),
+            RawLink::ModbusRtuOverTcp(link) => Some(&link.host),
+            RawLink::ModbusRtu(_) | RawLink::ModbusDialIn(_) => None,
         };
-        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+        if let Some(host) = host
+            && (host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/'))
+        {
             problems.add(
                 host.place,
                 "must be a host name or an address, without scheme and path",

@@ -1,57 +1,70 @@
-//! The task of one link: connects, asks the device that is due, hands over its readings.
+//! The task of one link, the only one that speaks on its line: connects, asks what is due, hands over what is said.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
-use tokio::net::TcpStream;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Patience;
-use super::unit::Unit;
-use super::wire::{Connection, ExchangeError, Wire};
-use crate::catalogue::{DriverSettings, ModbusTcpSettings};
+use super::learned::Learned;
+use super::output::{Output, PipelineGone};
+use super::port::{Port, PortError};
+use super::schedule::Schedule;
+use super::unit::{Device, Group, Poll, Unit, Wish};
+use super::wire::{Ask, ExchangeError, Received, Ticket, Wire};
+use crate::catalogue::{DeviceAddress, Priority};
 use crate::clock::Clock;
 use crate::driver::backoff::Backoff;
-use crate::driver::{Batch, LinkChange, LinkDevices, Message, Outlet};
-use crate::health::{Health, HealthBoard, State};
+use crate::driver::{LinkDevices, Outlet, Shared};
+use crate::health::{HealthBoard, State};
 use crate::metrics::Metrics;
-use crate::model::{LinkKey, Origin, Reading, Reason, UtcMillis};
-use crate::protocol::modbus::{AnswerError, Request, frame::Retry};
+use crate::model::{Now, Reason};
+use crate::protocol::modbus::{AnswerError, Request};
 
-/// Readings in one batch; a batch that reaches it is sent.
-const BATCH_READINGS_MAX: usize = 2_000;
-/// Answers that arrive within this time share a batch and its received time.
-const BATCH_SPAN_MS: i64 = 5;
-/// Requests in a row without answer after which the rest of a poll is not asked for.
-const TIMEOUTS_PER_POLL: u32 = 2;
-
-/// The pipeline is gone; there is nothing left to do.
-pub(super) struct PipelineGone;
+/// A wait that is longer sends the batch first.
+const FLUSH_BEFORE: Duration = Duration::from_millis(5);
 
 /// One link.
 pub(super) struct Line {
-    id: String,
-    settings: ModbusTcpSettings,
-    patience: Patience,
-    units: Vec<Unit>,
-    wire: Option<Wire>,
+    pub(super) id: String,
+    pub(super) port: Port,
+    pub(super) patience: Patience,
+    pub(super) units: Vec<Unit>,
+    pub(super) devices: Vec<Device>,
+    pub(super) groups: Vec<Group>,
+    pub(super) wire: Option<Wire>,
     /// Since it was made, the connection has brought an answer, so the next one may be made at once.
-    proven: bool,
-    timeouts_in_row: u32,
-    backoff: Backoff,
+    pub(super) proven: bool,
+    pub(super) timeouts_in_row: u32,
+    pub(super) backoff: Backoff,
+    /// The connection is to be made anew.
+    pub(super) must_drop: bool,
     up: Option<bool>,
     link_down_told_ms: Option<u64>,
-    /// Data of the last answer; one buffer for all.
-    registers: Vec<u8>,
-    output: Output,
-    health: HealthBoard,
-    clock: Arc<dyn Clock>,
+    pub(super) output: Output,
+    pub(super) learned: Learned,
+    pub(super) health: HealthBoard,
+    pub(super) clock: Arc<dyn Clock>,
     dropped: IntCounter,
     connects: IntCounter,
     link_up: IntGauge,
 }
+
+/// What to do next.
+enum Next {
+    /// Ask for this of that group.
+    Ask { group: usize, wish: Option<Wish>, widened: bool },
+    /// Nothing before then, on the monotonic clock.
+    At(u64),
+    /// What is due must wait for the line.
+    Pause(Instant),
+    /// There are no groups.
+    Never,
+}
+
+/// Rank, index and wish of a group that may be asked.
+type Candidate = ((Priority, bool, u64), usize, Option<Wish>);
 
 impl Line {
     /// A link with its devices; `None` when it is no Modbus link.
@@ -61,58 +74,69 @@ impl Line {
         health: HealthBoard,
         metrics: &Metrics,
         clock: Arc<dyn Clock>,
+        shared: &Shared,
         patience: Patience,
     ) -> Option<Self> {
         let link = &devices.link;
-        let DriverSettings::ModbusTcp(settings) = &link.driver else { return None };
-        let (now, count) = (clock.now(), devices.devices.len());
-        let units = devices.devices.iter().enumerate();
-        let units: Vec<_> = units.filter_map(|(index, device)| Unit::new(device, index, count, metrics, &patience, now)).collect();
-        for unit in &units {
-            if let Some(refused) = &unit.refused {
-                health.device(&unit.device.id, |health| health.error(now.utc, State::Degraded, refused.as_str()));
-            }
-        }
-        let labels = ["modbus_tcp", link.id.as_str()];
-        Some(Self {
+        let port = Port::new(&link.driver, shared.listeners.clone())?;
+        let labels = [link.driver.name(), link.id.as_str()];
+        let mut line = Self {
             id: link.id.clone(),
-            settings: settings.clone(),
+            port,
             patience,
-            units,
+            units: Vec::new(),
+            devices: Vec::new(),
+            groups: Vec::new(),
             wire: None,
             proven: true,
             timeouts_in_row: 0,
             backoff: Backoff::new(patience.connect_backoff_ms.0, patience.connect_backoff_ms.1),
+            must_drop: false,
             up: None,
             link_down_told_ms: None,
-            registers: Vec::with_capacity(crate::protocol::modbus::frame::FRAME_LENGTH_MAX),
-            output: Output { link: link.key, outlet, readings: Vec::new(), received_time: UtcMillis(0), origin: Origin::Metered },
+            output: Output::new(link.key, outlet),
+            learned: shared.learned.clone(),
             health,
             clock,
             dropped: metrics.answers_dropped.with_label_values(&labels),
             connects: metrics.connects.with_label_values(&labels),
             link_up: metrics.link_up.with_label_values(&labels),
-        })
+        };
+        let (now, count) = (line.clock.now(), devices.devices.len());
+        for (index, device) in devices.devices.iter().enumerate() {
+            line.add(device, index, count, metrics, now);
+        }
+        Some(line)
+    }
+
+    /// Takes in device number `index` of `count`.
+    fn add(&mut self, entry: &Arc<crate::catalogue::Device>, index: usize, count: usize, metrics: &Metrics, now: Now) {
+        let DeviceAddress::Modbus(address) = &entry.address else { return };
+        let unit = self.units.iter().position(|unit| unit.id == address.unit_id).unwrap_or_else(|| {
+            self.units.push(Unit::new(address.unit_id, &self.patience));
+            self.units.len().saturating_sub(1)
+        });
+        let gaps = self.learned.of(&entry.id, address.unit_id);
+        let Some(mut device) = Device::new(entry, unit, gaps, metrics) else { return };
+        for priority in Priority::ALL {
+            let blocks = device.blocks(priority, &self.patience);
+            if !blocks.is_empty() {
+                let schedule = Schedule::new(address.interval_ms(priority), entry.link.key.0, index, count, now);
+                let (device, poll) = (self.devices.len(), Poll::default());
+                self.groups.push(Group { device, unit, priority, blocks, schedule, failing: false, poll });
+            }
+        }
+        if let Some(refused) = &device.refused {
+            self.health.device(&entry.id, |health| health.error(now.utc, State::Degraded, refused.as_str()));
+        }
+        self.devices.push(device);
     }
 
     /// Works until the pipeline is gone. Dropped at any await it leaves only the connection unusable.
     pub(super) async fn work(&mut self) -> Result<(), PipelineGone> {
         self.connect().await?;
         loop {
-            let Some((due_ms, index)) = self.units.iter().enumerate().map(|(index, unit)| (unit.schedule.due_ms(), index)).min() else {
-                return std::future::pending().await;
-            };
-            let wait_ms = due_ms.saturating_sub(self.clock.now().monotonic_ms);
-            if wait_ms > 0 {
-                self.output.flush().await?;
-                sleep(Duration::from_millis(wait_ms)).await;
-                continue;
-            }
-            if !self.wire.as_mut().is_some_and(Wire::is_usable) {
-                self.wire = None;
-                self.connect().await?;
-            }
-            self.poll(index).await?;
+            self.step().await?;
         }
     }
 
@@ -120,37 +144,213 @@ impl Line {
     pub(super) fn stop(&mut self) {
         self.wire = None;
         self.link_up.set(0);
-        if let Some(message) = self.output.take() {
-            let _ = self.output.outlet.try_send(message);
+        self.output.try_flush();
+    }
+
+    /// Sends one request, or takes one answer in, or waits.
+    async fn step(&mut self) -> Result<(), PipelineGone> {
+        let Some(wire) = &mut self.wire else { return self.connect().await };
+        let now = self.clock.now();
+        let mut until = None;
+        if wire.has_room() {
+            let instant = Instant::now();
+            let ready_at = wire.ready_at();
+            if wire.in_flight() > 0 && ready_at > instant {
+                until = Some(ready_at);
+            } else {
+                match self.choose(now, instant) {
+                    Next::Ask { group, wish, widened } => {
+                        if ready_at > instant {
+                            return self.rest(ready_at).await;
+                        }
+                        return self.ask(group, wish, widened, now).await;
+                    }
+                    Next::Pause(over) => {
+                        if self.in_flight() == 0 {
+                            return self.rest(over).await;
+                        }
+                        until = Some(over);
+                    }
+                    Next::At(due_ms) => {
+                        let wait = Duration::from_millis(due_ms.saturating_sub(now.monotonic_ms));
+                        if self.in_flight() == 0 {
+                            self.output.flush().await?;
+                            sleep(wait).await;
+                            return Ok(());
+                        }
+                        until = Some(instant + wait);
+                    }
+                    Next::Never if self.in_flight() == 0 => return std::future::pending().await,
+                    Next::Never => {}
+                }
+            }
         }
+        let Some(wire) = &mut self.wire else { return Ok(()) };
+        match wire.receive(until).await {
+            Received::Nothing => Ok(()),
+            Received::Answer { ticket, result, lost } => {
+                self.answered(ticket, result).await?;
+                if lost || self.must_drop { self.drop_wire(Reason::LinkDown).await } else { Ok(()) }
+            }
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.wire.as_ref().map_or(0, Wire::in_flight)
+    }
+
+    /// Lets the line be silent until `until`.
+    async fn rest(&mut self, until: Instant) -> Result<(), PipelineGone> {
+        if until.saturating_duration_since(Instant::now()) > FLUSH_BEFORE {
+            self.output.flush().await?;
+        }
+        let Some(wire) = &mut self.wire else { return Ok(()) };
+        match wire.rest(until).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.lost(&error).await,
+        }
+    }
+
+    /// The group that goes first, and whether its request must be widened to have an answer of its own.
+    fn choose(&self, now: Now, instant: Instant) -> Next {
+        let mut first: Option<Candidate> = None;
+        let mut first_free: Option<Candidate> = None;
+        let mut first_over: Option<Instant> = None;
+        let mut due_ms = u64::MAX;
+        for (index, group) in self.groups.iter().enumerate() {
+            let continuing = group.poll.active.then_some(group.poll.begun_ms);
+            if continuing.is_none() && group.schedule.due_ms() > now.monotonic_ms {
+                due_ms = due_ms.min(group.schedule.due_ms());
+                continue;
+            }
+            // A unit that is down gets one request; the answer decides on the others.
+            if self.units.get(group.unit).is_some_and(|unit| unit.down && unit.asking > 0) || group.poll.given_up.is_some() {
+                continue;
+            }
+            let wish = group.wish(now.monotonic_ms);
+            if continuing.is_some() && wish.is_none() {
+                continue;
+            }
+            let rank = group.schedule.rank(group.priority, continuing, now.monotonic_ms);
+            let over = wish.and_then(|wish| self.wire.as_ref().and_then(|wire| wire.conflict(&wish.request, instant)));
+            if first.as_ref().is_none_or(|(best, ..)| rank < *best) {
+                first = Some((rank, index, wish));
+                first_over = over;
+            }
+            if over.is_none() && first_free.as_ref().is_none_or(|(best, ..)| rank < *best) {
+                first_free = Some((rank, index, wish));
+            }
+        }
+        let Some((_, group, wish)) = first else {
+            return if self.groups.is_empty() { Next::Never } else { Next::At(due_ms) };
+        };
+        let Some(over) = first_over else { return Next::Ask { group, wish, widened: false } };
+        if let Some(request) = wish.and_then(|wish| self.widened(group, &wish)) {
+            let wish = wish.map(|wish| Wish { request, ..wish });
+            return Next::Ask { group, wish, widened: true };
+        }
+        match first_free {
+            Some((_, group, wish)) => Next::Ask { group, wish, widened: false },
+            None => Next::Pause(over),
+        }
+    }
+
+    /// The request of a wish with an answer of its own length, where that is allowed.
+    fn widened(&self, group: usize, wish: &Wish) -> Option<Request> {
+        let group = self.groups.get(group)?;
+        let device = self.devices.get(group.device)?;
+        let block = group.blocks.get(wish.block)?;
+        if wish.part == block.whole() { block.widened(&device.limits, &device.gaps) } else { None }
+    }
+
+    /// Begins the group's poll if it is not under way, and sends its next request.
+    async fn ask(&mut self, index: usize, wish: Option<Wish>, widened: bool, now: Now) -> Result<(), PipelineGone> {
+        let begun = self.groups.get(index).is_some_and(|group| group.poll.active);
+        if !begun && self.in_flight() == 0 && !self.usable().await {
+            // The poll has not begun: nothing is lost but time.
+            self.drop_wire(Reason::LinkDown).await?;
+            return self.connect().await;
+        }
+        let (Some(group), Some(wire)) = (self.groups.get_mut(index), &mut self.wire) else { return Ok(()) };
+        let (Some(device), Some(unit)) = (self.devices.get(group.device), self.units.get_mut(group.unit)) else { return Ok(()) };
+        if !group.poll.active {
+            let start = group.schedule.start(now);
+            device.counters.lateness.observe(start.lateness_ms as f64 / 1000.0);
+            if start.skipped > 0 {
+                device.counters.skipped.inc_by(start.skipped);
+                self.health.device(&device.entry.id, |health| health.skipped = health.skipped.saturating_add(start.skipped));
+            }
+            group.poll.active = true;
+            group.poll.begun_ms = now.monotonic_ms;
+        }
+        let Some(wish) = wish else { return self.settle(index).await };
+        group.asked(&wish);
+        unit.asking = unit.asking.saturating_add(1);
+        let ticket = Ticket { group: index, block: wish.block, part: wish.part, widened };
+        match wire.send(Ask { ticket, request: wish.request, check_unit: device.check_unit }).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.lost(&error).await,
+        }
+    }
+
+    async fn usable(&mut self) -> bool {
+        if self.port.is_replaced() {
+            return false;
+        }
+        match &mut self.wire {
+            Some(wire) => wire.is_usable().await,
+            None => false,
+        }
+    }
+
+    /// The connection failed: everything under way is answered with that.
+    async fn lost(&mut self, error: &ExchangeError) -> Result<(), PipelineGone> {
+        let now = self.clock.now();
+        let text = error.to_string();
+        self.health.link(&self.id, |health| health.error(now.utc, State::Degraded, text.as_str()));
+        tracing::debug!(link = %self.id, error = %text, "connection lost");
+        while let Some(ticket) = self.wire.as_mut().and_then(Wire::give_up) {
+            self.answered(ticket, Err(copy(error))).await?;
+        }
+        self.drop_wire(Reason::LinkDown).await
+    }
+
+    /// Lets the connection go; what was under way is not asked for any more.
+    pub(super) async fn drop_wire(&mut self, reason: Reason) -> Result<(), PipelineGone> {
+        while let Some(ticket) = self.wire.as_mut().and_then(Wire::give_up) {
+            self.answered(ticket, Err(ExchangeError::Closed)).await?;
+        }
+        self.wire = None;
+        self.must_drop = false;
+        for index in 0..self.groups.len() {
+            if self.groups.get(index).is_some_and(|group| group.poll.active) {
+                self.miss_rest(index, reason).await?;
+                self.settle(index).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Tries until the link is up.
     async fn connect(&mut self) -> Result<(), PipelineGone> {
         self.output.flush().await?;
-        let mut wait = !self.proven;
+        let mut wait = !self.proven && self.port.wants_backoff();
         loop {
             if wait {
                 sleep(self.backoff.next_delay()).await;
             }
-            wait = true;
-            let address = (self.settings.host.as_str(), self.settings.port);
-            let limit = Duration::from_millis(u64::from(self.settings.connect_timeout_ms));
-            let error = match timeout(limit, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => match stream.set_nodelay(true) {
-                    Ok(()) => return self.connected(stream).await,
-                    Err(error) => error.to_string(),
-                },
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer in {} ms", self.settings.connect_timeout_ms),
+            let error = match timeout(self.port.connect_limit(), self.port.open(self.dropped.clone())).await {
+                Ok(Ok(wire)) => return self.connected(wire).await,
+                Ok(Err(error)) => error,
+                Err(_) => PortError { wait: self.port.wants_backoff(), text: self.port.no_connection() },
             };
-            let (host, port) = address;
-            self.link_down(format!("cannot connect to {host}:{port}: {error}; check address, port and cabling")).await?;
+            wait = error.wait;
+            self.link_down(error.text).await?;
         }
     }
 
-    async fn connected(&mut self, stream: TcpStream) -> Result<(), PipelineGone> {
-        self.wire = Some(Wire::new(stream, self.dropped.clone()));
+    async fn connected(&mut self, wire: Wire) -> Result<(), PipelineGone> {
+        self.wire = Some(wire);
         self.proven = false;
         self.timeouts_in_row = 0;
         self.link_down_told_ms = None;
@@ -158,8 +358,8 @@ impl Line {
         self.link_up.set(1);
         let now = self.clock.now();
         self.health.link(&self.id, |health| health.ok(now.utc, 0));
-        for unit in &mut self.units {
-            unit.schedule.resume(now);
+        for group in &mut self.groups {
+            group.schedule.resume(now);
         }
         if self.up.replace(true) == Some(true) {
             return Ok(());
@@ -176,12 +376,15 @@ impl Line {
         let told = self.link_down_told_ms.is_some_and(|ms| now.monotonic_ms.saturating_sub(ms) < self.patience.link_down_repeat_ms);
         if !told {
             self.link_down_told_ms = Some(now.monotonic_ms);
-            for unit in &mut self.units {
-                self.health.device(&unit.device.id, |health| health.error(now.utc, State::Down, why.as_str()));
-                let readings = self.output.readings_at(now.utc, unit.device.origin).await?;
-                for block in &unit.blocks {
-                    block.miss(Reason::LinkDown, readings);
-                    unit.counters.readings.inc_by(block.len());
+            for device in &self.devices {
+                self.health.device(&device.entry.id, |health| health.error(now.utc, State::Down, why.as_str()));
+            }
+            for group in &self.groups {
+                let Some(device) = self.devices.get(group.device) else { continue };
+                let readings = self.output.readings_at(now.utc, device.entry.origin).await?;
+                for block in &group.blocks {
+                    block.miss(block.whole(), Reason::LinkDown, readings);
+                    device.counters.readings.inc_by(block.whole().len());
                 }
             }
             self.output.flush().await?;
@@ -192,256 +395,15 @@ impl Line {
         tracing::warn!(link = %self.id, error = %why, "link down");
         self.output.change("", false, why, now.utc).await
     }
-
-    /// Asks one device for all its blocks.
-    async fn poll(&mut self, index: usize) -> Result<(), PipelineGone> {
-        let Some(unit) = self.units.get_mut(index) else { return Ok(()) };
-        let now = self.clock.now();
-        let start = unit.schedule.start(now);
-        unit.counters.lateness.observe(start.lateness_ms as f64 / 1000.0);
-        if start.skipped > 0 {
-            unit.counters.skipped.inc_by(start.skipped);
-            self.health.device(&unit.device.id, |health| health.skipped = health.skipped.saturating_add(start.skipped));
-        }
-
-        let limit = Duration::from_millis(u64::from(self.settings.timeout_ms));
-        let timeouts_allowed = if unit.up == Some(false) { 1 } else { TIMEOUTS_PER_POLL };
-        let mut result = Poll::default();
-        // Why the rest of the poll is not asked for any more.
-        let mut given_up: Option<Reason> = None;
-        let mut silent = 0;
-        for block in &mut unit.blocks {
-            if block.hold_until_ms > now.monotonic_ms {
-                result.held = true;
-                continue;
-            }
-            unit.counters.readings.inc_by(block.len());
-            let wire = match (given_up, &mut self.wire) {
-                (None, Some(wire)) => wire,
-                (reason, _) => {
-                    let readings = self.output.readings_at(self.clock.now().utc, unit.device.origin).await?;
-                    block.miss(reason.unwrap_or(Reason::LinkDown), readings);
-                    continue;
-                }
-            };
-            let registers = &mut self.registers;
-            registers.clear();
-            let answer = wire.exchange(&block.request, unit.check_unit, limit, |data| registers.extend_from_slice(data)).await;
-            let readings = self.output.readings_at(self.clock.now().utc, unit.device.origin).await?;
-            if !matches!(answer, Err((ExchangeError::Timeout, _))) {
-                self.timeouts_in_row = 0;
-                silent = 0;
-            }
-            let Err((error, connection)) = answer else {
-                block.read(registers, readings);
-                unit.counters.good.inc();
-                block.backoff.reset();
-                result.answered = true;
-                result.received = result.received.saturating_add(block.len());
-                prove(&mut self.proven, &mut self.backoff);
-                continue;
-            };
-            let reason = match &error {
-                ExchangeError::Timeout => {
-                    unit.counters.timeout.inc();
-                    self.timeouts_in_row = self.timeouts_in_row.saturating_add(1);
-                    silent += 1;
-                    if silent >= timeouts_allowed {
-                        given_up = Some(Reason::Timeout);
-                    }
-                    Reason::Timeout
-                }
-                ExchangeError::Answer(AnswerError::Exception(exception)) => {
-                    unit.counters.exception.inc();
-                    prove(&mut self.proven, &mut self.backoff);
-                    match exception.retry() {
-                        Retry::DeviceDead => given_up = Some(Reason::DeviceException),
-                        Retry::Later => result.answered = true,
-                        Retry::Never => {
-                            result.answered = true;
-                            let delay_ms = u64::try_from(block.backoff.next_delay().as_millis()).unwrap_or(u64::MAX);
-                            block.hold_until_ms = self.clock.now().monotonic_ms.saturating_add(delay_ms);
-                        }
-                    }
-                    Reason::DeviceException
-                }
-                ExchangeError::Answer(_) => {
-                    unit.counters.bad_answer.inc();
-                    result.answered = true;
-                    Reason::BadAnswer
-                }
-                ExchangeError::Frame(_) => {
-                    unit.counters.bad_answer.inc();
-                    Reason::BadAnswer
-                }
-                ExchangeError::Closed | ExchangeError::Io(_) => {
-                    unit.counters.link_down.inc();
-                    Reason::LinkDown
-                }
-            };
-            block.miss(reason, readings);
-            let error = describe(&error, &block.request, self.settings.timeout_ms);
-            tracing::debug!(device = %unit.device.id, error = %error, "block failed");
-            if connection == Connection::Lost || self.timeouts_in_row >= self.patience.timeouts_until_reconnect {
-                self.wire = None;
-                self.health.link(&self.id, |health| health.error(now.utc, State::Degraded, error.as_str()));
-            }
-            result.error.get_or_insert(error);
-        }
-        self.polled(index, result).await
-    }
-
-    /// Draws the conclusions of a poll.
-    async fn polled(&mut self, index: usize, result: Poll) -> Result<(), PipelineGone> {
-        let Some(unit) = self.units.get_mut(index) else { return Ok(()) };
-        let now = self.clock.now();
-        let Some(error) = result.error else {
-            if result.answered {
-                unit.silent_polls = 0;
-                unit.backoff.reset();
-                self.health.device(&unit.device.id, |health| {
-                    // While a refused block waits for its next attempt the device stays degraded.
-                    if result.held { heard(health, now.utc, result.received) } else { health.ok(now.utc, result.received) }
-                });
-                return self.device_up(index, now.utc).await;
-            }
-            return Ok(());
-        };
-        if result.answered {
-            unit.silent_polls = 0;
-            unit.backoff.reset();
-            self.health.device(&unit.device.id, |health| {
-                if result.received > 0 {
-                    heard(health, now.utc, result.received);
-                }
-                health.error(now.utc, State::Degraded, error);
-            });
-            return self.device_up(index, now.utc).await;
-        }
-        unit.silent_polls = unit.silent_polls.saturating_add(1);
-        if unit.silent_polls < self.patience.polls_until_down {
-            // Those that wait go first, also where one silent poll takes longer than the interval.
-            unit.schedule.hold_until(now, now.monotonic_ms.saturating_add(1));
-            let state = if unit.up == Some(true) { State::Degraded } else { State::Down };
-            self.health.device(&unit.device.id, |health| health.error(now.utc, state, error));
-            return Ok(());
-        }
-        let delay_ms = u64::try_from(unit.backoff.next_delay().as_millis()).unwrap_or(u64::MAX);
-        unit.schedule.hold_until(now, now.monotonic_ms.saturating_add(delay_ms));
-        self.health.device(&unit.device.id, |health| health.error(now.utc, State::Down, error.as_str()));
-        if unit.up.replace(false) == Some(false) {
-            return Ok(());
-        }
-        tracing::warn!(device = %unit.device.id, error = %error, "device down");
-        let device = Arc::clone(&unit.device);
-        self.output.change(&device.id, false, error, now.utc).await
-    }
-
-    async fn device_up(&mut self, index: usize, now: UtcMillis) -> Result<(), PipelineGone> {
-        let Some(unit) = self.units.get_mut(index) else { return Ok(()) };
-        if unit.up.replace(true) == Some(true) {
-            return Ok(());
-        }
-        let device = Arc::clone(&unit.device);
-        tracing::info!(device = %device.id, "device up");
-        self.output.change(&device.id, true, "answers".to_owned(), now).await
-    }
 }
 
-/// What a poll brought.
-#[derive(Default)]
-struct Poll {
-    /// The device gave at least one answer, be it an exception.
-    answered: bool,
-    /// A block was left out because the device refuses it.
-    held: bool,
-    /// Readings with numbers.
-    received: u64,
-    /// The first thing that went wrong.
-    error: Option<String>,
-}
-
-/// The connection has brought an answer: should it break, the next one may be made at once.
-fn prove(proven: &mut bool, backoff: &mut Backoff) {
-    if !std::mem::replace(proven, true) {
-        backoff.reset();
-    }
-}
-
-/// A usable answer came; whether all is well is said elsewhere.
-fn heard(health: &mut Health, now: UtcMillis, received: u64) {
-    health.last_ok = Some(now);
-    health.received = health.received.saturating_add(received);
-}
-
-fn describe(error: &ExchangeError, request: &Request, timeout_ms: u32) -> String {
-    let (name, unit_id) = (request.name(), request.unit_id);
+/// An error once more, for the next of several requests that it ends.
+fn copy(error: &ExchangeError) -> ExchangeError {
     match error {
-        ExchangeError::Timeout => {
-            format!(
-                "{name} of unit {unit_id} not answered in {timeout_ms} ms; check the unit id, its power and wiring, or raise timeout_ms"
-            )
-        }
-        error => format!("{name} of unit {unit_id}: {error}"),
-    }
-}
-
-/// Readings on their way to the pipeline.
-struct Output {
-    link: LinkKey,
-    outlet: Outlet,
-    readings: Vec<Reading>,
-    received_time: UtcMillis,
-    origin: Origin,
-}
-
-impl Output {
-    /// The batch that a reading of `now` belongs to; one that is too old or of another origin is sent first.
-    async fn readings_at(&mut self, now: UtcMillis, origin: Origin) -> Result<&mut Vec<Reading>, PipelineGone> {
-        let age_ms = now.since(self.received_time);
-        if !(0..BATCH_SPAN_MS).contains(&age_ms) || origin != self.origin || self.readings.len() >= BATCH_READINGS_MAX {
-            self.flush().await?;
-        }
-        if self.readings.is_empty() {
-            (self.received_time, self.origin) = (now, origin);
-        }
-        Ok(&mut self.readings)
-    }
-
-    /// Sends the batch; waits while the pipeline is full.
-    async fn flush(&mut self) -> Result<(), PipelineGone> {
-        match self.take() {
-            Some(message) => self.send(message).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn change(&mut self, device: &str, up: bool, why: String, time: UtcMillis) -> Result<(), PipelineGone> {
-        self.flush().await?;
-        self.send(Message::Link(LinkChange { link: self.link, device: device.to_owned(), up, why, time })).await
-    }
-
-    async fn send(&mut self, message: Message) -> Result<(), PipelineGone> {
-        match self.outlet.try_send(message) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Closed(_)) => Err(PipelineGone),
-            Err(TrySendError::Full(message)) => self.outlet.send(message).await.map_err(|_| PipelineGone),
-        }
-    }
-
-    fn take(&mut self) -> Option<Message> {
-        if self.readings.is_empty() {
-            return None;
-        }
-        let capacity = self.readings.len();
-        Some(Message::Batch(Batch {
-            link: self.link,
-            received_time: self.received_time,
-            readings: std::mem::replace(&mut self.readings, Vec::with_capacity(capacity)),
-            origin: self.origin,
-            deliveries: Vec::new(),
-            rejected: Vec::new(),
-            done: None,
-        }))
+        ExchangeError::Io(error) => ExchangeError::Io(std::io::Error::new(error.kind(), error.to_string())),
+        ExchangeError::Timeout => ExchangeError::Timeout,
+        ExchangeError::Noise => ExchangeError::Noise,
+        ExchangeError::Answer(AnswerError::Exception(exception)) => ExchangeError::Answer(AnswerError::Exception(*exception)),
+        _ => ExchangeError::Closed,
     }
 }

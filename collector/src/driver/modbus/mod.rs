@@ -1,32 +1,52 @@
-//! Modbus TCP client: one task per link asks its units in turn and hands over what they say.
+//! Modbus: one task per link owns its line, asks the units in turn and hands over what they say.
 //!
-//! [`schedule`] when a device is polled (pure); [`wire`] one connection, one request at a time; [`mod@unit`] what is known of
-//! one device; [`mod@line`] the task of a link. Frames, values and blocks are in [`crate::protocol::modbus`].
+//! [`port`] where connections come from: TCP, serial ports, devices that dial in ([`dial_in`]); [`stream`] what bytes go
+//! through; [`wire`] one face for [`tcp`] and [`rtu`] frames; [`mod@line`] the task of a link, [`answers`] its conclusions;
+//! [`mod@unit`] units, devices, groups of points; [`schedule`] when and in which order (pure); [`bisect`] which address
+//! was refused (pure); [`learned`] what is remembered of that; [`output`] readings on their way; [`ask`] questions by hand. Frames, values and blocks
+//! are in [`crate::protocol::modbus`].
 //!
 //! - Each block fails alone: its points become readings without a number that say why, the other blocks keep theirs.
 //!   Nothing stale is ever sent, and no number that is not from this poll's own answer.
-//! - A device that stays silent is asked less and less often, by one request each time, so that it cannot stall the
-//!   others behind its gateway.
+//! - A unit that stays silent is asked less and less often, by one request each time, so that it cannot stall the
+//!   others on its line; all devices with its id wait together.
+//! - A read that is refused is halved at once, so that no readable point is lost, and is read in pieces from then on.
 //! - While the link is down each point gets one reading that says so, then one a minute at most.
 //! - When the pipeline is full the task waits; the polls of that time are skipped and counted.
 //!
-//! Timing. A device is first polled when its link is up, then at multiples of its interval on the wall clock plus a
-//! fixed stagger below one second that differs by link and device. The device that has been due for longest goes first.
-//! A poll that could not start before its next one was due stands for the newest; those between are skipped. After two
-//! requests in a row without answer the rest of a poll is not asked for; after three such polls the device is down, and
-//! is probed after 2 s, growing to 5 min. Three requests in a row without answer, from whichever units, make a new
+//! Order. Points of a device are read in groups by priority, each with its own interval. Of the groups that are due the
+//! fast ones go first, then those that have been due for longest; a poll that has begun goes on, unless a faster one is
+//! due. What has been due for longer than its interval goes with the fast ones, so that nobody starves.
+//!
+//! Timing. A group is first polled when its link is up, then at multiples of its interval on the wall clock plus a
+//! fixed stagger below one second that differs by link and device. A poll that could not start before its next one was
+//! due stands for the newest; those between are skipped. After two requests in a row without answer the rest of a poll is
+//! not asked for; after three such polls (one, of a unit that has never answered) the unit is down, and is probed after
+//! 2 s, growing to 5 min. Three requests in a row without answer, of units that are not known to be down, make a new
 //! connection; attempts to connect are 0.5 s apart, growing to 30 s.
 
 mod schedule;
-mod wire;
+mod bisect;
+pub mod learned;
 mod unit;
+mod stream;
+pub mod dial_in;
+mod wire;
+mod tcp;
+mod rtu;
+mod port;
+mod output;
 mod line;
+mod answers;
+mod ask;
+
+pub use ask::{Asker, Unanswered};
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{LinkDevices, Outlet};
+use super::{LinkDevices, Outlet, Shared};
 use crate::clock::Clock;
 use crate::health::HealthBoard;
 use crate::metrics::Metrics;
@@ -67,24 +87,17 @@ pub async fn run(
     health: HealthBoard,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
+    shared: Shared,
     cancel: CancellationToken,
 ) {
-    run_with(devices, outlet, health, metrics, clock, cancel, Patience::default()).await;
-}
-
-async fn run_with(
-    devices: LinkDevices,
-    outlet: Outlet,
-    health: HealthBoard,
-    metrics: Metrics,
-    clock: Arc<dyn Clock>,
-    cancel: CancellationToken,
-    patience: Patience,
-) {
-    let Some(mut line) = line::Line::new(&devices, outlet, health, &metrics, clock, patience) else {
+    let Some(mut line) = line::Line::new(&devices, outlet, health, &metrics, clock, &shared, Patience::default()) else {
         tracing::error!(link = %devices.link.id, "not a modbus link");
         return;
     };
+    run_line(&mut line, cancel).await;
+}
+
+async fn run_line(line: &mut line::Line, cancel: CancellationToken) {
     let _ = cancel.run_until_cancelled(line.work()).await;
     line.stop();
 }

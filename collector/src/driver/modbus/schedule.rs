@@ -3,6 +3,7 @@
 //! Due times are kept on the monotonic clock and derived anew from the wall clock at each poll, so a jump of the wall
 //! clock moves one poll and stops none.
 
+use crate::catalogue::Priority;
 use crate::model::Now;
 
 /// Units of one link, and links among each other, are spread over this much of a second (or of the interval, if that
@@ -59,6 +60,14 @@ impl Schedule {
     /// The link was down until now: polls that fell into that time are not made up for, and not counted.
     pub(super) fn resume(&mut self, now: Now) {
         self.due_ms = now.monotonic_ms.saturating_sub(self.late(now).lateness_ms).max(self.due_ms);
+    }
+
+    /// Who goes first of those that are due, or have begun and not finished: the least. A poll goes on before another one
+    /// of its class begins; what has been due for longer than its interval counts as fast, so that nobody starves.
+    pub(super) fn rank(&self, priority: Priority, continuing: Option<u64>, now_ms: u64) -> (Priority, bool, u64) {
+        let due_ms = continuing.unwrap_or(self.due_ms);
+        let overdue = now_ms.saturating_sub(due_ms) > self.interval_ms;
+        (if overdue { Priority::Fast } else { priority }, continuing.is_none(), due_ms)
     }
 
     fn late(&self, now: Now) -> Start {
@@ -142,6 +151,24 @@ mod tests {
             let wait_ms = schedule.due_ms() - 750;
             assert!((500..=1_500).contains(&wait_ms), "{jump_ms}: {wait_ms}");
             assert_eq!(now.utc.plus(i64::try_from(wait_ms).unwrap()).0.rem_euclid(1_000), 0, "aligned again");
+        }
+    }
+
+    #[test]
+    fn the_fast_go_first_and_nobody_starves() {
+        let due = |due_ms| Schedule { interval_ms: 1_000, stagger_ms: 0, due_ms };
+        let [fast, normal, slow] = Priority::ALL;
+        let rank = |priority, continuing, due_ms| due(due_ms).rank(priority, continuing, 5_000);
+        for (first, second) in [
+            (rank(fast, None, 4_900), rank(normal, None, 4_100)),
+            (rank(normal, None, 4_900), rank(slow, None, 4_100)),
+            (rank(normal, None, 4_100), rank(normal, None, 4_900)),
+            (rank(normal, Some(4_900), 9_000), rank(normal, None, 4_100)),
+            (rank(fast, None, 5_000), rank(normal, Some(4_900), 9_000)),
+            (rank(slow, None, 3_900), rank(fast, None, 4_000)),
+            (rank(slow, Some(3_900), 9_000), rank(fast, None, 3_000)),
+        ] {
+            assert!(first < second, "{first:?} {second:?}");
         }
     }
 

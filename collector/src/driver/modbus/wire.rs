@@ -1,19 +1,19 @@
-//! One Modbus TCP connection: one request at a time, its answer matched by transaction id within a deadline.
+//! One face for all ways to ask units: requests go out, answers come back with the ticket of their request.
 //!
-//! What makes a wrong value impossible: an answer counts only if its id is the one waited for and unit, function, byte
-//! count and length agree; ids come in no simple order; answers to ids no longer waited for are dropped and counted; a
-//! stream that cannot be followed (wrong header, or a deadline that passes within a frame) is closed.
+//! [`tcp`](super::tcp) matches by transaction id, several requests at once; [`rtu`](super::rtu) has one request on the
+//! line and lets silence tell answers apart. Neither is cancel-safe: a future dropped half-way leaves a wire that must
+//! be dropped too.
 
-use std::io::ErrorKind;
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::protocol::modbus::{AnswerError, FrameError, FrameReader, Request, TransactionIds};
+use super::bisect::Part;
+use super::rtu::RtuWire;
+use super::tcp::TcpWire;
+use crate::protocol::modbus::rtu::RtuError;
+use crate::protocol::modbus::{AnswerError, FrameError, Request};
 
 /// Why a request brought no registers.
 #[derive(Debug, Error)]
@@ -24,6 +24,15 @@ pub(super) enum ExchangeError {
     /// An answer, but not what was asked for.
     #[error(transparent)]
     Answer(#[from] AnswerError),
+    /// Bytes on an RTU line that are no answer.
+    #[error(transparent)]
+    Rtu(RtuError),
+    /// More than one answer to one request.
+    #[error("two answers to one request; do two units share this id, or is there another master?")]
+    TwoAnswers,
+    /// The line is never silent.
+    #[error("bytes keep coming though nothing was asked; is there another master, or noise on the line?")]
+    Noise,
     /// The stream cannot be followed; the connection was closed.
     #[error("{0}; connection closed")]
     Frame(#[from] FrameError),
@@ -35,86 +44,124 @@ pub(super) enum ExchangeError {
     Io(#[from] std::io::Error),
 }
 
-/// A connection and what is known of its stream.
+/// What an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    /// Index of the group.
+    pub(super) group: usize,
+    /// Index of its block.
+    pub(super) block: usize,
+    /// Which points of it.
+    pub(super) part: Part,
+    /// More was asked for than wanted, so that the answer has a length of its own.
+    pub(super) widened: bool,
+}
+
+/// A request on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) ticket: Ticket,
+    pub(super) request: Request,
+    pub(super) check_unit: bool,
+}
+
+/// What came of waiting.
 #[derive(Debug)]
-pub(super) struct Wire {
-    stream: TcpStream,
-    reader: FrameReader,
-    ids: TransactionIds,
-    dropped: IntCounter,
+pub(super) enum Received {
+    /// An answer, its data in [`Wire::data`], or none. `lost`: the connection must be dropped.
+    Answer { ticket: Ticket, result: Result<(), ExchangeError>, lost: bool },
+    /// The time is over, or nothing was asked.
+    Nothing,
+}
+
+/// Pauses of a connection; all minima.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pauses {
+    pub(super) timeout: Duration,
+    pub(super) after_connect: Duration,
+    pub(super) between_requests: Duration,
+}
+
+/// A connection to units.
+#[derive(Debug)]
+pub(super) enum Wire {
+    Tcp(TcpWire),
+    Rtu(RtuWire),
+}
+
+/// Calls what both kinds have.
+macro_rules! both {
+    ($self:ident, $wire:ident => $call:expr) => {
+        match $self {
+            Self::Tcp($wire) => $call,
+            Self::Rtu($wire) => $call,
+        }
+    };
 }
 
 impl Wire {
-    /// Takes over a new connection; answers that come too late are counted in `dropped`.
-    pub(super) fn new(stream: TcpStream, dropped: IntCounter) -> Self {
-        Self { stream, reader: FrameReader::new(), ids: TransactionIds::new(fastrand::u16(..)), dropped }
-    }
-
     /// Takes in what came while nothing was waited for. False: the peer has closed, or sent what no one can follow.
-    pub(super) fn is_usable(&mut self) -> bool {
-        loop {
-            match self.stream.try_read(self.reader.space()) {
-                Ok(0) => return false,
-                Ok(count) => self.reader.filled(count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
-                Err(_) => return false,
+    pub(super) async fn is_usable(&mut self) -> bool {
+        both!(self, wire => wire.is_usable().await)
+    }
+
+    /// The time before which nothing may be sent.
+    pub(super) fn ready_at(&self) -> Instant {
+        both!(self, wire => wire.ready_at())
+    }
+
+    /// Lets time go by until `until`; what arrives is thrown away where answers are told apart by silence.
+    pub(super) async fn rest(&mut self, until: Instant) -> Result<(), ExchangeError> {
+        match self {
+            Self::Tcp(_) => {
+                tokio::time::sleep_until(until).await;
+                Ok(())
             }
-            loop {
-                match self.reader.next_frame() {
-                    Ok(Some(_)) => self.dropped.inc(),
-                    Ok(None) => break,
-                    Err(_) => return false,
-                }
-            }
+            Self::Rtu(wire) => wire.rest(until).await,
         }
     }
 
-    /// Sends a request and gives the data of its answer to `on_data`. After an error that is not an answer the second
-    /// part says whether the connection can be used further.
-    ///
-    /// Not cancel-safe: a future dropped half-way leaves a connection that must be dropped too.
-    pub(super) async fn exchange<T>(
-        &mut self,
-        request: &Request,
-        check_unit: bool,
-        timeout: Duration,
-        on_data: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, (ExchangeError, Connection)> {
-        let id = self.ids.next_id();
-        let Self { stream, reader, dropped, .. } = self;
-        let mut written = false;
-        let answer = timeout_at(Instant::now() + timeout, async {
-            stream.write_all(&request.encode(id)).await?;
-            written = true;
-            loop {
-                while let Some(frame) = reader.next_frame()? {
-                    if frame.transaction_id == id {
-                        return Ok(on_data(request.check(&frame, check_unit)?));
-                    }
-                    dropped.inc();
-                }
-                match stream.read(reader.space()).await? {
-                    0 => return Err(ExchangeError::Closed),
-                    count => reader.filled(count),
-                }
-            }
-        })
-        .await;
-        match answer {
-            Ok(Ok(data)) => Ok(data),
-            Ok(Err(error @ ExchangeError::Answer(_))) => Err((error, Connection::Usable)),
-            Ok(Err(error)) => Err((error, Connection::Lost)),
-            Err(_) if written && !self.reader.is_mid_frame() => Err((ExchangeError::Timeout, Connection::Usable)),
-            Err(_) => Err((ExchangeError::Timeout, Connection::Lost)),
+    /// Requests without answer so far.
+    pub(super) fn in_flight(&self) -> usize {
+        both!(self, wire => wire.in_flight())
+    }
+
+    /// Whether a further request may go out.
+    pub(super) fn has_room(&self) -> bool {
+        match self {
+            Self::Tcp(wire) => wire.has_room(),
+            Self::Rtu(wire) => wire.in_flight() == 0,
         }
     }
-}
 
-/// Whether a connection can be used after an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Connection {
-    /// The next request may go out.
-    Usable,
-    /// It must be dropped.
-    Lost,
+    /// Until when the answer to `request` could not be told from a late one to the request before; `None`: now it can.
+    pub(super) fn conflict(&self, request: &Request, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Rtu(wire) => wire.conflict(request, now),
+        }
+    }
+
+    /// Sends a request. An error means that the wire is lost; the request counts as in flight all the same.
+    pub(super) async fn send(&mut self, ask: Ask) -> Result<(), ExchangeError> {
+        both!(self, wire => wire.send(ask).await)
+    }
+
+    /// Waits for an answer, at most until `until`.
+    pub(super) async fn receive(&mut self, until: Option<Instant>) -> Received {
+        match self {
+            Self::Tcp(wire) => wire.receive(until).await,
+            Self::Rtu(wire) => wire.receive().await,
+        }
+    }
+
+    /// The data of the last answer.
+    pub(super) fn data(&self) -> &[u8] {
+        both!(self, wire => wire.data())
+    }
+
+    /// A request that will not be answered any more, one after another.
+    pub(super) fn give_up(&mut self) -> Option<Ticket> {
+        both!(self, wire => wire.give_up())
+    }
 }

@@ -87,6 +87,13 @@ impl FrameReader {
         self.start != self.end
     }
 
+    /// Whether the header of a further frame is there, as far as its length. An error: what is there cannot be one.
+    pub fn has_header(&self) -> Result<bool, FrameError> {
+        let waiting = self.buffer.get(self.start..self.end).unwrap_or_default();
+        check_header(waiting)?;
+        Ok(waiting.len() >= HEADER_LENGTH)
+    }
+
     /// The next whole frame; `None` until more bytes come.
     ///
     /// A frame is given out only if what follows it so far can be the start of another one: a device that sends fewer

@@ -1,8 +1,9 @@
 //! Modbus: frames, register values, block planner. Pure: no socket, no clock.
 //!
-//! [`frame`] requests and answers on a TCP stream; [`rtu`] those on a serial line; [`order`] in which bytes arrive; [`value`] registers
-//! become numbers; [`explain`] both of them put into words for a person; [`planner`] points become the
-//! fewest reads that the device allows. Addresses are 0-based protocol addresses throughout; [`RegisterName`] shows them
+//! [`frame`] requests and answers on a TCP stream; [`rtu`] those on a serial line; [`order`] in which bytes arrive;
+//! [`value`] registers become numbers; [`explain`] both of them put into words for a person; [`planner`] points become the
+//! fewest reads that the device allows; [`cost`] what they cost. Addresses are 0-based protocol addresses throughout;
+//! [`RegisterName`] shows them
 //! as people write them.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
@@ -15,6 +16,7 @@ pub mod explain;
 pub mod planner;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod cost;
 
 use std::fmt;
 

@@ -3,6 +3,9 @@
 //! Neighbours are merged, gaps up to `max_gap` are read along unless they are forbidden, no block is longer than
 //! `max_block` or the standard's limit, no block spans two functions, and no value is split over two blocks, since its
 //! halves would be of two moments.
+//!
+//! Of all such plans one with the fewest requests is taken, and of those one with the fewest bytes: filling each block
+//! to the brim gives the fewest requests too, but may read a gap along where a cut in another place reads none.
 
 use thiserror::Error;
 
@@ -97,36 +100,118 @@ pub fn plan<'a>(sources: impl IntoIterator<Item = &'a RegisterSource>, limits: &
         }
     }
     wanted.sort_unstable();
-    for (function, address, width, index) in wanted {
-        let start = u32::from(address);
-        let end = start.saturating_add(u32::from(width));
-        let open = plan.blocks.last_mut().filter(|block| block.function == function);
-        if let Some(block) = open
-            && let Some(offset) = address.checked_sub(block.address)
-            && let Some(quantity) = joined(block, start, end, limits)
-        {
-            block.quantity = quantity;
-            block.members.push(Member { index, offset });
-        } else {
-            plan.blocks.push(Block { function, address, quantity: width, members: vec![Member { index, offset: 0 }] });
-        }
+    let spans: Vec<Span> = wanted
+        .into_iter()
+        .map(|(function, address, width, index)| {
+            let start = u32::from(address);
+            Span { function, start, end: start.saturating_add(u32::from(width)), index }
+        })
+        .collect();
+    for group in spans.chunk_by(|a, b| a.function == b.function) {
+        blocks_of(group, limits, &mut plan.blocks);
     }
     plan
 }
 
-/// The quantity that `block` has once `[start, end)` is in it; `None` where it must stay apart.
-fn joined(block: &Block, start: u32, end: u32, limits: &Limits) -> Option<u16> {
-    let first = u32::from(block.address);
-    let block_end = first.saturating_add(u32::from(block.quantity));
-    let length = end.max(block_end).saturating_sub(first);
-    let gap = start.saturating_sub(block_end);
-    if length > limits.quantity_max(block.function) || gap > limits.gap_max(block.function) {
+/// The addresses `[start, end)` of one source.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    function: Function,
+    start: u32,
+    end: u32,
+    index: usize,
+}
+
+/// What the reads from one span to the last cost at least. Ordered as plans are preferred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Cost {
+    requests: usize,
+    /// Data bytes of the answers; all else on the wire is the same for each request.
+    bytes: usize,
+}
+
+/// Cuts spans of one function, in order of their addresses, into blocks.
+///
+/// From the last span to the first: the cheapest plan of what is left is the cheapest first block with the cheapest plan
+/// after it. A block takes spans that follow each other: a later one that fits as well costs a later block nothing more.
+fn blocks_of(spans: &[Span], limits: &Limits, blocks: &mut Vec<Block>) {
+    // By the index of the first span: the cost from there on, and how many spans the first block takes.
+    let mut best: Vec<(Cost, usize)> = vec![(Cost::default(), 0); spans.len().saturating_add(1)];
+    for first in (0..spans.len()).rev() {
+        let mut cheapest: Option<(Cost, usize)> = None;
+        for (count, end) in reach(spans.get(first..).unwrap_or_default(), limits) {
+            let Some(&(after, _)) = best.get(first.saturating_add(count)) else { break };
+            let start = spans.get(first).map_or(0, |span| span.start);
+            let function = spans.get(first).map_or(Function::HoldingRegisters, |span| span.function);
+            let cost = Cost {
+                requests: after.requests.saturating_add(1),
+                bytes: after.bytes.saturating_add(data_bytes(function, end.saturating_sub(start))),
+            };
+            // Of equal plans the one whose first block takes more.
+            if cheapest.is_none_or(|(least, _)| cost <= least) {
+                cheapest = Some((cost, count));
+            }
+        }
+        if let (Some(slot), Some(cheapest)) = (best.get_mut(first), cheapest) {
+            *slot = cheapest;
+        }
+    }
+    let mut rest = spans;
+    let mut first = 0usize;
+    while let (Some(span), Some(&(_, count @ 1..))) = (rest.first(), best.get(first)) {
+        let (taken, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+        blocks.extend(block(span, taken));
+        first = first.saturating_add(count);
+        rest = after;
+    }
+}
+
+/// How many of `spans` one block can take, counted from the first, each with the address after its last: 1, 2, ... as
+/// far as the limits allow.
+fn reach<'a>(spans: &'a [Span], limits: &'a Limits) -> impl Iterator<Item = (usize, u32)> + 'a {
+    let mut block: Option<(u32, u32)> = None;
+    spans.iter().enumerate().map_while(move |(index, span)| {
+        let (start, end) = match block {
+            None => (span.start, span.end),
+            Some((start, end)) => (start, joined(start, end, span, limits)?),
+        };
+        block = Some((start, end));
+        Some((index.saturating_add(1), end))
+    })
+}
+
+/// The address after the last of the block `[start, end)` once `span` is in it; `None` where it must stay apart.
+fn joined(start: u32, end: u32, span: &Span, limits: &Limits) -> Option<u32> {
+    let gap = span.start.saturating_sub(end);
+    let joined = span.end.max(end);
+    if joined.saturating_sub(start) > limits.quantity_max(span.function) || gap > limits.gap_max(span.function) {
         return None;
     }
-    if gap > 0 && limits.forbids(block.function, block_end, start) {
+    if gap > 0 && limits.forbids(span.function, end, span.start) {
         return None;
     }
-    u16::try_from(length).ok()
+    Some(joined)
+}
+
+/// Data bytes of an answer: two per register, one per eight bits begun.
+fn data_bytes(function: Function, quantity: u32) -> usize {
+    let bytes = if function.reads_bits() { quantity.div_ceil(8) } else { quantity.saturating_mul(2) };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// The block of spans that begin with `first`.
+fn block(first: &Span, spans: &[Span]) -> Option<Block> {
+    let end = spans.iter().map(|span| span.end).max()?;
+    let members = spans.iter().filter_map(|span| {
+        let offset = u16::try_from(span.start.checked_sub(first.start)?).ok()?;
+        Some(Member { index: span.index, offset })
+    });
+    Some(Block {
+        function: first.function,
+        address: u16::try_from(first.start).ok()?,
+        quantity: u16::try_from(end.checked_sub(first.start)?).ok()?,
+        members: members.collect(),
+    })
 }
 
 fn check(source: &RegisterSource, limits: &Limits) -> Result<(), Refusal> {

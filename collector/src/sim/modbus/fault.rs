@@ -11,7 +11,7 @@ use crate::protocol::modbus::Function;
 pub enum Fault {
     /// It comes after [`Faults::set_late_ms`]; answers to later requests may overtake it.
     LateAnswer,
-    /// It carries the id of the next or the last request.
+    /// It carries the id of the next or the last request. In RTU frames: its CRC is wrong.
     WrongTransactionId,
     /// Its last bytes are missing, and the header's length agrees with that.
     ShortFrame,
@@ -23,7 +23,7 @@ pub enum Fault {
     WrongFunction,
     /// It carries another unit id.
     WrongUnit,
-    /// Its protocol id is not 0.
+    /// Its protocol id is not 0. In RTU frames: a byte that is none of its own comes before it.
     WrongProtocol,
     /// It is an exception: server device busy.
     Exception,
@@ -31,7 +31,7 @@ pub enum Fault {
     Duplicate,
     /// It never comes.
     Silence,
-    /// The connection closes instead.
+    /// The connection closes instead; where there is none, it never comes.
     Close,
     /// It comes in two segments, a moment apart.
     Split,

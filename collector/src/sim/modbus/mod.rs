@@ -1,10 +1,12 @@
-//! A Modbus TCP server that can misbehave: the server half of tokio-modbus over a transport that spoils its answers.
+//! Modbus servers that can misbehave: over TCP the server half of tokio-modbus, over a transport that spoils its answers;
+//! in RTU frames a server of our own on any stream ([`rtu`]).
 //!
 //! [`fault`] which faults, how often, and what was done; [`transport`] does them to the answers on their way out;
 //! [`meter`] registers of a meter that counts, jumps, rolls over and is reset. Loopback only, never part of a plain build.
 
 pub mod fault;
 pub mod meter;
+pub mod rtu;
 mod transport;
 
 use std::future::{Ready, ready};
@@ -20,6 +22,7 @@ use tokio_modbus::{ExceptionCode, Request, Response, SlaveRequest};
 use tokio_util::sync::CancellationToken;
 
 pub use fault::{Fault, Faults, UnitMode};
+pub use rtu::RtuServer;
 
 use crate::protocol::modbus::Function;
 use transport::Transport;
@@ -106,6 +109,18 @@ impl Units {
             Request::ReadInputRegisters(address, quantity) => (Function::InputRegisters, address, quantity),
             _ => return Err(1),
         };
+        let Some(words) = self.read(unit_id, function, address, quantity)? else { return Ok(None) };
+        let bits = || words.iter().map(|&word| word != 0).collect();
+        Ok(Some(match function {
+            Function::Coils => Response::ReadCoils(bits()),
+            Function::DiscreteInputs => Response::ReadDiscreteInputs(bits()),
+            Function::HoldingRegisters => Response::ReadHoldingRegisters(words),
+            Function::InputRegisters => Response::ReadInputRegisters(words),
+        }))
+    }
+
+    /// The words of an answer, none of a silent unit, or an exception code.
+    fn read(&self, unit_id: u8, function: Function, address: u16, quantity: u16) -> Result<Option<Vec<u16>>, u8> {
         match self.faults.unit(unit_id) {
             UnitMode::Answers => {}
             UnitMode::Silent => return Ok(None),
@@ -118,14 +133,7 @@ impl Units {
         if self.faults.is_illegal(unit_id, function, address, last) {
             return Err(2);
         }
-        let words = (self.bank)(unit_id, function, address, quantity)?;
-        let bits = || words.iter().map(|&word| word != 0).collect();
-        Ok(Some(match function {
-            Function::Coils => Response::ReadCoils(bits()),
-            Function::DiscreteInputs => Response::ReadDiscreteInputs(bits()),
-            Function::HoldingRegisters => Response::ReadHoldingRegisters(words),
-            Function::InputRegisters => Response::ReadInputRegisters(words),
-        }))
+        (self.bank)(unit_id, function, address, quantity).map(Some)
     }
 }
 

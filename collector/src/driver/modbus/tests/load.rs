@@ -34,7 +34,7 @@ fn thousand_units_of_hundred_registers() {
             let devices = LinkDevices { devices: devices.collect(), link };
             let clock = Arc::new(SystemClock::new());
             let (outlet, health, metrics, cancel) = (outlet.clone(), health.clone(), metrics.clone(), cancel.clone());
-            drivers.spawn(super::super::run(devices, outlet, health, metrics, clock, cancel));
+            drivers.spawn(super::super::run(devices, outlet, health, metrics, clock, Shared::default(), cancel));
         }
         drop(outlet);
         let (mut readings, mut batches) = (0, 0);

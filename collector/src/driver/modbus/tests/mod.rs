@@ -4,9 +4,13 @@ mod faults;
 mod outages;
 mod load;
 mod no_wrong_value;
+mod lines;
+mod refused;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +19,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Patience, run_with};
-use crate::catalogue::{Device, DeviceAddress, DriverSettings, Link, ModbusAddress, ModbusTcpSettings, Names, Point, PointSource};
+use super::{Patience, line::Line, run_line};
+use crate::catalogue::{
+    Device, DeviceAddress, DriverSettings, LineSettings, Link, ModbusAddress, ModbusRtuSettings, ModbusTcpSettings, Names, Point,
+    PointSource, SerialFormat,
+};
 use crate::clock::{Clock, SystemClock};
-use crate::driver::{LinkChange, LinkDevices, Message};
+use crate::driver::{LinkChange, LinkDevices, Message, Shared};
 use crate::health::HealthBoard;
 use crate::metrics::Metrics;
 use crate::model::{Decimal, Kind, LinkKey, Medium, Number, Origin, PointId, PointIdentity, Reading, Unit, UtcMillis};
@@ -51,8 +58,80 @@ pub(super) fn words(addresses: &[u16]) -> Vec<RegisterSource> {
 }
 
 pub(super) fn link(id: &str, server: SocketAddr, timeout_ms: u32) -> Arc<Link> {
-    let settings = ModbusTcpSettings { host: server.ip().to_string(), port: server.port(), timeout_ms, connect_timeout_ms: 1_000 };
-    Arc::new(Link { id: id.to_owned(), key: LinkKey::of(id), driver: DriverSettings::ModbusTcp(settings) })
+    link_with(id, server, timeout_ms, |_| {})
+}
+
+/// The same with other settings of the line.
+pub(super) fn link_with(id: &str, server: SocketAddr, timeout_ms: u32, change: impl FnOnce(&mut LineSettings)) -> Arc<Link> {
+    let mut line = LineSettings::default();
+    change(&mut line);
+    let host = server.ip().to_string();
+    let settings = ModbusTcpSettings { host, port: server.port(), timeout_ms, connect_timeout_ms: 1_000, line };
+    link_of(id, DriverSettings::ModbusTcp(settings))
+}
+
+/// Quick pauses, as on a fast line.
+pub(super) fn quick_line(late_window_ms: u32) -> LineSettings {
+    LineSettings { quiet_time_us: 1_750, late_window_ms, ..LineSettings::default() }
+}
+
+/// RTU frames over TCP.
+pub(super) fn rtu_link(id: &str, server: SocketAddr, timeout_ms: u32, late_window_ms: u32) -> Arc<Link> {
+    let (host, line) = (server.ip().to_string(), quick_line(late_window_ms));
+    let settings = ModbusTcpSettings { host, port: server.port(), timeout_ms, connect_timeout_ms: 1_000, line };
+    link_of(id, DriverSettings::ModbusRtuOverTcp(settings))
+}
+
+/// A serial port.
+pub(super) fn serial_link(id: &str, path: &Path, timeout_ms: u32, late_window_ms: u32) -> Arc<Link> {
+    let settings = ModbusRtuSettings {
+        path: path.display().to_string(),
+        format: SerialFormat::parse(115_200, "8N1").unwrap(),
+        rs485: None,
+        timeout_ms,
+        line: quick_line(late_window_ms),
+    };
+    link_of(id, DriverSettings::ModbusRtu(settings))
+}
+
+/// Two pseudo-terminals that are the ends of a cable, by socat. The cable is cut when this is dropped.
+pub(super) struct Terminal {
+    /// Our end.
+    pub(super) master: PathBuf,
+    units: PathBuf,
+    socat: Child,
+}
+
+impl Terminal {
+    pub(super) async fn start(folder: &Path, name: &str) -> Self {
+        let (master, units) = (folder.join(format!("{name}-master")), folder.join(format!("{name}-units")));
+        let end = |path: &Path| format!("pty,raw,echo=0,link={}", path.display());
+        let socat = Command::new("socat").arg(end(&master)).arg(end(&units)).stderr(Stdio::null()).spawn().expect("socat (make tools)");
+        let cable = Self { master, units, socat };
+        let mut waits = 0;
+        while !cable.master.exists() || !cable.units.exists() {
+            assert!(waits < 3_000, "socat makes no terminals");
+            waits += 1;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        cable
+    }
+
+    /// The end of the units.
+    pub(super) fn open(&self) -> serial2_tokio::SerialPort {
+        serial2_tokio::SerialPort::open(&self.units, 115_200).expect("a terminal")
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.socat.kill();
+        let _ = self.socat.wait();
+    }
+}
+
+pub(super) fn link_of(id: &str, driver: DriverSettings) -> Arc<Link> {
+    Arc::new(Link { id: id.to_owned(), key: LinkKey::of(id), driver })
 }
 
 /// A device whose points are numbered from `first_point`.
@@ -101,6 +180,9 @@ pub(super) fn device(
             unit_id,
             check_unit: true,
             poll_interval_ms,
+            fast_interval_ms: poll_interval_ms,
+            slow_interval_ms: poll_interval_ms,
+            priorities: Default::default(),
             max_block: 125,
             max_gap: 0,
             forbidden: Vec::new(),
@@ -119,6 +201,7 @@ pub(super) fn plain_bank() -> Bank {
 /// A driver at work.
 pub(super) struct Running {
     pub(super) link: String,
+    pub(super) driver: &'static str,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) health: HealthBoard,
     pub(super) metrics: Metrics,
@@ -138,11 +221,27 @@ impl Running {
         clock: Arc<dyn Clock>,
         patience: Patience,
     ) -> Self {
+        Self::start_shared(link, devices, capacity, clock, patience, &Shared::default(), |_| {})
+    }
+
+    /// The same with what links share, and a last change to the line before it runs.
+    pub(super) fn start_shared(
+        link: &Arc<Link>,
+        devices: Vec<Arc<Device>>,
+        capacity: usize,
+        clock: Arc<dyn Clock>,
+        patience: Patience,
+        shared: &Shared,
+        change: impl FnOnce(&mut Line),
+    ) -> Self {
         let (outlet, messages) = mpsc::channel(capacity);
         let (health, metrics, cancel) = (HealthBoard::default(), Metrics::new(&Registry::new()), CancellationToken::new());
         let devices = LinkDevices { link: Arc::clone(link), devices };
-        let task = tokio::spawn(run_with(devices, outlet, health.clone(), metrics.clone(), clock, cancel.clone(), patience));
-        Self { link: link.id.clone(), messages, health, metrics, cancel, task }
+        let mut line = Line::new(&devices, outlet, health.clone(), &metrics, clock, shared, patience).expect("a Modbus link");
+        change(&mut line);
+        let stopped = cancel.clone();
+        let task = tokio::spawn(async move { run_line(&mut line, stopped).await });
+        Self { link: link.id.clone(), driver: link.driver.name(), messages, health, metrics, cancel, task }
     }
 
     async fn next(&mut self) -> Message {

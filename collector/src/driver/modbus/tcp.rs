@@ -1,0 +1,201 @@
+//! Modbus TCP frames: several requests at once, their answers matched by transaction id within a deadline each.
+//!
+//! What makes a wrong value impossible: an answer counts only if its id is waited for and unit, function, byte count and
+//! length agree; ids come in no simple order; answers to ids no longer waited for are dropped and counted; a stream that
+//! cannot be followed (wrong header, or a deadline that passes within a frame) is closed. While further answers are waited
+//! for, one counts only when the header of the next one stands behind it: a device that sends fewer bytes than it
+//! announces would otherwise have its answer completed from the first bytes of the next.
+
+use prometheus::IntCounter;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout_at};
+
+use super::stream::Stream;
+use super::wire::{Ask, ExchangeError, Pauses, Received, Ticket};
+use crate::protocol::modbus::frame::FRAME_LENGTH_MAX;
+use crate::protocol::modbus::{FrameReader, TransactionIds};
+
+/// A connection and what is known of its stream.
+#[derive(Debug)]
+pub(super) struct TcpWire {
+    stream: Stream,
+    reader: FrameReader,
+    ids: TransactionIds,
+    /// Oldest first, so that the first has the first deadline.
+    flights: Vec<Flight>,
+    flights_max: usize,
+    /// An answer that waits for the header behind it; its data is in `data`.
+    held: Option<(Ticket, Result<(), ExchangeError>)>,
+    pauses: Pauses,
+    ready_at: Instant,
+    /// Bytes of a device that dialled in which belong to no frame.
+    skip: Vec<Vec<u8>>,
+    data: Vec<u8>,
+    dropped: IntCounter,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    id: u16,
+    ask: Ask,
+    deadline: Instant,
+}
+
+impl TcpWire {
+    /// Takes over a new connection; answers that come too late are counted in `dropped`.
+    pub(super) fn new(stream: Stream, pauses: Pauses, flights_max: usize, skip: Vec<Vec<u8>>, dropped: IntCounter) -> Self {
+        Self {
+            stream,
+            reader: FrameReader::new(),
+            ids: TransactionIds::new(fastrand::u16(..)),
+            flights: Vec::with_capacity(flights_max),
+            flights_max,
+            held: None,
+            pauses,
+            ready_at: Instant::now() + pauses.after_connect,
+            skip,
+            data: Vec::with_capacity(FRAME_LENGTH_MAX),
+            dropped,
+        }
+    }
+
+    pub(super) fn ready_at(&self) -> Instant {
+        self.ready_at
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.flights.len().saturating_add(usize::from(self.held.is_some()))
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.flights.len() < self.flights_max
+    }
+
+    pub(super) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    pub(super) fn give_up(&mut self) -> Option<Ticket> {
+        if let Some((ticket, _)) = self.held.take() {
+            return Some(ticket);
+        }
+        if self.flights.is_empty() { None } else { Some(self.flights.remove(0).ask.ticket) }
+    }
+
+    /// Called while nothing is in flight.
+    pub(super) async fn is_usable(&mut self) -> bool {
+        loop {
+            let count = match self.stream.read_now(self.reader.space()).await {
+                None => return true,
+                Some(Ok(0) | Err(_)) => return false,
+                Some(Ok(count)) => count,
+            };
+            self.filled(count);
+            loop {
+                match self.reader.next_frame() {
+                    Ok(Some(_)) => self.dropped.inc(),
+                    Ok(None) => break,
+                    Err(_) => return false,
+                }
+            }
+        }
+    }
+
+    pub(super) async fn send(&mut self, ask: Ask) -> Result<(), ExchangeError> {
+        let id = self.ids.next_id();
+        let now = Instant::now();
+        let deadline = now + self.pauses.timeout;
+        self.flights.push(Flight { id, ask, deadline });
+        if !self.pauses.between_requests.is_zero() {
+            self.ready_at = now + self.pauses.between_requests;
+        }
+        match timeout_at(deadline, self.stream.write_all(&ask.request.encode(id))).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(ExchangeError::Timeout),
+        }
+    }
+
+    pub(super) async fn receive(&mut self, until: Option<Instant>) -> Received {
+        loop {
+            while self.held.is_none() {
+                let frame = match self.reader.next_frame() {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => break,
+                    Err(error) => return self.lost(error.into()),
+                };
+                let Some(index) = self.flights.iter().position(|flight| flight.id == frame.transaction_id) else {
+                    self.dropped.inc();
+                    continue;
+                };
+                let Ask { ticket, request, check_unit } = self.flights.remove(index).ask;
+                let result = match request.check(&frame, check_unit) {
+                    Ok(data) => {
+                        self.data.clear();
+                        self.data.extend_from_slice(data);
+                        Ok(())
+                    }
+                    Err(error) => Err(error.into()),
+                };
+                if !self.pauses.between_requests.is_zero() {
+                    self.ready_at = Instant::now() + self.pauses.between_requests;
+                }
+                self.held = Some((ticket, result));
+            }
+            if self.held.is_some() {
+                match self.reader.has_header() {
+                    Err(error) => return self.lost(error.into()),
+                    Ok(true) => return self.release(),
+                    Ok(false) if self.flights.is_empty() => return self.release(),
+                    Ok(false) => {}
+                }
+            }
+            let Some(first) = self.flights.first() else { return Received::Nothing };
+            let (deadline, ticket) = (first.deadline, first.ask.ticket);
+            let wake = until.map_or(deadline, |until| until.min(deadline));
+            match timeout_at(wake, self.stream.read(self.reader.space())).await {
+                Ok(Ok(0)) => return self.lost(ExchangeError::Closed),
+                Ok(Ok(count)) => self.filled(count),
+                Ok(Err(error)) => return self.lost(error.into()),
+                Err(_) if wake < deadline => return Received::Nothing,
+                Err(_) if !self.reader.is_mid_frame() && self.held.is_some() => return self.release(),
+                Err(_) if self.reader.is_mid_frame() => return self.lost(ExchangeError::Timeout),
+                Err(_) => {
+                    self.flights.remove(0);
+                    return Received::Answer { ticket, result: Err(ExchangeError::Timeout), lost: false };
+                }
+            }
+        }
+    }
+
+    /// Gives out the answer that was held.
+    fn release(&mut self) -> Received {
+        match self.held.take() {
+            Some((ticket, result)) => Received::Answer { ticket, result, lost: false },
+            None => Received::Nothing,
+        }
+    }
+
+    fn lost(&mut self, error: ExchangeError) -> Received {
+        match self.give_up() {
+            Some(ticket) => Received::Answer { ticket, result: Err(error), lost: true },
+            None => Received::Nothing,
+        }
+    }
+
+    /// Takes `count` bytes in the reader's space, but those between frames that the device is known to send.
+    fn filled(&mut self, count: usize) {
+        if self.skip.is_empty() {
+            return self.reader.filled(count);
+        }
+        let mid_frame = self.reader.is_mid_frame();
+        let space = self.reader.space();
+        let mut bytes = space.get(..count).unwrap_or_default().to_vec();
+        while let Some(skip) = self.skip.iter().find(|skip| !mid_frame && bytes.starts_with(skip)) {
+            bytes.drain(..skip.len());
+        }
+        while let Some(skip) = self.skip.iter().find(|skip| bytes.ends_with(skip)) {
+            bytes.truncate(bytes.len().saturating_sub(skip.len()));
+        }
+        self.reader.push(&bytes);
+    }
+}

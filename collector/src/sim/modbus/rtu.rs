@@ -1,0 +1,258 @@
+//! Units on a line in RTU frames: on a serial port, over TCP, or on a stream in memory. Notes when bytes came and went.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::fault::{Fault, Faults};
+use super::{Bank, Units};
+use crate::protocol::modbus::Function;
+use crate::protocol::modbus::rtu::{REQUEST_LENGTH, crc16};
+
+/// Pause between the two pieces of a split answer.
+const SPLIT_PAUSE: Duration = Duration::from_millis(2);
+
+/// One piece of bytes on the line.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// When.
+    pub time: Instant,
+    /// From the master.
+    pub received: bool,
+    /// How many bytes.
+    pub bytes: usize,
+    /// The unit that the piece is from or to; `None` where it is no whole request.
+    pub unit_id: Option<u8>,
+}
+
+/// Units that answer; they stop when this is dropped.
+#[derive(Debug)]
+pub struct RtuServer {
+    local_addr: Option<SocketAddr>,
+    line: Arc<SimLine>,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct SimLine {
+    units: Units,
+    /// It is a connection, which can close.
+    closes: bool,
+    echo: AtomicBool,
+    answer_us: AtomicU64,
+    stamps: Mutex<Vec<Stamp>>,
+}
+
+impl std::fmt::Debug for SimLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimLine").finish_non_exhaustive()
+    }
+}
+
+impl SimLine {
+    fn new(bank: Bank, faults: Arc<Faults>, closes: bool) -> Arc<Self> {
+        let units = Units { bank, faults, requests: Arc::default() };
+        Arc::new(Self { units, closes, echo: AtomicBool::new(false), answer_us: AtomicU64::new(0), stamps: Mutex::default() })
+    }
+
+    fn stamp(&self, received: bool, bytes: usize, unit_id: Option<u8>) {
+        let stamp = Stamp { time: Instant::now(), received, bytes, unit_id };
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner).push(stamp);
+    }
+}
+
+impl RtuServer {
+    /// Answers on a stream until it ends.
+    pub fn on(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, bank: Bank, faults: Arc<Faults>) -> Self {
+        let line = SimLine::new(bank, faults, false);
+        let cancel = CancellationToken::new();
+        let (serving, stopped) = (Arc::clone(&line), cancel.clone());
+        let task = tokio::spawn(async move {
+            let _ = stopped.run_until_cancelled(serve(stream, serving)).await;
+        });
+        Self { local_addr: None, line, cancel, task }
+    }
+
+    /// Answers on each connection to `addr` (port 0: a free one).
+    pub async fn listen(addr: SocketAddr, bank: Bank, faults: Arc<Faults>) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let local_addr = Some(listener.local_addr()?);
+        let line = SimLine::new(bank, faults, true);
+        let cancel = CancellationToken::new();
+        let (serving, stopped) = (Arc::clone(&line), cancel.clone());
+        let task = tokio::spawn(async move {
+            let accept = async {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let _ = stream.set_nodelay(true);
+                    let (line, stopped) = (Arc::clone(&serving), stopped.clone());
+                    tokio::spawn(async move {
+                        let _ = stopped.run_until_cancelled(serve(stream, line)).await;
+                    });
+                }
+            };
+            let _ = stopped.run_until_cancelled(accept).await;
+        });
+        Ok(Self { local_addr, line, cancel, task })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    /// Requests received.
+    pub fn requests(&self) -> u64 {
+        self.line.units.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether the line gives back what the master sends.
+    pub fn set_echo(&self, echo: bool) {
+        self.line.echo.store(echo, Ordering::Relaxed);
+    }
+
+    /// How long units take to answer.
+    pub fn set_answer_time(&self, time: Duration) {
+        self.line.answer_us.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What was on the line so far, which is forgotten.
+    pub fn take_stamps(&self) -> Vec<Stamp> {
+        std::mem::take(&mut *self.line.stamps.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Stops answering, and closes what was open.
+    pub async fn stop(mut self) {
+        self.cancel.cancel();
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for RtuServer {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+/// Serves one stream until it ends, or a fault closes it.
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLine>) {
+    let mut random = line.units.faults.random();
+    let mut incoming: Vec<u8> = Vec::new();
+    // Pieces with the time before which each is not sent, in that order.
+    let mut outgoing: Vec<(Instant, Vec<u8>)> = Vec::new();
+    let mut buffer = [0; 512];
+    loop {
+        let next = outgoing.first().map(|(time, _)| *time);
+        tokio::select! {
+            biased;
+            () = async { if let Some(time) = next { sleep_until(time).await } }, if next.is_some() => {
+                let (_, piece) = outgoing.remove(0);
+                line.stamp(false, piece.len(), piece.first().copied());
+                if stream.write_all(&piece).await.is_err() {
+                    return;
+                }
+            }
+            read = stream.read(&mut buffer) => {
+                let Ok(count @ 1..) = read else { return };
+                incoming.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                let mut requests = Vec::new();
+                while let Some(frame) = incoming.first_chunk::<REQUEST_LENGTH>().copied() {
+                    if crc16(&frame) == 0 {
+                        requests.push(frame);
+                        incoming.drain(..REQUEST_LENGTH);
+                    } else {
+                        incoming.remove(0);
+                    }
+                }
+                line.stamp(true, count, requests.first().map(|frame| frame[0]));
+                for request in requests {
+                    let now = Instant::now();
+                    if line.echo.load(Ordering::Relaxed) {
+                        outgoing.push((now, request.to_vec()));
+                    }
+                    let time = now + Duration::from_micros(line.answer_us.load(Ordering::Relaxed));
+                    if let Some(answer) = answer(&line.units, request)
+                        && !send(answer, time, &line, &mut random, &mut outgoing)
+                    {
+                        return;
+                    }
+                    outgoing.sort_by_key(|(time, _)| *time);
+                }
+            }
+        }
+    }
+}
+
+/// The right answer to a request, without its CRC.
+fn answer(units: &Units, request: [u8; REQUEST_LENGTH]) -> Option<Vec<u8>> {
+    units.requests.fetch_add(1, Ordering::Relaxed);
+    let [unit_id, code, a1, a0, q1, q0, ..] = request;
+    let (address, quantity) = (u16::from_be_bytes([a1, a0]), u16::from_be_bytes([q1, q0]));
+    let read = Function::from_code(code).ok_or(1).and_then(|function| {
+        let words = units.read(unit_id, function, address, quantity)?;
+        Ok(words.map(|words| (function, words)))
+    });
+    match read {
+        Ok(None) => None,
+        Err(exception) => Some(vec![unit_id, code | 0x80, exception]),
+        Ok(Some((function, words))) => {
+            let data: Vec<u8> = if function.reads_bits() {
+                words.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit != 0))).collect()
+            } else {
+                words.iter().flat_map(|word| word.to_be_bytes()).collect()
+            };
+            let mut frame = vec![unit_id, code, u8::try_from(data.len()).unwrap_or(u8::MAX)];
+            frame.extend(data);
+            Some(frame)
+        }
+    }
+}
+
+/// Puts an answer on its way, spoilt by the fault that hits it. False: the connection closes.
+fn send(mut body: Vec<u8>, mut time: Instant, line: &SimLine, random: &mut fastrand::Rng, outgoing: &mut Vec<(Instant, Vec<u8>)>) -> bool {
+    let fault = line.units.faults.draw(random);
+    let cut = random.usize(1..=4);
+    match (fault, body.as_mut_slice()) {
+        (Some(Fault::Silence), _) => return true,
+        (Some(Fault::Close), _) => return !line.closes,
+        (Some(Fault::LateAnswer), _) => time += line.units.faults.late(),
+        (Some(Fault::WrongByteCount), [_, _, count, ..]) => *count = count.wrapping_add(2),
+        (Some(Fault::WrongFunction), [_, function, ..]) => *function ^= 0x01,
+        (Some(Fault::WrongUnit), [unit_id, ..]) => *unit_id = unit_id.wrapping_add(1),
+        (Some(Fault::Exception), [_, function, ..]) => {
+            *function |= 0x80;
+            body.truncate(2);
+            body.push(6);
+        }
+        _ => {}
+    }
+    if fault == Some(Fault::ShortFrame) && body.len() > cut + 3 {
+        body.truncate(body.len() - cut);
+    }
+    let mut frame = body;
+    frame.extend(crc16(&frame).to_le_bytes());
+    match fault {
+        Some(Fault::WrongTransactionId) => {
+            if let Some(last) = frame.last_mut() {
+                *last ^= 0x55;
+            }
+        }
+        Some(Fault::WrongProtocol) => frame.insert(0, random.u8(..)),
+        Some(Fault::TruncatedFrame) => frame.truncate(frame.len() - cut),
+        Some(Fault::Duplicate) => outgoing.push((time, frame.clone())),
+        Some(Fault::Split) => {
+            let rest = frame.split_off(random.usize(1..frame.len()));
+            outgoing.push((time + SPLIT_PAUSE, rest));
+        }
+        _ => {}
+    }
+    outgoing.push((time, frame));
+    true
+}
