@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => cli::plan(&arguments),
         Command::Probe(arguments) => cli::probe(&arguments),
         Command::Schema => cli::schema(),
+        Command::Decode(arguments) => cli::decode(&arguments),
         Command::Rejects(arguments) => cli::rejects(&arguments),
         Command::Journal(arguments) => cli::journal(&arguments),
         Command::Reconcile(arguments) => cli::reconcile::reconcile(&arguments),

@@ -343,7 +343,7 @@ fn scale_register(
     let last = first.saturating_add(width.saturating_sub(1));
     if width > address.max_block {
         let message =
-            format!("value and scale register are {width} registers apart, more than a read of max_block = {}", address.max_block);
+            format!("from value to scale register are {width} registers, more than a read of max_block = {}", address.max_block);
         problems.add(text.place, message, "both are read in one request; give the power as `scale` if it is fixed");
         return None;
     }
