@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::verdict::{Judgement, PointReport, judge, order_for_all};
 use super::planned;
+use super::verdict::{Judgement, PointReport, judge, order_for_all};
 use crate::catalogue::bench::Variant;
 use crate::catalogue::{Device, DeviceAddress};
 use crate::driver::modbus::{Asker, Unanswered};
