@@ -8,6 +8,7 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::catalogue::{Lone, LoneDevice, MemoryFiles, built_in_profiles, lone_device};
 use crate::sim::modbus::meter::Meters;
+use crate::sim::modbus::rtu::RtuServer;
 use crate::sim::modbus::{Faults, SimServer, UnitMode};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -157,6 +158,39 @@ async fn what_is_wrong_is_said_with_what_to_do() {
     let error = probe.blocks[0].error.as_deref().unwrap();
     assert!(error.starts_with("cannot connect to 127.0.0.1:"), "{error}");
     assert_eq!(probe.blocks[1].error.as_deref(), Some("not asked"));
+}
+
+#[derive(Debug, Default, serde::Deserialize, garde::Validate)]
+#[garde(allow_unvalidated)]
+struct NoTable {}
+impl crate::catalogue::OwnTable for NoTable {}
+
+/// The same over a line of RTU frames behind a converter, also with its echo: answers of one length follow each other.
+#[tokio::test]
+async fn a_line_of_rtu_frames_is_read_as_well() {
+    let meters = Arc::new(Meters::new());
+    let server = RtuServer::listen(LOOPBACK, meters.bank(), Arc::new(Faults::new(1))).await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let mut files = MemoryFiles::default();
+    let main = format!(
+        "[park]\nid = \"p\"\n[[link]]\nid = \"bus\"\ndriver = \"modbus_rtu_over_tcp\"\nhost = \"127.0.0.1\"\nport = {port}\n\
+         late_window_ms = 30\n[[device]]\nid = \"m\"\nlink = \"bus\"\nprofile = \"x\"\nmodbus = {{ unit_id = {UNIT} }}\n"
+    );
+    files.files.insert("main.toml".into(), main);
+    files.files.insert("devices/x.toml".into(), TINY.to_owned());
+    let loaded = crate::catalogue::load::<NoTable>(std::path::Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
+    let catalogue = loaded.draft.build(&mut crate::catalogue::MemoryRegistry::default()).unwrap();
+    meters.set(UNIT, Function::HoldingRegisters, 0, &[0x4366, 0x8000]);
+    meters.set(UNIT, Function::HoldingRegisters, 10, &[0x4248, 0x0000]);
+    meters.set(UNIT, Function::HoldingRegisters, 20, &[0x03DE]);
+    for echo in [false, true] {
+        server.set_echo(echo);
+        let probe = probe(&catalogue.devices[0], &[]).await.unwrap();
+        assert!(probe.is_fine(), "{probe:?}");
+        let values: Vec<_> = probe.points.iter().filter_map(|point| point.value.as_deref()).collect();
+        assert_eq!(values, ["230.5", "50.000", "0.990"]);
+    }
+    server.stop().await;
 }
 
 #[tokio::test]
