@@ -2,9 +2,8 @@
 //!
 //! [`frame`] requests and answers on a TCP stream; [`rtu`] those on a serial line; [`order`] in which bytes arrive;
 //! [`value`] registers become numbers; [`explain`] both of them put into words for a person; [`planner`] points become the
-//! fewest reads that the device allows; [`cost`] what they cost. Addresses are 0-based protocol addresses throughout;
-//! [`RegisterName`] shows them
-//! as people write them.
+//! fewest reads that the device allows, [`cost`] what they cost; `fuzz` what the fuzz targets run. Addresses are 0-based
+//! protocol addresses throughout; [`RegisterName`] shows them as people write them.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
