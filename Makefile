@@ -74,7 +74,7 @@ influxdb: ## reads back from the InfluxDB 2 that PARKGATE_TEST_INFLUXDB2_URL, _O
 
 # A stable compiler does: the counters are an LLVM pass, and there is no unsafe code of ours that a sanitizer would watch.
 FUZZ_SECONDS := 60
-FUZZ_TARGETS := modbus_frame json_mapper journal_codec reject block config import promql
+FUZZ_TARGETS := modbus_frame modbus_rtu modbus_values decode json_mapper journal_codec reject block config import promql
 FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-trace-compares

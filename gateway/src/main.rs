@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => app::demo(&arguments),
         Command::Check(arguments) => cli::check(&arguments),
         Command::Schema => cli::schema(),
+        Command::Decode(arguments) => cli::decode(&arguments),
         Command::Rejects(arguments) => cli::rejects(&arguments),
         Command::Journal(arguments) => cli::journal(&arguments),
         Command::Reconcile(arguments) => cli::reconcile::reconcile(&arguments),

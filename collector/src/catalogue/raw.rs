@@ -468,6 +468,10 @@ pub struct RawModbus {
     /// Byte order of points that do not name one; `ABCD` by default.
     #[garde(skip)]
     pub order: Option<At<String>>,
+    /// What numeric addresses count from, those of the profile and of `forbidden` included: 0, the default, where they are
+    /// protocol addresses; 1 where the manual counts from 1. Register notation such as `"40001"` always counts from 1.
+    #[garde(range(max = 1))]
+    pub address_base: Option<u16>,
     /// Ranges never read along.
     #[garde(skip)]
     pub forbidden: Option<Vec<At<RawForbidden>>>,
@@ -686,12 +690,21 @@ pub struct RawRegister {
     pub function: Option<At<RawFunction>>,
     /// Type of the number; `u16` by default, always `bit` for coils and discrete inputs.
     pub r#type: Option<At<RawRegisterType>>,
-    /// Order of its bytes as they arrive, A the most significant: `ABCD`, `CDAB`, ...
+    /// Order of its bytes as they arrive, A the most significant: `ABCD`, `CDAB`, ... any permutation; or by registers:
+    /// `high_first`, `low_first`, which is the default for `mod10`. For `string`: `AB` (default), `BA`, `upper` or `lower`.
     pub order: Option<At<String>>,
     /// For `bit` in a register: 0 (least significant) to 15.
     pub bit: Option<At<u8>>,
-    /// Bit patterns that mean "no value": `["0xFFFF"]`.
+    /// For `string`: registers that it takes, 1 to 125.
+    pub registers: Option<At<u16>>,
+    /// Bit patterns that mean "no value", after reordering: `["0xFFFF"]`.
     pub not_available: Option<Vec<Bits>>,
+    /// Address of the register that holds the power of ten to multiply with, -10 to 10 (`sunssf` of SunSpec); it is read in
+    /// the same request.
+    pub scale_register: Option<At<Address>>,
+    /// Raw values and the codes that are recorded for them; others become bad: `{ "3" = 1 }`, for `string`
+    /// `{ "Charging" = 1 }`.
+    pub codes: Option<BTreeMap<String, At<i64>>>,
 }
 
 impl RawRegister {
@@ -704,7 +717,10 @@ impl RawRegister {
             r#type: self.r#type.or(base.r#type),
             order: self.order.or(base.order),
             bit: self.bit.or(base.bit),
+            registers: self.registers.or(base.registers),
             not_available: self.not_available.or(base.not_available),
+            scale_register: self.scale_register.or(base.scale_register),
+            codes: self.codes.or(base.codes),
         }
     }
 }
@@ -731,12 +747,38 @@ pub enum RawRegisterType {
     F64,
     /// One bit.
     Bit,
+    /// One register of four decimal digits; all F is no value.
+    Bcd16,
+    /// Two registers of four decimal digits each.
+    Bcd32,
+    /// Three registers of four decimal digits each.
+    Bcd48,
+    /// Four registers of four decimal digits each.
+    Bcd64,
+    /// One register, the sign in its highest bit.
+    Sm16,
+    /// Two registers, the sign in the highest bit.
+    Sm32,
+    /// Two registers of 0 to 9999, the lowest first.
+    #[serde(rename = "mod10_2")]
+    Mod10x2,
+    /// Three registers of 0 to 9999, the lowest first.
+    #[serde(rename = "mod10_3")]
+    Mod10x3,
+    /// Four registers of 0 to 9999, the lowest first.
+    #[serde(rename = "mod10_4")]
+    Mod10x4,
+    /// Three registers of -9999 to 9999, the lowest first.
+    #[serde(rename = "mod10_3s")]
+    Mod10x3Signed,
+    /// A text in `registers` registers, with `codes`.
+    String,
 }
 
 impl RawRegisterType {
-    /// The type; `bit` counts for [`Self::Bit`] only.
-    pub fn with_bit(self, bit: u8) -> RegisterType {
-        match self {
+    /// The type of a number; `bit` counts for [`Self::Bit`] only. `None` for a text.
+    pub fn number(self, bit: u8) -> Option<RegisterType> {
+        Some(match self {
             Self::U16 => RegisterType::U16,
             Self::I16 => RegisterType::I16,
             Self::U32 => RegisterType::U32,
@@ -746,6 +788,17 @@ impl RawRegisterType {
             Self::F32 => RegisterType::F32,
             Self::F64 => RegisterType::F64,
             Self::Bit => RegisterType::Bit(bit),
-        }
+            Self::Bcd16 => RegisterType::Bcd(1),
+            Self::Bcd32 => RegisterType::Bcd(2),
+            Self::Bcd48 => RegisterType::Bcd(3),
+            Self::Bcd64 => RegisterType::Bcd(4),
+            Self::Sm16 => RegisterType::SignMagnitude16,
+            Self::Sm32 => RegisterType::SignMagnitude32,
+            Self::Mod10x2 => RegisterType::Mod10(2),
+            Self::Mod10x3 => RegisterType::Mod10(3),
+            Self::Mod10x4 => RegisterType::Mod10(4),
+            Self::Mod10x3Signed => RegisterType::Mod10Signed,
+            Self::String => return None,
+        })
     }
 }

@@ -131,38 +131,9 @@ pub fn value_path(text: &str) -> Result<ValuePath, String> {
     Ok(ValuePath { steps })
 }
 
-/// Reads a byte order: `ABCD`, `CDAB`, ... any permutation of the first 2, 4 or 8 letters. `length` is that of the value;
-/// an order written for four bytes serves eight by the same rule (words swapped, bytes swapped) and two by its bytes.
+/// Reads a byte order for values of `length` bytes: [`ByteOrder::parse`].
 pub fn byte_order(text: &str, length: u8) -> Result<ByteOrder, String> {
-    let wrong =
-        || format!("`{text}` is no byte order for {length} bytes: letters A (most significant) to {}, each once", last_letter(length));
-    let wanted = match (text, length) {
-        ("ABCD", 2) | ("CDAB", 2) => "AB",
-        ("BADC", 2) | ("DCBA", 2) => "BA",
-        ("ABCD", 8) => "ABCDEFGH",
-        ("CDAB", 8) => "GHEFCDAB",
-        ("BADC", 8) => "BADCFEHG",
-        ("DCBA", 8) => "HGFEDCBA",
-        _ => text,
-    };
-    if wanted.len() != usize::from(length) {
-        return Err(wrong());
-    }
-    let mut permutation = [0; 8];
-    let mut seen = 0u8;
-    for (slot, letter) in permutation.iter_mut().zip(wanted.bytes()) {
-        let index = letter.checked_sub(b'A').filter(|index| *index < length).ok_or_else(wrong)?;
-        seen |= 1u8.checked_shl(u32::from(index)).unwrap_or(0);
-        *slot = index;
-    }
-    if seen.count_ones() != u32::from(length) {
-        return Err(wrong());
-    }
-    Ok(ByteOrder { permutation, length })
-}
-
-fn last_letter(length: u8) -> char {
-    char::from(b'A'.saturating_add(length.saturating_sub(1)))
+    ByteOrder::parse(text, length)
 }
 
 /// Reads an address: a 0-based protocol address (`52`, `0x34`), or register notation of five or six digits, which is

@@ -49,7 +49,13 @@ fn catalogue(points: Vec<Point>) -> Catalogue {
     let link = Arc::new(Link {
         id: "l1".into(),
         key: LinkKey::of("l1"),
-        driver: DriverSettings::ModbusTcp(ModbusTcpSettings { host: "h".into(), port: 502, timeout_ms: 1, connect_timeout_ms: 1, line: Default::default() }),
+        driver: DriverSettings::ModbusTcp(ModbusTcpSettings {
+            host: "h".into(),
+            port: 502,
+            timeout_ms: 1,
+            connect_timeout_ms: 1,
+            line: Default::default(),
+        }),
     });
     let mut by_device: BTreeMap<String, Vec<Arc<Point>>> = BTreeMap::new();
     for point in points {

@@ -82,7 +82,13 @@ fn catalogue() -> Catalogue {
     let link = Arc::new(Link {
         id: "l".into(),
         key: LinkKey(1),
-        driver: DriverSettings::ModbusTcp(ModbusTcpSettings { host: "h".into(), port: 502, timeout_ms: 1, connect_timeout_ms: 1, line: Default::default() }),
+        driver: DriverSettings::ModbusTcp(ModbusTcpSettings {
+            host: "h".into(),
+            port: 502,
+            timeout_ms: 1,
+            connect_timeout_ms: 1,
+            line: Default::default(),
+        }),
     });
     let point = Point {
         id: PointId(1),

@@ -187,7 +187,8 @@ pub fn point(device: &str, &(id, local_id, zh, en, quantity, medium, kind, unit,
 }
 
 pub fn modbus_link(id: &str) -> Arc<Link> {
-    let settings = ModbusTcpSettings { host: "10.1.2.3".into(), port: 502, timeout_ms: 1000, connect_timeout_ms: 3000, line: Default::default() };
+    let settings =
+        ModbusTcpSettings { host: "10.1.2.3".into(), port: 502, timeout_ms: 1000, connect_timeout_ms: 3000, line: Default::default() };
     Arc::new(Link { id: id.into(), key: LinkKey::of(id), driver: DriverSettings::ModbusTcp(settings) })
 }
 

@@ -10,6 +10,7 @@ pub mod transfer;
 pub mod grafana;
 mod alarms;
 mod changes;
+mod decode;
 mod emission;
 mod report;
 mod assess;
@@ -40,6 +41,7 @@ pub use alarms::{AlarmsArguments, alarms};
 pub use assess::{AssessArguments, assess};
 pub use changes::{ChangesArguments, changes};
 pub use declare::{DeclareArguments, declare};
+pub use decode::{DecodeArguments, decode};
 pub use emission::{LimitsArguments, MarksArguments, limits, marks};
 pub use indicators::{IndicatorsArguments, indicators};
 pub use ledger::{LedgerArguments, ledger};
@@ -83,6 +85,8 @@ pub enum Command {
     Check(CheckArguments),
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Print what registers and frames say, without a device: values in any byte order, what is wrong with an answer.
+    Decode(DecodeArguments),
     /// List messages that could not be read, or read them again after the configuration was mended.
     Rejects(RejectsArguments),
     /// Verify or print the journal, also beside a running gateway.

@@ -36,7 +36,15 @@ fuzz_target!(|input: &[u8]| {
                     if let Ok(data) = request.check(&frame, true) {
                         assert_eq!(data.len(), request.data_length());
                         for (register_type, order) in TYPES {
-                            let source = RegisterSource { function, address: 0, register_type, order, not_available: vec![0x7FFF] };
+                            let source = RegisterSource {
+                                function,
+                                address: 0,
+                                register_type,
+                                order,
+                                not_available: vec![0x7FFF],
+                                scale_register: (register_type == RegisterType::I16).then_some(3),
+                                codes: Vec::new(),
+                            };
                             for offset in [0, 1, quantity.into(), u16::MAX] {
                                 let _ = value::number(&source, data, offset);
                             }

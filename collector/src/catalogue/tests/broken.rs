@@ -580,6 +580,121 @@ fn problems_of_registers() {
             main.toml:19:14: unknown key `addres`; did you mean `address`? [addres]
         "#]],
         ),
+        (
+            register("address = 0, type = \"bcd24\""),
+            expect![[r#"
+            main.toml:19:34: `bcd24` is not known here; did you mean `bcd64`? ["bcd24"]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"bcd48\", order = \"ABCDEFGH\""),
+            expect![[r#"
+            main.toml:19:51: `ABCDEFGH` is no byte order for 6 bytes: letters A (most significant) to F, each once ["ABCDEFGH"]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"mod10_3\", order = \"lowfirst\""),
+            expect![[r#"
+            main.toml:19:53: `lowfirst` is no byte order for 6 bytes: letters A (most significant) to F, each once ["lowfirst"]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"u16\", registers = 2"),
+            expect![[r#"
+            main.toml:19:53: `registers` is only for type = "string"; remove it: the type says how many it takes [2]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"string\""),
+            expect![[r#"
+            main.toml:19:12: type = "string" needs `registers`, its length; add registers = 1 to 125 [{ address = 0, type = "string" }]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"string\", registers = 126"),
+            expect![[r#"
+            main.toml:19:56: a text takes 1 to 125 registers [126]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"string\", registers = 2, order = \"CDAB\", bit = 1"),
+            expect![[r#"
+            main.toml:19:67: `CDAB` is no order for a text; "AB" or "BA": two characters in each register; "upper" or "lower": one ["CDAB"]
+            main.toml:19:81: `bit` is only for type = "bit"; remove it, or set the type [1]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"string\", registers = 2, not_available = [0]"),
+            expect![[r#"
+            main.toml:19:12: `not_available` is for numbers; remove it: a text of nothing but filler is no value anyway [{ address = 0, type = "string", registers = 2, not_available = [0] }]
+            main.toml:19:12: a text needs `codes` that its values stand for; add codes = { "Available" = 0, "Charging" = 1 }: samples are numbers [{ address = 0, type = "string", registers = 2, not_available = [0] }]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"f32\", codes = { \"1\" = 1 }"),
+            expect![[r#"
+            main.toml:19:57: `codes` are for whole numbers and texts, not for floats; remove them [1]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"u16\", codes = { Charging = 1, \"0x2\" = 3, \"4\" = \"x\" }"),
+            expect![[r#"
+            main.toml:19:62: `Charging` is no whole number as registers of this type have it [1]
+            main.toml:19:82: `4`: must be a whole number from -9223372036854775808 to 9223372036854775807 ["x"]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"f32\", scale_register = 2"),
+            expect![[r#"
+            main.toml:19:58: `scale_register` is for whole numbers; remove it [2]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"i16\", scale_register = \"30002\""),
+            expect![[r#"
+            main.toml:19:58: "30002" is of another function than the value; both are read in one request ["30002"]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"i16\", scale_register = 125"),
+            expect![[r#"
+            main.toml:19:58: from value to scale register are 126 registers, more than a read of max_block = 125; both are read in one request; give the power as `scale` if it is fixed [125]
+        "#]],
+        ),
+        (
+            register("address = 0, type = \"i16\", scale_register = 1, codes = { \"1\" = 1 }"),
+            expect![[r#"
+            main.toml:19:58: a value that stands for a code has no scale; remove `scale_register` or `codes` [1]
+        "#]],
+        ),
+        (
+            register("address = 0, scale_register = 30")
+                .replace("unit_id = 1", "unit_id = 1, forbidden = [{ function = \"holding\", first = 7, last = 9 }]"),
+            expect![[r#"
+                main.toml:19:44: between value and scale register are the forbidden addresses 7 to 9; both are read in one request; give the power as `scale` if it is fixed [30]
+            "#]],
+        ),
+        (
+            register("address = 0, scale_register = 1")
+                .replace("unit_id = 1", "unit_id = 1, address_base = 1, forbidden = [{ function = \"holding\", first = 0, last = 9 }]"),
+            expect![[r#"
+                main.toml:16:56: address 0 is below address_base = 1 [{ function = "holding", first = 0, last = 9 }]
+                main.toml:19:24: address 0 is below address_base = 1; count from there, or set address_base = 0 for protocol addresses [0]
+            "#]],
+        ),
+        (
+            register("address = 1, scale_register = 0").replace("unit_id = 1", "unit_id = 1, address_base = 1"),
+            expect![[r#"
+            main.toml:19:44: address 0 is below address_base = 1; count from there, or set address_base = 0 for protocol addresses [0]
+        "#]],
+        ),
+        (
+            register("address = 1").replace("unit_id = 1", "unit_id = 1, address_base = 2"),
+            expect![[r#"
+            main.toml:16:40: `address_base`: must not be greater than 1 [2]
+            main.toml:19:24: address 1 is below address_base = 2; count from there, or set address_base = 0 for protocol addresses [1]
+        "#]],
+        ),
     ] {
         check_lines(&text, expected);
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::*;
 use crate::model::{Origin, ReferenceState};
 use crate::protocol::json::{PathStep, TimeFormat};
-use crate::protocol::modbus::{Function, RegisterType};
+use crate::protocol::modbus::{Function, RawCode, RegisterType, TextLayout};
 
 mod broken;
 mod lines;
@@ -151,6 +151,59 @@ fn a_park_becomes_a_catalogue() {
     assert_eq!(topic.values[0].0.steps, [PathStep::Key("v".into()), PathStep::Index(0), PathStep::Key("x".into())]);
     let format = TimeFormat::Local { pattern: "%Y%m%d%H%M%S".into(), zone: "Asia/Shanghai".into() };
     assert_eq!(topic.records.time.as_ref().unwrap().format, format);
+}
+
+#[test]
+fn every_way_to_write_a_register_is_understood() {
+    let source = |modbus: &str, keys: &str| {
+        let text = format!(
+            "{LINKS}{}",
+            METER.replace("address = 0, type = \"u32\"", keys).replace("unit_id = 1", &format!("unit_id = 1{modbus}"))
+        );
+        match &built(&files(&text)).points[0].source {
+            PointSource::Modbus(source) => source.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    // A type of one name in config and in commands, with its usual order.
+    for (name, register_type) in RegisterType::NAMES {
+        let found = source("", &format!("address = 0, type = \"{name}\""));
+        assert_eq!((found.register_type, found.order), (register_type, register_type.usual_order()), "{name}");
+    }
+    for (keys, modbus, address) in [
+        ("address = 0", "", 0),
+        ("address = 1", ", address_base = 1", 0),
+        ("address = 0x10", ", address_base = 1", 15),
+        ("address = 65535", "", 65_535),
+        ("address = \"40001\"", ", address_base = 1", 0),
+        ("address = \"400001\"", "", 0),
+        ("address = \"465536\"", ", address_base = 0", 65_535),
+    ] {
+        assert_eq!(source(modbus, keys).address, address, "{keys}{modbus}");
+    }
+    let input = source("", "address = \"30011\", type = \"i16\", scale_register = \"30020\"");
+    assert_eq!((input.function, input.address, input.scale_register, input.span()), (Function::InputRegisters, 10, Some(19), (10, 10)));
+    let based = source(", address_base = 1", "address = 11, type = \"i16\", scale_register = 10");
+    assert_eq!((based.address, based.scale_register), (10, Some(9)));
+    // The default order of a device is not that of base 10,000.
+    for (keys, letters) in [
+        ("address = 0, type = \"bcd48\"", "BADCFE"),
+        ("address = 0, type = \"u16\"", "BA"),
+        ("address = 0, type = \"mod10_3\"", "EFCDAB"),
+        ("address = 0, type = \"mod10_3\", order = \"high_first\"", "ABCDEF"),
+        ("address = 0, type = \"f32\", order = \"BCDA\"", "BCDA"),
+    ] {
+        assert_eq!(source(", order = \"BADC\"", keys).order.letters(), letters, "{keys}");
+    }
+    let text = source("", "address = 5, type = \"string\", registers = 3, order = \"lower\", codes = { \" On \" = 1, Off = 0 }");
+    assert_eq!(text.register_type, RegisterType::Text { registers: 3, layout: TextLayout::Lower });
+    let mut codes = text.codes.clone();
+    codes.sort_by_key(|(_, code)| *code);
+    assert_eq!(codes, [(RawCode::Text("Off".into()), 0), (RawCode::Text("On".into()), 1)]);
+    let codes = source("", "address = 5, codes = { \"0x10\" = 2, \"-1\" = 3 }").codes;
+    assert!(codes.contains(&(RawCode::Number(16), 2)) && codes.contains(&(RawCode::Number(-1), 3)), "{codes:?}");
+    let coil = source("", "address = \"00001\", codes = { \"0\" = 1, \"1\" = 0 }");
+    assert_eq!((coil.function, coil.codes.len()), (Function::Coils, 2));
 }
 
 #[test]

@@ -6,18 +6,16 @@ use super::super::line::Priority;
 use super::super::place::{At, Place};
 use super::super::problem::Problems;
 use super::super::raw::{RawModbus, RawPoint, RawRegister, RawRegisterType, RawTimeFormat, RawTopic};
-use super::super::read::suggestion;
+use super::super::read::{parse_integer, suggestion};
 use super::super::spec::{ModbusAddress, Park, TopicMap};
-use super::super::text::{byte_order, register_address, topic_filter, value_path};
+use super::super::text::{Address, byte_order, register_address, topic_filter, value_path};
 use super::zone;
 use crate::protocol::json::{RecordMap, TimeFormat, TimePath, ValuePath};
-use crate::protocol::modbus::{Function, RegisterSource, RegisterType};
+use crate::protocol::modbus::{ByteOrder, Function, RawCode, RegisterSource, RegisterType, TextLayout};
 
 /// Shortest and longest interval of polls.
 const INTERVAL_MIN_MS: u32 = 10;
 const INTERVAL_MAX_MS: u32 = 86_400_000;
-/// Order of points that name none.
-const ORDER_DEFAULT: &str = "ABCD";
 
 /// The topics of a device; values are filled in when points have their numbers.
 pub(super) fn topics(raw: &[At<RawTopic>], ids: [(&str, &str); 3], park: &Park, problems: &mut Problems) -> Vec<TopicMap> {
@@ -152,12 +150,16 @@ pub(super) fn modbus(
     if let (None, Some(place)) = (own.unit_id, place) {
         problems.add(place, "the device needs its `unit_id` on the Modbus link", "add modbus = { unit_id = 1 } with the meter's address");
     }
+    let base = own.address_base.or(profile.address_base).unwrap_or(0);
     let mut forbidden = Vec::new();
     for range in own.forbidden.iter().chain(&profile.forbidden).flatten() {
         if range.first > range.last {
             problems.add(range.place, format!("first {} is above last {}", range.first, range.last), "");
         }
-        forbidden.push((range.function.function(), range.first, range.last));
+        if range.first < base {
+            problems.add(range.place, format!("address {} is below address_base = {base}", range.first), "");
+        }
+        forbidden.push((range.function.function(), range.first.saturating_sub(base), range.last.saturating_sub(base)));
     }
     let poll_interval_ms = own.poll_interval_ms.or(profile.poll_interval_ms).unwrap_or(1_000);
     ModbusAddress {
@@ -181,10 +183,25 @@ pub(super) fn priority(own: Option<&RawModbus>, profile: Option<&RawModbus>) -> 
     own.and_then(|own| own.priority).or(profile.and_then(|profile| profile.priority)).unwrap_or_default()
 }
 
-/// Function and order for points that name none: the device's before the profile's.
+/// Function and order for points that name none: the device's before the profile's; and what addresses count from.
 pub(super) struct RegisterDefaults<'a> {
     pub function: Function,
     pub order: Option<&'a At<String>>,
+    pub address_base: u16,
+}
+
+impl RegisterDefaults<'_> {
+    /// The 0-based protocol address of an address as it is written, with the function that register notation names.
+    fn address(&self, text: &At<Address>, problems: &mut Problems) -> Option<(Option<Function>, u16)> {
+        let (notation, number) = register_address(&text.0).map_err(|message| problems.add(text.place, message, "")).ok()?;
+        let base = if notation.is_some() { 0 } else { self.address_base };
+        let Some(address) = number.checked_sub(base) else {
+            let message = format!("address {number} is below address_base = {base}");
+            problems.add(text.place, message, "count from there, or set address_base = 0 for protocol addresses");
+            return None;
+        };
+        Some((notation, address))
+    }
 }
 
 /// The register of a point.
@@ -212,7 +229,7 @@ pub(super) fn register(
         }
         return None;
     };
-    let (notation, start) = register_address(&text.0).map_err(|message| problems.add(text.place, message, "")).ok()?;
+    let (notation, start) = defaults.address(text, problems)?;
     let function = match (notation, &register.function) {
         (Some(notation), Some(given)) if notation != given.value.function() => {
             let message = format!("register notation \"{}\" names another function", text.0);
@@ -230,14 +247,102 @@ pub(super) fn register(
     if words > address.max_block {
         problems.add(register.place, format!("a value of {words} registers does not fit a read of max_block = {}", address.max_block), "");
     }
-    let length = u8::try_from(words.saturating_mul(2)).unwrap_or(2);
-    let own = register.order.as_ref();
-    let order = match own.or(defaults.order) {
-        Some(order) => byte_order(order, length).map_err(|message| problems.add(order.place, message, "")).ok()?,
-        None => byte_order(ORDER_DEFAULT, length).ok()?,
+    let order = order(register, register_type, defaults, problems)?;
+    let not_available = not_available(register, register_type, problems);
+    let codes = codes(register, register_type, problems);
+    let mut source = RegisterSource { function, address: start, register_type, order, not_available, scale_register: None, codes };
+    source.scale_register = scale_register(register, &source, defaults, address, problems);
+    Some(source)
+}
+
+/// The order of the bytes: that of the register, else the default; never the default for base 10,000 and texts, which keep
+/// to an order of their own in devices of any other.
+fn order(
+    register: &RawRegister,
+    register_type: RegisterType,
+    defaults: &RegisterDefaults<'_>,
+    problems: &mut Problems,
+) -> Option<ByteOrder> {
+    if let RegisterType::Text { .. } = register_type {
+        return Some(ByteOrder::AB); // it has a layout
+    }
+    let is_mod10 = matches!(register_type, RegisterType::Mod10(_) | RegisterType::Mod10Signed);
+    let order = register.order.as_ref().or(if is_mod10 { None } else { defaults.order });
+    let Some(order) = order else { return Some(register_type.usual_order()) };
+    byte_order(order, register_type.usual_order().length).map_err(|message| problems.add(order.place, message, "")).ok()
+}
+
+fn not_available(register: &At<RawRegister>, register_type: RegisterType, problems: &mut Problems) -> Vec<u64> {
+    let markers = register.not_available.as_deref().unwrap_or_default();
+    if let (RegisterType::Text { .. }, [_, ..]) = (register_type, markers) {
+        problems.add(register.place, "`not_available` is for numbers", "remove it: a text of nothing but filler is no value anyway");
+    }
+    markers.iter().map(|bits| bits.0).collect()
+}
+
+/// The codes that raw values stand for.
+fn codes(register: &At<RawRegister>, register_type: RegisterType, problems: &mut Problems) -> Vec<(RawCode, i64)> {
+    let is_text = matches!(register_type, RegisterType::Text { .. });
+    let Some(codes) = &register.codes else {
+        if is_text && register.lacks("codes") {
+            let help = "add codes = { \"Available\" = 0, \"Charging\" = 1 }: samples are numbers";
+            problems.add(register.place, "a text needs `codes` that its values stand for", help);
+        }
+        return Vec::new();
     };
-    let not_available = register.not_available.iter().flatten().map(|bits| bits.0).collect();
-    Some(RegisterSource { function, address: start, register_type, order, not_available })
+    let mut found = Vec::new();
+    for (raw, code) in codes {
+        if is_text {
+            found.push((RawCode::Text(raw.trim().to_owned()), code.value));
+            continue;
+        }
+        match parse_integer(raw).and_then(|number| i64::try_from(number).ok()) {
+            _ if matches!(register_type, RegisterType::F32 | RegisterType::F64) => {
+                problems.add(code.place, "`codes` are for whole numbers and texts, not for floats", "remove them");
+            }
+            Some(number) => found.push((RawCode::Number(number), code.value)),
+            None => problems.add(code.place, format!("`{raw}` is no whole number as registers of this type have it"), ""),
+        }
+    }
+    found
+}
+
+/// The protocol address of the scale register.
+fn scale_register(
+    register: &RawRegister,
+    source: &RegisterSource,
+    defaults: &RegisterDefaults<'_>,
+    address: &ModbusAddress,
+    problems: &mut Problems,
+) -> Option<u16> {
+    let text = register.scale_register.as_ref()?;
+    let (notation, scale) = defaults.address(text, problems)?;
+    if notation.is_some_and(|notation| notation != source.function) {
+        problems.add(text.place, format!("\"{}\" is of another function than the value", text.0), "both are read in one request");
+        return None;
+    }
+    if !source.register_type.is_whole() || source.function.reads_bits() {
+        problems.add(text.place, "`scale_register` is for whole numbers", "remove it");
+        return None;
+    }
+    if !source.codes.is_empty() {
+        problems.add(text.place, "a value that stands for a code has no scale", "remove `scale_register` or `codes`");
+        return None;
+    }
+    let (first, width) = RegisterSource { scale_register: Some(scale), ..source.clone() }.span();
+    let last = first.saturating_add(width.saturating_sub(1));
+    if width > address.max_block {
+        let message = format!("from value to scale register are {width} registers, more than a read of max_block = {}", address.max_block);
+        problems.add(text.place, message, "both are read in one request; give the power as `scale` if it is fixed");
+        return None;
+    }
+    let is_forbidden = |&&(function, from, to): &&(Function, u16, u16)| function == source.function && from <= last && to >= first;
+    if let Some((_, from, to)) = address.forbidden.iter().find(is_forbidden) {
+        let message = format!("between value and scale register are the forbidden addresses {from} to {to}");
+        problems.add(text.place, message, "both are read in one request; give the power as `scale` if it is fixed");
+        return None;
+    }
+    Some(scale)
 }
 
 /// The type and its length in registers.
@@ -256,6 +361,12 @@ fn register_type(register: &At<RawRegister>, function: Function, problems: &mut 
         return Some((RegisterType::Bit(0), 1));
     }
     let kind = given.map_or(RawRegisterType::U16, |given| given.value);
+    if kind == RawRegisterType::String {
+        return text_type(register, problems);
+    }
+    if let Some(registers) = &register.registers {
+        problems.add(registers.place, "`registers` is only for type = \"string\"", "remove it: the type says how many it takes");
+    }
     if let (Some(bit), true) = (&register.bit, kind != RawRegisterType::Bit) {
         problems.add(bit.place, "`bit` is only for type = \"bit\"", "remove it, or set the type");
     }
@@ -270,6 +381,35 @@ fn register_type(register: &At<RawRegister>, function: Function, problems: &mut 
         }
         (bit, _) => bit.as_ref().map_or(0, |bit| bit.value),
     };
-    let register_type = kind.with_bit(bit);
+    let register_type = kind.number(bit)?;
     Some((register_type, register_type.registers()))
+}
+
+/// A text's length and where its bytes are.
+fn text_type(register: &At<RawRegister>, problems: &mut Problems) -> Option<(RegisterType, u16)> {
+    if let Some(bit) = &register.bit {
+        problems.add(bit.place, "`bit` is only for type = \"bit\"", "remove it, or set the type");
+    }
+    let layout = match &register.order {
+        None => Some(TextLayout::HighFirst),
+        Some(order) => {
+            let layout = TextLayout::of_name(order);
+            if layout.is_none() {
+                let help = "\"AB\" or \"BA\": two characters in each register; \"upper\" or \"lower\": one";
+                problems.add(order.place, format!("`{}` is no order for a text", order.value), help);
+            }
+            layout
+        }
+    };
+    let Some(registers) = &register.registers else {
+        if register.lacks("registers") {
+            problems.add(register.place, "type = \"string\" needs `registers`, its length", "add registers = 1 to 125");
+        }
+        return None;
+    };
+    if !(1..=125).contains(&registers.value) {
+        problems.add(registers.place, "a text takes 1 to 125 registers", "");
+        return None;
+    }
+    Some((RegisterType::Text { registers: registers.value, layout: layout? }, registers.value))
 }

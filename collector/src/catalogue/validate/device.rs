@@ -249,6 +249,7 @@ fn register_defaults<'a>(own: Option<&'a super::RawModbus>, profile: Option<&'a 
     RegisterDefaults {
         function: function.map_or(Function::HoldingRegisters, RawFunction::function),
         order: own.and_then(|own| own.order.as_ref()).or(profile.and_then(|profile| profile.order.as_ref())),
+        address_base: own.and_then(|own| own.address_base).or(profile.and_then(|profile| profile.address_base)).unwrap_or(0),
     }
 }
 

@@ -278,7 +278,7 @@ impl Block {
     fn span(&self, index: usize) -> Option<(u32, u32)> {
         let (_, offset, source) = self.points.get(index)?;
         let start = u32::from(self.request.address).saturating_add(u32::from(*offset));
-        Some((start, start.saturating_add(u32::from(source.register_type.registers()))))
+        Some((start, start.saturating_add(u32::from(source.span().1))))
     }
 
     /// First address of a part, and the one after its last.

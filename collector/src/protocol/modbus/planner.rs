@@ -53,7 +53,7 @@ pub struct Block {
 pub struct Member {
     /// Index of its source among those planned.
     pub index: usize,
-    /// Registers or bits from the start of the block.
+    /// Registers or bits from the start of the block to the first of the source's span.
     pub offset: u16,
 }
 
@@ -89,7 +89,10 @@ pub fn plan<'a>(sources: impl IntoIterator<Item = &'a RegisterSource>, limits: &
     let mut wanted = Vec::new();
     for (index, source) in sources.into_iter().enumerate() {
         match check(source, limits) {
-            Ok(()) => wanted.push((source.function, source.address, source.register_type.registers(), index)),
+            Ok(()) => {
+                let (start, width) = source.span();
+                wanted.push((source.function, start, width, index));
+            }
             Err(refusal) => plan.refused.push((index, refusal)),
         }
     }
@@ -127,9 +130,9 @@ fn joined(block: &Block, start: u32, end: u32, limits: &Limits) -> Option<u16> {
 }
 
 fn check(source: &RegisterSource, limits: &Limits) -> Result<(), Refusal> {
-    let width = source.register_type.registers();
-    let name = RegisterName { function: source.function, address: source.address, quantity: width };
-    let end = u32::from(source.address).saturating_add(u32::from(width));
+    let (start, width) = source.span();
+    let name = RegisterName { function: source.function, address: start, quantity: width };
+    let end = u32::from(start).saturating_add(u32::from(width));
     let type_fits = match source.register_type {
         RegisterType::Bit(bit) => bit < if source.function.reads_bits() { 1 } else { 16 },
         _ => !source.function.reads_bits(),
@@ -143,7 +146,7 @@ fn check(source: &RegisterSource, limits: &Limits) -> Result<(), Refusal> {
     if u32::from(width) > limits.quantity_max(source.function) {
         return Err(Refusal::Length(name));
     }
-    if limits.forbids(source.function, u32::from(source.address), end) {
+    if limits.forbids(source.function, u32::from(start), end) {
         return Err(Refusal::Forbidden(name));
     }
     Ok(())

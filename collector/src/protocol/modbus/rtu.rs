@@ -167,14 +167,15 @@ pub fn finish<'a>(request: &Request, received: &'a [u8], line: LineTraits) -> Re
         return Err(RtuError::Silent);
     }
     match scanned {
-        Err(RtuError::Crc { .. } | RtuError::TooLong) | Ok(_) if frame.len() >= FRAME_LENGTH_MIN && crc16(frame) == 0 => {
+        Ok(_) | Err(RtuError::Crc { .. } | RtuError::TooLong) if frame.len() >= FRAME_LENGTH_MIN && crc16(frame) == 0 => {
             Ok(check(request, frame, line)?)
         }
-        Ok(_) if frame.len() >= answer_length(request) => {
-            check_crc(frame)?;
+        Ok(_) | Err(RtuError::TooLong) => {
+            if frame.len() >= answer_length(request) {
+                check_crc(frame)?;
+            }
             Err(RtuError::Incomplete { received: frame.len() })
         }
-        Ok(_) => Err(RtuError::Incomplete { received: frame.len() }),
         Err(error) => Err(error),
     }
 }

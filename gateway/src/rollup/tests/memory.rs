@@ -68,7 +68,17 @@ pub(super) fn catalogue_in(time_zone: &str, points: Vec<Point>) -> Catalogue {
     let names = || Names { zh: "a".into(), en: "a".into() };
     let settings = ModbusTcpSettings { host: "a".into(), port: 502, timeout_ms: 1, connect_timeout_ms: 1, line: Default::default() };
     let link = Arc::new(Link { id: "a".into(), key: LinkKey::of("a"), driver: DriverSettings::ModbusTcp(settings) });
-    let address = ModbusAddress { unit_id: 1, check_unit: true, poll_interval_ms: 1, fast_interval_ms: 1, slow_interval_ms: 1, priorities: Default::default(), max_block: 1, max_gap: 0, forbidden: Vec::new() };
+    let address = ModbusAddress {
+        unit_id: 1,
+        check_unit: true,
+        poll_interval_ms: 1,
+        fast_interval_ms: 1,
+        slow_interval_ms: 1,
+        priorities: Default::default(),
+        max_block: 1,
+        max_gap: 0,
+        forbidden: Vec::new(),
+    };
     let device = Device {
         id: "a".into(),
         name: names(),

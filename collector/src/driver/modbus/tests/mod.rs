@@ -49,7 +49,7 @@ pub(super) fn source(function: Function, address: u16, register_type: RegisterTy
         2 => ByteOrder::ABCD,
         _ => ByteOrder::ABCDEFGH,
     };
-    RegisterSource { function, address, register_type, order, not_available: Vec::new() }
+    RegisterSource { function, address, register_type, order, not_available: Vec::new(), scale_register: None, codes: Vec::new() }
 }
 
 /// Holding registers of 16 bits at these addresses.

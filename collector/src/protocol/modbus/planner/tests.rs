@@ -4,7 +4,15 @@ use super::*;
 use crate::protocol::modbus::ByteOrder;
 
 fn source(function: Function, address: u16, register_type: RegisterType) -> RegisterSource {
-    RegisterSource { function, address, register_type, order: ByteOrder::ABCD, not_available: Vec::new() }
+    RegisterSource {
+        function,
+        address,
+        register_type,
+        order: ByteOrder::ABCD,
+        not_available: Vec::new(),
+        scale_register: None,
+        codes: Vec::new(),
+    }
 }
 
 fn limits(max_block: u16, max_gap: u16, forbidden: &[(u16, u16)]) -> Limits {
@@ -46,6 +54,22 @@ fn blocks_are_the_fewest_allowed() {
     ] {
         assert_eq!(blocks(values, &limits), expected, "{what}");
     }
+}
+
+#[test]
+fn a_scale_register_is_in_the_block_of_its_value() {
+    let scaled =
+        |address, scale| RegisterSource { scale_register: Some(scale), ..source(Function::HoldingRegisters, address, RegisterType::I32) };
+    // Wider apart than any gap that is read along, before and after the value, within it in the end.
+    let sources = [scaled(40, 70), scaled(100, 90), scaled(200, 201)];
+    let planned = plan(&sources, &limits(125, 0, &[]));
+    let blocks: Vec<_> = planned.blocks.iter().map(|block| (block.address, block.quantity, block.members[0].offset)).collect();
+    assert_eq!(blocks, [(40, 31, 0), (90, 12, 0), (200, 2, 0)]);
+    let merged = plan(&[scaled(40, 45), source(Function::HoldingRegisters, 38, RegisterType::U16)], &limits(125, 1, &[]));
+    assert_eq!((merged.blocks.len(), merged.blocks[0].address, merged.blocks[0].quantity), (1, 38, 8));
+    let refused = |limits: Limits| plan(&[scaled(40, 70)], &limits).refused[0].1;
+    assert!(matches!(refused(limits(30, 0, &[])), Refusal::Length(_)));
+    assert!(matches!(refused(limits(125, 0, &[(50, 50)])), Refusal::Forbidden(_)));
 }
 
 #[test]
