@@ -10,7 +10,7 @@ use super::Patience;
 use super::learned::Learned;
 use super::output::{Output, PipelineGone};
 use super::port::{Port, PortError};
-use super::schedule::Schedule;
+use super::schedule::{Rank, Schedule};
 use super::unit::{Device, Group, Poll, Unit, Wish};
 use super::wire::{Ask, ExchangeError, Received, Ticket, Wire};
 use crate::catalogue::{DeviceAddress, Priority};
@@ -64,7 +64,7 @@ enum Next {
 }
 
 /// Rank, index and wish of a group that may be asked.
-type Candidate = ((Priority, bool, u64), usize, Option<Wish>);
+type Candidate = (Rank, usize, Option<Wish>);
 
 impl Line {
     /// A link with its devices; `None` when it is no Modbus link.
@@ -224,14 +224,16 @@ impl Line {
                 continue;
             }
             // A unit that is down gets one request; the answer decides on the others.
-            if self.units.get(group.unit).is_some_and(|unit| unit.down && unit.asking > 0) || group.poll.given_up.is_some() {
+            let unit = self.units.get(group.unit);
+            let is_down = unit.is_some_and(|unit| unit.down);
+            if unit.is_some_and(|unit| unit.down && unit.asking > 0) || group.poll.given_up.is_some() {
                 continue;
             }
             let wish = group.wish(now.monotonic_ms);
             if continuing.is_some() && wish.is_none() {
                 continue;
             }
-            let rank = group.schedule.rank(group.priority, continuing, now.monotonic_ms);
+            let rank = group.schedule.rank(group.priority, continuing, is_down, now.monotonic_ms);
             let over = wish.and_then(|wish| self.wire.as_ref().and_then(|wire| wire.conflict(&wish.request, instant)));
             if first.as_ref().is_none_or(|(best, ..)| rank < *best) {
                 first = Some((rank, index, wish));

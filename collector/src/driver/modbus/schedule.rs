@@ -10,6 +10,12 @@ use crate::model::Now;
 /// is shorter), so that a thousand devices do not fire in one instant.
 const STAGGER_SPREAD_MS: u32 = 1_000;
 
+/// Longest wait of a probe for a moment when nothing else is due.
+const PROBE_PATIENCE_MS: u64 = 60_000;
+
+/// Class, whether it has yet to begin, and since when it is due: the least goes first.
+pub(super) type Rank = (u8, bool, u64);
+
 /// The polls of one device.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
@@ -63,11 +69,20 @@ impl Schedule {
     }
 
     /// Who goes first of those that are due, or have begun and not finished: the least. A poll goes on before another one
-    /// of its class begins; what has been due for longer than its interval counts as fast, so that nobody starves.
-    pub(super) fn rank(&self, priority: Priority, continuing: Option<u64>, now_ms: u64) -> (Priority, bool, u64) {
+    /// of its class begins; what has been due for longer than its interval counts as fast, so that nobody starves. A
+    /// `probe` of a unit that is down most likely costs the line a time-out, so it goes when nothing else is due, and waits
+    /// [`PROBE_PATIENCE_MS`] for that.
+    pub(super) fn rank(&self, priority: Priority, continuing: Option<u64>, probe: bool, now_ms: u64) -> Rank {
         let due_ms = continuing.unwrap_or(self.due_ms);
-        let overdue = now_ms.saturating_sub(due_ms) > self.interval_ms;
-        (if overdue { Priority::Fast } else { priority }, continuing.is_none(), due_ms)
+        let patience_ms = if probe { self.interval_ms.max(PROBE_PATIENCE_MS) } else { self.interval_ms };
+        let overdue = now_ms.saturating_sub(due_ms) > patience_ms;
+        let class = match (overdue, probe, priority) {
+            (true, ..) | (_, false, Priority::Fast) => 0,
+            (_, false, Priority::Normal) => 1,
+            (_, false, Priority::Slow) => 2,
+            (_, true, _) => 3,
+        };
+        (class, continuing.is_none(), due_ms)
     }
 
     fn late(&self, now: Now) -> Start {
@@ -158,7 +173,7 @@ mod tests {
     fn the_fast_go_first_and_nobody_starves() {
         let due = |due_ms| Schedule { interval_ms: 1_000, stagger_ms: 0, due_ms };
         let [fast, normal, slow] = Priority::ALL;
-        let rank = |priority, continuing, due_ms| due(due_ms).rank(priority, continuing, 5_000);
+        let rank = |priority, continuing, due_ms| due(due_ms).rank(priority, continuing, false, 5_000);
         for (first, second) in [
             (rank(fast, None, 4_900), rank(normal, None, 4_100)),
             (rank(normal, None, 4_900), rank(slow, None, 4_100)),
@@ -170,6 +185,8 @@ mod tests {
         ] {
             assert!(first < second, "{first:?} {second:?}");
         }
+        let probe = |now_ms| due(0).rank(fast, None, true, now_ms);
+        assert!(probe(5_000) > rank(slow, None, 5_000) && probe(70_000) < rank(fast, None, 1), "{:?}", probe(70_000));
     }
 
     #[test]

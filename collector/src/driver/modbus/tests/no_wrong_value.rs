@@ -4,6 +4,8 @@
 //! Each value carries its unit, its address and its generation: the number of the request, of this block of this unit,
 //! that it answers. So a value that belongs to another unit, another address or another request gives itself away.
 
+#![allow(clippy::print_stdout)] // what was polled and spoilt is the result of a soak
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
