@@ -30,8 +30,8 @@ use crate::store::{Facts, RecordView, StoreError, TotalCorrection};
 
 /// Late ranges kept per point; when full, the two nearest become one.
 const LATE_MAX: usize = 32;
-/// Points whose figures go in one transaction.
-const POINTS_PER_TRANSACTION: usize = 32;
+/// Points whose figures go in one transaction: after years were brought in, some seconds' work.
+const POINTS_PER_TRANSACTION: usize = 8;
 
 /// What the follower works on.
 pub struct Follower {

@@ -49,7 +49,7 @@ pub fn follow<F: Follow>(mut view: F, cursor: Sequence, journal: &Journal, histo
         let taken_in = history.position();
         let what = F::WHAT;
         let mut read = 0;
-        while read < ENTRIES_PER_ROUND && reader.position() <= taken_in {
+        while read < ENTRIES_PER_ROUND && reader.position() <= taken_in && !cancel.is_cancelled() {
             let next = reader.position();
             match reader.next() {
                 Ok(Next::Entry(_, Record::Samples(record))) => record.samples.iter().for_each(|sample| view.note(sample)),
