@@ -1,9 +1,9 @@
 //! Modbus: frames, register values, block planner. Pure: no socket, no clock.
 //!
-//! [`frame`] requests and answers on a TCP stream; [`rtu`] those on a serial line; [`order`] in which bytes arrive; [`value`] registers
-//! become numbers; [`explain`] both of them put into words for a person; [`planner`] points become the
-//! fewest reads that the device allows. Addresses are 0-based protocol addresses throughout; [`RegisterName`] shows them
-//! as people write them.
+//! [`frame`] requests and answers on a TCP stream; [`rtu`] those on a serial line; [`order`] how the bytes of a value arrive;
+//! [`value`] registers become numbers; [`explain`] frames and values put so that a person can check them; [`planner`] points
+//! become the fewest reads that the device allows; `fuzz` what the fuzz targets run. Addresses are 0-based protocol
+//! addresses throughout; [`RegisterName`] shows them as people write them.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 

@@ -84,7 +84,7 @@ impl ByteOrder {
     /// significant; or `high_first` and `low_first`, by registers. One of the usual four written for four bytes serves
     /// other lengths by the same rule (words swapped, bytes swapped).
     pub fn parse(text: &str, length: u8) -> Result<Self, String> {
-        if length < 2 || length > Self::LENGTH_MAX || length % 2 != 0 {
+        if !matches!(length, 2 | 4 | 6 | 8) {
             return Err(format!("no value has {length} bytes"));
         }
         match (text, length) {

@@ -167,7 +167,7 @@ pub fn finish<'a>(request: &Request, received: &'a [u8], line: LineTraits) -> Re
         return Err(RtuError::Silent);
     }
     match scanned {
-        Ok(_) | Err(RtuError::Crc { .. } | RtuError::TooLong) if frame.len() >= FRAME_LENGTH_MIN && crc16(frame) == 0 => {
+        Ok(_) | Err(RtuError::Crc { .. } | RtuError::TooLong) if frame.len() >= OVERHEAD && crc16(frame) == 0 => {
             Ok(check(request, frame, line)?)
         }
         Ok(_) | Err(RtuError::TooLong) => {

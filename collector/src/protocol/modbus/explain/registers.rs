@@ -110,7 +110,7 @@ impl Question {
         self.is_number("`nan` is")?;
         let words = usize::from(self.register_type.registers());
         let is_word = |pattern: &Value| pattern.as_str().is_some_and(|text| digits_of(text).len() == 4);
-        let in_words = words > 1 && patterns.len() % words.max(1) == 0 && patterns.iter().all(is_word);
+        let in_words = words > 1 && patterns.len().is_multiple_of(words) && patterns.iter().all(is_word);
         self.not_available = if in_words {
             patterns.chunks(words.max(1)).map(pattern_of_words).collect::<Result<_, _>>()?
         } else {
