@@ -287,7 +287,7 @@ pub struct RawModbusLink {
     #[garde(range(max = 60_000))]
     pub between_requests_ms: Option<u32>,
     /// Requests in flight at once, where the device can take it; 1 by default.
-    #[garde(range(min = 1, max = 16))]
+    #[garde(range(min = 1, max = 7))]
     pub pipeline: Option<u8>,
 }
 

@@ -55,7 +55,7 @@ fn problems_of_lines() {
         (
             link("driver = \"modbus_tcp\"\nhost = \"h\"\npipeline = 99\nlate_window_ms = 5"),
             expect![[r#"
-            main.toml:7:12: `pipeline`: must not be greater than 16
+            main.toml:7:12: `pipeline`: must not be greater than 7
             main.toml:8:1: unknown key `late_window_ms`; known keys: id, host, port, timeout_ms, connect_timeout_ms, after_connect_ms, between_requests_ms, pipeline
         "#]],
         ),

@@ -253,6 +253,7 @@ impl Line {
         }
         match first_free {
             Some((_, group, wish)) => Next::Ask { group, wish, widened: false },
+            None if over <= instant => Next::Ask { group, wish, widened: false },
             None => Next::Pause(over),
         }
     }

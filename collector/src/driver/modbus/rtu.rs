@@ -49,13 +49,22 @@ pub(super) struct RtuWire {
     length: usize,
     data: Vec<u8>,
     flight: Option<Flight>,
-    /// What the request before looked like, and when it was over.
-    last: Option<(Shape, Instant)>,
+    /// The request before.
+    last: Option<Last>,
     last_byte: Instant,
     ready_at: Instant,
     /// Since when we want to send and cannot, because the line is not silent.
     unquiet_since: Option<Instant>,
     dropped: IntCounter,
+}
+
+/// A request that is over.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    shape: Shape,
+    end: Instant,
+    /// It was answered.
+    answered: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,9 +137,10 @@ impl RtuWire {
 
     /// See [`super::wire::Wire::conflict`].
     pub(super) fn conflict(&self, request: &Request, now: Instant) -> Option<Instant> {
-        let (shape, end) = self.last.as_ref()?;
-        let over = *end + self.late_window;
-        (*shape == Shape::of(request) && over > now).then_some(over)
+        let last = self.last.filter(|last| last.shape == Shape::of(request))?;
+        let over = last.end + self.late_window;
+        // After a request without answer longer, as far as it costs no time: who knows how late one can be.
+        (over > now || !last.answered).then_some(over)
     }
 
     /// Throws away what is there.
@@ -244,7 +254,7 @@ impl RtuWire {
         };
         self.flight = None;
         let end = Instant::now();
-        self.last = Some((Shape::of(&ask.request), end));
+        self.last = Some(Last { shape: Shape::of(&ask.request), end, answered: result.is_ok() });
         let silence = match &result {
             Ok(()) | Err(ExchangeError::Answer(AnswerError::Exception(_))) => end + self.pauses.between_requests,
             Err(ExchangeError::Timeout | ExchangeError::Rtu(RtuError::Incomplete { .. })) => end + self.late_window,

@@ -1,7 +1,8 @@
 //! Modbus TCP frames: several requests at once, their answers matched by transaction id within a deadline each.
 //!
 //! What makes a wrong value impossible: an answer counts only if its id is waited for and unit, function, byte count and
-//! length agree; ids come in no simple order; answers to ids no longer waited for are dropped and counted; a stream that
+//! length agree; ids come in no simple order, and of up to seven in flight no two are neighbours (multiples of 9 below 63
+//! are not 1 or 15 modulo 16, see [`TransactionIds`]); answers to ids no longer waited for are dropped and counted; a stream that
 //! cannot be followed (wrong header, or a deadline that passes within a frame) is closed. While further answers are waited
 //! for, one counts only when the header of the next one stands behind it: a device that sends fewer bytes than it
 //! announces would otherwise have its answer completed from the first bytes of the next.

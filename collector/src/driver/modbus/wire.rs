@@ -134,7 +134,8 @@ impl Wire {
         }
     }
 
-    /// Until when the answer to `request` could not be told from a late one to the request before; `None`: now it can.
+    /// Until when the answer to `request` could not be told from a late one to the request before; `None`: it can. A time
+    /// that has passed: it most likely can, and another request would be better if there is one.
     pub(super) fn conflict(&self, request: &Request, now: Instant) -> Option<Instant> {
         match self {
             Self::Tcp(_) => None,

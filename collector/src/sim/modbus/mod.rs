@@ -9,6 +9,7 @@ pub mod meter;
 pub mod rtu;
 mod transport;
 
+use std::cell::Cell;
 use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +27,15 @@ pub use rtu::RtuServer;
 
 use crate::protocol::modbus::Function;
 use transport::Transport;
+
+thread_local! {
+    static CONNECTION: Cell<u64> = const { Cell::new(0) };
+}
+
+/// For a [`Bank`] while it is asked: number of the connection that asks, in order of acceptance; 0 on a serial line.
+pub fn connection() -> u64 {
+    CONNECTION.get()
+}
 
 /// What units answer: (unit id, function, address, quantity) -> one word per register (per bit: 0 or 1), or an exception
 /// code.
@@ -49,11 +59,13 @@ impl SimServer {
         let server = Server::new(listener);
         let requests = Arc::new(AtomicU64::new(0));
         let cancel = CancellationToken::new();
-        let service = Units { bank, faults: Arc::clone(&faults), requests: Arc::clone(&requests) };
+        let service = Units { bank, faults: Arc::clone(&faults), requests: Arc::clone(&requests), connection: 0 };
         let (connection_faults, stopped) = (Arc::clone(&faults), cancel.clone());
         let task = tokio::spawn(async move {
+            let connections = AtomicU64::new(0);
             let on_connected = |stream: TcpStream, _: SocketAddr| {
-                let (service, faults) = (service.clone(), Arc::clone(&connection_faults));
+                let connection = connections.fetch_add(1, Ordering::Relaxed);
+                let (service, faults) = (Units { connection, ..service.clone() }, Arc::clone(&connection_faults));
                 async move {
                     stream.set_nodelay(true)?;
                     Ok(Some((service, Transport::new(stream, faults))))
@@ -98,6 +110,7 @@ struct Units {
     bank: Bank,
     faults: Arc<Faults>,
     requests: Arc<AtomicU64>,
+    connection: u64,
 }
 
 impl Units {
@@ -133,6 +146,7 @@ impl Units {
         if self.faults.is_illegal(unit_id, function, address, last) {
             return Err(2);
         }
+        CONNECTION.set(self.connection);
         (self.bank)(unit_id, function, address, quantity).map(Some)
     }
 }

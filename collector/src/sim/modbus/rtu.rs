@@ -48,6 +48,8 @@ struct SimLine {
     closes: bool,
     echo: AtomicBool,
     answer_us: AtomicU64,
+    /// A piece that would go out later than so long after its request is not sent.
+    limit_us: AtomicU64,
     stamps: Mutex<Vec<Stamp>>,
 }
 
@@ -59,8 +61,15 @@ impl std::fmt::Debug for SimLine {
 
 impl SimLine {
     fn new(bank: Bank, faults: Arc<Faults>, closes: bool) -> Arc<Self> {
-        let units = Units { bank, faults, requests: Arc::default() };
-        Arc::new(Self { units, closes, echo: AtomicBool::new(false), answer_us: AtomicU64::new(0), stamps: Mutex::default() })
+        let units = Units { bank, faults, requests: Arc::default(), connection: 0 };
+        Arc::new(Self {
+            units,
+            closes,
+            echo: AtomicBool::new(false),
+            answer_us: AtomicU64::new(0),
+            limit_us: AtomicU64::new(u64::MAX),
+            stamps: Mutex::default(),
+        })
     }
 
     fn stamp(&self, received: bool, bytes: usize, unit_id: Option<u8>) {
@@ -76,7 +85,7 @@ impl RtuServer {
         let cancel = CancellationToken::new();
         let (serving, stopped) = (Arc::clone(&line), cancel.clone());
         let task = tokio::spawn(async move {
-            let _ = stopped.run_until_cancelled(serve(stream, serving)).await;
+            let _ = stopped.run_until_cancelled(serve(stream, serving, 0)).await;
         });
         Self { local_addr: None, line, cancel, task }
     }
@@ -90,11 +99,13 @@ impl RtuServer {
         let (serving, stopped) = (Arc::clone(&line), cancel.clone());
         let task = tokio::spawn(async move {
             let accept = async {
+                let mut connection = 0;
                 while let Ok((stream, _)) = listener.accept().await {
+                    connection += 1;
                     let _ = stream.set_nodelay(true);
                     let (line, stopped) = (Arc::clone(&serving), stopped.clone());
                     tokio::spawn(async move {
-                        let _ = stopped.run_until_cancelled(serve(stream, line)).await;
+                        let _ = stopped.run_until_cancelled(serve(stream, line, connection)).await;
                     });
                 }
             };
@@ -123,6 +134,11 @@ impl RtuServer {
         self.line.answer_us.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Answers never come later than this after their request, even when the machine is slow: then they do not come.
+    pub fn set_limit(&self, limit: Duration) {
+        self.line.limit_us.store(u64::try_from(limit.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// What was on the line so far, which is forgotten.
     pub fn take_stamps(&self) -> Vec<Stamp> {
         std::mem::take(&mut *self.line.stamps.lock().unwrap_or_else(PoisonError::into_inner))
@@ -141,19 +157,32 @@ impl Drop for RtuServer {
     }
 }
 
+/// Bytes on their way out.
+struct Piece {
+    /// Not before.
+    time: Instant,
+    /// When the request came.
+    asked: Instant,
+    bytes: Vec<u8>,
+}
+
 /// Serves one stream until it ends, or a fault closes it.
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLine>) {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLine>, connection: u64) {
+    let units = Units { connection, ..line.units.clone() };
     let mut random = line.units.faults.random();
     let mut incoming: Vec<u8> = Vec::new();
-    // Pieces with the time before which each is not sent, in that order.
-    let mut outgoing: Vec<(Instant, Vec<u8>)> = Vec::new();
+    // Pieces with the time before which each is not sent, in that order, and the time of their request.
+    let mut outgoing: Vec<Piece> = Vec::new();
     let mut buffer = [0; 512];
     loop {
-        let next = outgoing.first().map(|(time, _)| *time);
+        let next = outgoing.first().map(|piece| piece.time);
         tokio::select! {
             biased;
             () = async { if let Some(time) = next { sleep_until(time).await } }, if next.is_some() => {
-                let (_, piece) = outgoing.remove(0);
+                let Piece { asked, bytes: piece, .. } = outgoing.remove(0);
+                if asked.elapsed() > Duration::from_micros(line.limit_us.load(Ordering::Relaxed)) {
+                    continue;
+                }
                 line.stamp(false, piece.len(), piece.first().copied());
                 if stream.write_all(&piece).await.is_err() {
                     return;
@@ -175,15 +204,14 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLin
                 for request in requests {
                     let now = Instant::now();
                     if line.echo.load(Ordering::Relaxed) {
-                        outgoing.push((now, request.to_vec()));
+                        outgoing.push(Piece { time: now, asked: now, bytes: request.to_vec() });
                     }
-                    let time = now + Duration::from_micros(line.answer_us.load(Ordering::Relaxed));
-                    if let Some(answer) = answer(&line.units, request)
-                        && !send(answer, time, &line, &mut random, &mut outgoing)
+                                        if let Some(answer) = answer(&units, request)
+                        && !send(answer, now, &line, &mut random, &mut outgoing)
                     {
                         return;
                     }
-                    outgoing.sort_by_key(|(time, _)| *time);
+                    outgoing.sort_by_key(|piece| piece.time);
                 }
             }
         }
@@ -216,7 +244,8 @@ fn answer(units: &Units, request: [u8; REQUEST_LENGTH]) -> Option<Vec<u8>> {
 }
 
 /// Puts an answer on its way, spoilt by the fault that hits it. False: the connection closes.
-fn send(mut body: Vec<u8>, mut time: Instant, line: &SimLine, random: &mut fastrand::Rng, outgoing: &mut Vec<(Instant, Vec<u8>)>) -> bool {
+fn send(mut body: Vec<u8>, asked: Instant, line: &SimLine, random: &mut fastrand::Rng, outgoing: &mut Vec<Piece>) -> bool {
+    let mut time = asked + Duration::from_micros(line.answer_us.load(Ordering::Relaxed));
     let fault = line.units.faults.draw(random);
     let cut = random.usize(1..=4);
     match (fault, body.as_mut_slice()) {
@@ -246,13 +275,13 @@ fn send(mut body: Vec<u8>, mut time: Instant, line: &SimLine, random: &mut fastr
         }
         Some(Fault::WrongProtocol) => frame.insert(0, random.u8(..)),
         Some(Fault::TruncatedFrame) => frame.truncate(frame.len() - cut),
-        Some(Fault::Duplicate) => outgoing.push((time, frame.clone())),
+        Some(Fault::Duplicate) => outgoing.push(Piece { time, asked, bytes: frame.clone() }),
         Some(Fault::Split) => {
             let rest = frame.split_off(random.usize(1..frame.len()));
-            outgoing.push((time + SPLIT_PAUSE, rest));
+            outgoing.push(Piece { time: time + SPLIT_PAUSE, asked, bytes: rest });
         }
         _ => {}
     }
-    outgoing.push((time, frame));
+    outgoing.push(Piece { time, asked, bytes: frame });
     true
 }

@@ -1,4 +1,4 @@
-//! Tens of thousands of polls with time-outs of 20 ms against servers that misbehave in every way they can: over TCP, in
+//! Tens of thousands of polls with time-outs of 40 ms against servers that misbehave in every way they can: over TCP, in
 //! RTU frames over TCP, and on pseudo-terminals. `PARKGATE_POLLS` sets how many polls each.
 //!
 //! Each value carries its unit, its address and its generation: the number of the request, of this block of this unit,
@@ -11,18 +11,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
-use crate::sim::modbus::{Fault, Faults, RtuServer, SimServer};
+use crate::sim::modbus::{Fault, Faults, RtuServer, SimServer, connection};
 
 /// Polls of each kind of line.
 const POLLS: u64 = 20_000;
 const LINKS: u8 = 64;
 /// Pseudo-terminals take a process each.
-const TERMINALS: u8 = 16;
+const TERMINALS: u8 = 24;
 const UNITS_PER_LINK: u8 = 3;
-const TIMEOUT_MS: u32 = 20;
+const TIMEOUT_MS: u32 = 40;
 const INTERVAL_MS: u32 = 10;
-/// How late answers are at most, with room for a slow machine: they come 30 ms after their request.
-const LATE_WINDOW_MS: u32 = 100;
+/// With time-outs of 40 ms, the line is silent until 190 ms after a request without answer; an answer that would come
+/// later than 100 ms, because the machine is slow, does not come.
+const LATE_WINDOW_MS: u32 = 150;
+const ANSWER_LIMIT: Duration = Duration::from_millis(100);
 /// First registers of the two blocks of a unit, and the values in each (four registers a value).
 const BLOCKS: [(u16, u16); 2] = [(0, 5), (100, 1)];
 
@@ -44,14 +46,21 @@ const RATES: [(Fault, u32); 13] = [
 ];
 
 /// When each request of a block reached the server; its index is the generation.
-type RequestTimes = Arc<Mutex<HashMap<(u8, u16), Vec<UtcMillis>>>>;
+type RequestTimes = Arc<Mutex<HashMap<(u8, u16), Vec<RequestTime>>>>;
+
+/// When a request came, and by which connection: one that was given up may still bring requests to a slow server.
+#[derive(Clone, Copy)]
+struct RequestTime {
+    time: UtcMillis,
+    connection: u64,
+}
 
 fn bank(times: RequestTimes, clock: Arc<dyn Clock>) -> Bank {
     Arc::new(move |unit_id, _, address, quantity| {
         let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
         let times = times.entry((unit_id, address)).or_default();
         let generation = u32::try_from(times.len()).unwrap();
-        times.push(clock.now().utc);
+        times.push(RequestTime { time: clock.now().utc, connection: connection() });
         let (high, low) = (u16::try_from(generation >> 16).unwrap(), u16::try_from(generation & 0xFFFF).unwrap());
         let values = (address..address + quantity).step_by(4);
         // A read may be widened by a register, so that its answer can be told from others.
@@ -78,7 +87,7 @@ fn misbehaviour() -> (Arc<Faults>, Bank, RequestTimes, Arc<dyn Clock>) {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let faults = Arc::new(Faults::new(seed));
-    faults.set_late_ms(30);
+    faults.set_late_ms(60);
     for (fault, per_million) in RATES {
         faults.set_rate(fault, per_million);
     }
@@ -110,6 +119,7 @@ async fn no_wrong_value_over_tcp_with_four_requests_in_flight() {
 async fn no_wrong_value_in_rtu_frames_over_tcp() {
     let (faults, bank, times, clock) = misbehaviour();
     let server = RtuServer::listen(LOOPBACK, bank, Arc::clone(&faults)).await.unwrap();
+    server.set_limit(ANSWER_LIMIT);
     let address = server.local_addr().unwrap();
     let links = (0..LINKS).map(|line| rtu_link(&format!("line-{line}"), address, TIMEOUT_MS, LATE_WINDOW_MS)).collect();
     // Two blocks of one length: they must be told apart by something else.
@@ -126,7 +136,9 @@ async fn no_wrong_value_on_pseudo_terminals() {
     let mut links = Vec::new();
     for line in 0..TERMINALS {
         let terminal = Terminal::start(folder.path(), &format!("line-{line}")).await;
-        servers.push(RtuServer::on(terminal.open(), Arc::clone(&bank), Arc::clone(&faults)));
+        let server = RtuServer::on(terminal.open(), Arc::clone(&bank), Arc::clone(&faults));
+        server.set_limit(ANSWER_LIMIT);
+        servers.push(server);
         links.push(serial_link(&format!("line-{line}"), &terminal.master, TIMEOUT_MS, LATE_WINDOW_MS));
         terminals.push(terminal);
     }
@@ -230,7 +242,9 @@ fn judge(seen: &mut Seen, unit_id: u8, address: u16, reading: Reading, received_
     if let Some((last, last_received)) = seen.last {
         assert!(generation > last, "{reading:?} is not newer than the value before");
         // The one before was taken in before the next request for its block came: it answered its own request.
-        assert!(last_received <= times[last + 1], "the value before {reading:?} came with a later request");
+        let next = times[last + 1..].iter().find(|time| time.connection >= times[last].connection);
+        let answered_in_time = next.is_none_or(|next| last_received <= next.time);
+        assert!(answered_in_time, "the value before {reading:?} came with a later request");
     }
     seen.last = Some((generation, received_time));
     seen.numbers += 1;
