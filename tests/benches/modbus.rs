@@ -283,7 +283,15 @@ pub fn child_journal_only(arguments: &[String]) -> Result<()> {
     for link in &catalogue.links {
         let devices = catalogue.devices.iter().filter(|device| device.link.key == link.key).cloned().collect();
         let devices = LinkDevices { link: Arc::clone(link), devices };
-        runtime.spawn(driver::run(devices, outlet.clone(), health.clone(), metrics.clone(), Arc::clone(&clock), Default::default(), cancel.clone()));
+        runtime.spawn(driver::run(
+            devices,
+            outlet.clone(),
+            health.clone(),
+            metrics.clone(),
+            Arc::clone(&clock),
+            Default::default(),
+            cancel.clone(),
+        ));
     }
     sleep(Duration::from_secs(seconds.parse()?).saturating_sub(start.elapsed()));
     let durable = |device: &Device| {
