@@ -111,7 +111,7 @@ pub(super) fn port_key(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// A port that links listen on: address, identity, where it is written, where the identity is.
+/// What one link listens for: address, identity, where that is written.
 pub(super) type Listener = (SocketAddr, Vec<u8>, Place);
 
 pub(super) fn modbus_dial_in(link: &RawModbusDialInLink, listeners: &mut Vec<Listener>, problems: &mut Problems) -> ModbusDialInSettings {
