@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         Command::Limits(arguments) => cli::limits(&arguments),
         Command::Marks(arguments) => cli::marks(&arguments),
         Command::Totals(arguments) => cli::totals(&arguments),
+        Command::Exchange(arguments) => cli::exchange(&arguments),
+        Command::Decide(arguments) => cli::decide(&arguments),
         Command::Report(arguments) => cli::report(&arguments),
         Command::Verify(arguments) => cli::verify(&arguments),
         Command::Alarms(arguments) => cli::alarms(&arguments),
