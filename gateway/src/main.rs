@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Totals(arguments) => cli::totals(&arguments),
         Command::Exchange(arguments) => cli::exchange(&arguments),
         Command::Decide(arguments) => cli::decide(&arguments),
+        Command::Reading(arguments) => cli::reading(&arguments),
         Command::Report(arguments) => cli::report(&arguments),
         Command::Verify(arguments) => cli::verify(&arguments),
         Command::Alarms(arguments) => cli::alarms(&arguments),

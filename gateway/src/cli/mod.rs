@@ -22,6 +22,7 @@ mod live;
 mod meters;
 mod plan;
 mod probe;
+mod reading;
 mod topology;
 mod token;
 mod totals;
@@ -52,6 +53,7 @@ pub use ledger::{LedgerArguments, ledger};
 pub use meters::{DecideArguments, ExchangeArguments, decide, exchange};
 pub use plan::{PlanArguments, plan};
 pub use probe::{ProbeArguments, probe};
+pub use reading::{ReadingArguments, reading};
 pub use report::{ReportArguments, VerifyArguments, report, verify};
 pub use review::{ReviewArguments, review};
 pub use token::{TokenArguments, token};
@@ -131,6 +133,8 @@ pub enum Command {
     Exchange(ExchangeArguments),
     /// Show registers that fell without a plausible wrap, and decide what they are.
     Decide(DecideArguments),
+    /// Add values that were read from a meter by hand.
+    Reading(ReadingArguments),
     /// The emission summary for the regulator: its forms, its key, who read it.
     Report(ReportArguments),
     /// Check a signed package of an emission summary, anywhere; exit 0 good, 1 not, with the first bad file named.

@@ -52,6 +52,8 @@ pub enum EntryKind {
     RegulatorAccess,
     /// An exchange of a meter, a decision about a register that fell, or the undoing of one.
     MeterEvent,
+    /// Who read a value by hand.
+    HandReading,
 }
 
 /// What is entered.
