@@ -170,12 +170,24 @@ fn entered(served: &Served) {
     }
 }
 
+/// An exchange and a decision of two points each, hidden or not, after [`entered`].
+fn entered_of_meters(served: &Served) {
+    for (number, id) in [(1, "acme/main/mark1id"), (5, "bloom/stack/mark5id"), (9, "own/main/mark9id")] {
+        for (kind, register) in [("exchange", value(number, 1)), ("error", value(number, 2))] {
+            let body = json!({ "step": "add", "kind": kind, "point": id, "at": "2026-01-01T00:00:00Z", "old_final": register.to_string() });
+            let new = NewEntry { kind: EntryKind::MeterEvent, subject: id.into(), body, author: "eve".into(), document: None };
+            served.facts.append(new, NOW).unwrap();
+        }
+    }
+}
+
 async fn served_of(park: Catalogue) -> Served {
     let of = |id: &str| park.device(id).unwrap().points.iter().map(|point| point.id.0).collect();
     let devices: Vec<(String, Vec<u32>)> = park.devices.iter().map(|device| (device.id.clone(), of(&device.id))).collect();
     let outlets = outlets(&park);
     let served = start_of("127.0.0.1:0", park, (&outlets, &[]), None, "boot-1", false).await;
     entered(&served);
+    entered_of_meters(&served);
     served.readiness.set("journal", Err("mark-problem".into()));
     // As a sink says it: what it was sent.
     served.readiness.degraded("sink mark-sink", Some("mark-problem: 400 unable to parse mark3id,device=acme/stack".into()));
@@ -369,6 +381,8 @@ fn questions(route: &str, catalogue: &Catalogue) -> Vec<Question> {
         // What it tells is asked elsewhere: it does not end.
         "/api/v1/alarms/stream" => one(route),
         "/api/v1/alarms/{fingerprint}/{act}" => vec![Question::post("/api/v1/alarms/0123456789abcdef/ack", "by=me".to_owned())],
+        // A form is no JSON: refused for everybody, and tells nothing.
+        "/api/v1/decisions" | "/api/v1/exchanges" => vec![Question::get(route), Question::post(route, "add=1".to_owned())],
         "/api/v1/limits" | "/api/v1/marks" => {
             let outlets = ["acme-stack", "bloom-stack", "nobody"];
             let asked = [one(route), get(&mut outlets.iter().map(|id| format!("{route}?outlet={id}")))].concat();

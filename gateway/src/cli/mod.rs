@@ -19,8 +19,10 @@ mod ledger;
 mod review;
 mod indicators;
 mod live;
+mod meters;
 mod plan;
 mod probe;
+mod reading;
 mod topology;
 mod token;
 mod totals;
@@ -48,8 +50,10 @@ pub use decode::{DecodeArguments, decode};
 pub use emission::{LimitsArguments, MarksArguments, limits, marks};
 pub use indicators::{IndicatorsArguments, indicators};
 pub use ledger::{LedgerArguments, ledger};
+pub use meters::{DecideArguments, ExchangeArguments, decide, exchange};
 pub use plan::{PlanArguments, plan};
 pub use probe::{ProbeArguments, probe};
+pub use reading::{ReadingArguments, reading};
 pub use report::{ReportArguments, VerifyArguments, report, verify};
 pub use review::{ReviewArguments, review};
 pub use token::{TokenArguments, token};
@@ -125,6 +129,12 @@ pub enum Command {
     Marks(MarksArguments),
     /// Print totals of points per hour, day, month or year, also beside a running gateway.
     Totals(TotalsArguments),
+    /// Enter, list and undo exchanges of meters and changes of their multiplier.
+    Exchange(ExchangeArguments),
+    /// Show registers that fell without a plausible wrap, and decide what they are.
+    Decide(DecideArguments),
+    /// Add values that were read from a meter by hand.
+    Reading(ReadingArguments),
     /// The emission summary for the regulator: its forms, its key, who read it.
     Report(ReportArguments),
     /// Check a signed package of an emission summary, anywhere; exit 0 good, 1 not, with the first bad file named.

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::DataArguments;
 use crate::app::{self, ReadOnly};
+use crate::rollup::meters::Meters;
 use crate::rollup::recount::Recount;
 use crate::rollup::row::TotalRow;
 use crate::rollup::rule::PointRule;
@@ -149,7 +150,8 @@ pub fn rebuild(arguments: &RebuildArguments) -> Result<ExitCode> {
         same_zone(&TotalsStore::open_read_only(&path)?, &zone)?;
     }
     let mut store = TotalsStore::open(&path, &zone)?;
-    let found = recount_all(&mut store, &start.catalogue, &record, Some(&start.facts))?;
+    let meters = Meters::read_only(&start.catalogue, &start.directory)?;
+    let found = recount_all(&mut store, &start.catalogue, &record, &meters, Some(&start.facts))?;
     super::say(&format!("{} hours counted, {} totals changed", found.hours, found.differences));
     Ok(ExitCode::SUCCESS)
 }
@@ -161,7 +163,7 @@ fn check(directory: &DataDirectory, catalogue: &Catalogue, record: &dyn RecordVi
     stored.copy_to(copy)?;
     let mut store = TotalsStore::open(copy, &zone)?;
     let before = hash(&store, catalogue)?;
-    let found = recount_all(&mut store, catalogue, record, None)?;
+    let found = recount_all(&mut store, catalogue, record, &Meters::read_only(catalogue, directory)?, None)?;
     let after = hash(&store, catalogue)?;
     for difference in &found.shown {
         super::say(difference);
@@ -187,7 +189,13 @@ struct Found {
 }
 
 /// Counts all closed hours of all points again; with `facts`, what changes becomes a correction.
-fn recount_all(store: &mut TotalsStore, catalogue: &Catalogue, record: &dyn RecordView, facts: Option<&Facts>) -> Result<Found> {
+fn recount_all(
+    store: &mut TotalsStore,
+    catalogue: &Catalogue,
+    record: &dyn RecordView,
+    meters: &Meters,
+    facts: Option<&Facts>,
+) -> Result<Found> {
     let zone = ParkZone::new(&catalogue.park.time_zone);
     let mut found = Found { hours: 0, differences: 0, shown: Vec::new() };
     for (point, followed) in store.followed()? {
@@ -196,7 +204,8 @@ fn recount_all(store: &mut TotalsStore, catalogue: &Catalogue, record: &dyn Reco
         let Some(first) = crate::rollup::scan::neighbour_after(record, point, UtcMillis(i64::MIN))? else { continue };
         let from = zone.period_of(Level::Hour, first.record_time).start;
         let writing = store.write()?;
-        let recount = Recount { record, zone: &zone, rule: &rule };
+        let declared = meters.of(point);
+        let recount = Recount { record, zone: &zone, rule: &rule, declared: &declared };
         let recounted = recount.run(&writing, (from, followed.until), from, followed.until)?;
         found.hours = found.hours.saturating_add(recounted.hours);
         let mut log = Changes::new();

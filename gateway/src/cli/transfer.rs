@@ -219,8 +219,10 @@ pub fn import(arguments: &ImportArguments) -> Result<ExitCode> {
     };
     let name = arguments.file.display().to_string();
     let file = File::open(&arguments.file).with_context(|| name.clone())?;
-    let mut sink = Sink { arguments, clock, target: Target::Unknown };
-    let mut run = Run { sink: &mut sink, origin: arguments.origin, pending: Vec::new(), done: Done::default(), name: &name, failed: None };
+    let mut sink = Sink::new(&arguments.data, clock);
+    let dry_run = arguments.dry_run;
+    let mut run =
+        Run { sink: &mut sink, dry_run, origin: arguments.origin, pending: Vec::new(), done: Done::default(), name: &name, failed: None };
     let outcome = match format {
         FileFormat::Csv => {
             for (from, point) in &pairs {
@@ -287,6 +289,7 @@ impl Done {
 /// Gathers rows and sends them on.
 struct Run<'a, 'b> {
     sink: &'a mut Sink<'b>,
+    dry_run: bool,
     origin: Origin,
     pending: Vec<Row>,
     done: Done,
@@ -317,7 +320,7 @@ impl Run<'_, '_> {
 
     fn flush(&mut self) {
         let rows = std::mem::take(&mut self.pending);
-        if rows.is_empty() || self.sink.arguments.dry_run {
+        if rows.is_empty() || self.dry_run {
             return;
         }
         match self.sink.send(Values::of(self.origin, &rows)) {
@@ -328,8 +331,8 @@ impl Run<'_, '_> {
 }
 
 /// Where values go: the running gateway, else an engine of our own.
-struct Sink<'a> {
-    arguments: &'a ImportArguments,
+pub(super) struct Sink<'a> {
+    data: &'a DataArguments,
     clock: Arc<dyn Clock>,
     target: Target,
 }
@@ -340,14 +343,19 @@ enum Target {
     Alone(Box<Alone>),
 }
 
-impl Sink<'_> {
-    fn send(&mut self, values: Values) -> Result<Imported> {
+impl<'a> Sink<'a> {
+    pub(super) fn new(data: &'a DataArguments, clock: Arc<dyn Clock>) -> Self {
+        Self { data, clock, target: Target::Unknown }
+    }
+
+    /// Durable when this returns.
+    pub(super) fn send(&mut self, values: Values) -> Result<Imported> {
         if matches!(self.target, Target::Unknown) {
-            let data = self.arguments.data.directory()?;
+            let data = self.data.directory()?;
             let request = Request::Position { checkpoint: false };
             self.target = match control::ask(&data, &request).context("the running gateway cannot be asked")? {
                 Some(_) => Target::Running(data),
-                None => Target::Alone(Box::new(Alone::start(&self.arguments.data, Arc::clone(&self.clock))?)),
+                None => Target::Alone(Box::new(Alone::start(self.data, Arc::clone(&self.clock))?)),
             };
         }
         match &self.target {
@@ -366,7 +374,7 @@ impl Sink<'_> {
         }
     }
 
-    fn close(self) -> Result<()> {
+    pub(super) fn close(self) -> Result<()> {
         if let Target::Alone(alone) = self.target {
             let late = alone.engine.stop();
             if !late.is_empty() {

@@ -9,7 +9,7 @@
 
 use parkgate_collector::model::{Kind, Sample, UtcMillis};
 
-use super::counter::{CounterHours, Exchange};
+use super::counter::{CounterHours, Declared, SuspectPair};
 use super::gauge;
 use super::partial::{GaugePart, Of, Partial, StatePart};
 use super::rule::{PointRule, counts};
@@ -34,10 +34,10 @@ pub struct Grid {
 }
 
 impl<'a> Hours<'a> {
-    /// Begins with neighbouring `periods`, in order; `exchanges` of the point in order of time.
-    pub fn new(rule: PointRule, periods: Vec<Period>, exchanges: &'a [Exchange]) -> Self {
+    /// Begins with neighbouring `periods`, in order; with what was `declared` of the point's meter.
+    pub fn new(rule: PointRule, periods: Vec<Period>, declared: &'a Declared) -> Self {
         let parts = vec![Partial::default(); periods.len()];
-        Self { rule, grid: Grid { periods, parts }, counter: CounterHours::new(exchanges), holding: None }
+        Self { rule, grid: Grid { periods, parts }, counter: CounterHours::new(declared), holding: None }
     }
 
     /// Takes the next sample; samples come in order of record time.
@@ -63,6 +63,11 @@ impl<'a> Hours<'a> {
                 self.holding = Some((time, value));
             }
         }
+    }
+
+    /// Pairs so far about which somebody has to decide, in order of time.
+    pub fn suspects(&self) -> &[SuspectPair] {
+        &self.counter.suspects
     }
 
     /// The last sample was taken; the record reaches to `until`. Gives the hours of which anything is known.

@@ -7,8 +7,11 @@
 //!
 //! [`EXTRA_DIGITS`]: super::partial::EXTRA_DIGITS
 
+use std::collections::BTreeMap;
+
 use parkgate_collector::model::{Decimal, Step, UtcMillis};
-use parkgate_collector::normalise::{CounterRule, Register};
+use parkgate_collector::normalise::Register;
+use serde::{Deserialize, Serialize};
 
 use super::count::Grid;
 use super::partial::{CounterPart, EXTRA, Of, Partial, Straddle, share};
@@ -27,29 +30,82 @@ pub struct Exchange {
     pub multiplier: Decimal,
 }
 
+/// What somebody decided about a pair that R-DELTA calls suspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The register wrapped, however fast that was: the wrapped difference counts.
+    Rollover,
+    /// The fall is an error: the pair adds nothing, and its time is not missing any more.
+    Error,
+}
+
+/// What was entered about a point's meter and is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Exchanges, in order of time; no two at one instant.
+    pub exchanges: Vec<Exchange>,
+    /// Verdicts, by the instant at which the suspect pair ends.
+    pub verdicts: BTreeMap<UtcMillis, Verdict>,
+}
+
+impl Declared {
+    /// Nothing.
+    pub const NONE: &'static Self = &Self { exchanges: Vec::new(), verdicts: BTreeMap::new() };
+
+    /// What registers of an instant are multiplied with.
+    pub fn multiplier_at(&self, at: UtcMillis) -> Decimal {
+        let passed = self.exchanges.partition_point(|exchange| exchange.at <= at);
+        self.multiplier_behind(passed)
+    }
+
+    /// What registers behind the first so many exchanges are multiplied with.
+    fn multiplier_behind(&self, passed: usize) -> Decimal {
+        passed.checked_sub(1).and_then(|index| self.exchanges.get(index)).map_or(Decimal::ONE, |exchange| exchange.multiplier)
+    }
+}
+
+/// A pair without a difference (R-DELTA), about which nothing was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuspectPair {
+    /// The earlier register.
+    pub old: Register,
+    /// The later one, which is lower.
+    pub new: Register,
+}
+
 /// The registers of one point as they come.
 #[derive(Debug)]
 pub(super) struct CounterHours<'a> {
-    exchanges: &'a [Exchange],
-    /// How many of them lie behind.
+    declared: &'a Declared,
+    /// How many exchanges lie behind.
     passed: usize,
     last: Option<Register>,
+    /// The first suspect pairs, at most [`SUSPECTS_MAX`].
+    pub(super) suspects: Vec<SuspectPair>,
 }
 
+/// Suspect pairs that are remembered of one run.
+const SUSPECTS_MAX: usize = 1_000;
+
 impl<'a> CounterHours<'a> {
-    pub(super) fn new(exchanges: &'a [Exchange]) -> Self {
-        Self { exchanges, passed: 0, last: None }
+    pub(super) fn new(declared: &'a Declared) -> Self {
+        Self { declared, passed: 0, last: None, suspects: Vec::new() }
     }
 
     /// Takes the next register that counts.
     pub(super) fn push(&mut self, rule: &PointRule, grid: &mut Grid, time: UtcMillis, value: i64, step: Step) {
         let new = Register { time, value };
         let mut last = self.last.replace(new);
+        if last.is_none() {
+            // Nothing is counted before the first register: exchanges before it only tell its multiplier.
+            self.passed = self.declared.exchanges.partition_point(|exchange| exchange.at <= time);
+        }
         let mut exchanged = false;
-        while let Some(exchange) = self.exchanges.get(self.passed).filter(|exchange| exchange.at <= time) {
+        while let Some(exchange) = self.declared.exchanges.get(self.passed).copied().filter(|exchange| exchange.at <= time) {
             if let Some(old) = last {
                 let end = exchange.old_final.map(|value| Register { time: exchange.at, value });
-                pair(rule, grid, old, end.ok_or(exchange.at), self.multiplier());
+                self.pair(rule, grid, old, end.ok_or(exchange.at));
                 mark(grid, exchange.at);
             }
             exchanged = true;
@@ -58,7 +114,7 @@ impl<'a> CounterHours<'a> {
                 (Some(value), _) => Some(Register { time: exchange.at, value }),
                 // What the new meter counted before its first reading is lost.
                 (None, Some(old)) => {
-                    pair(rule, grid, Register { time: exchange.at, ..old }, Err(time), self.multiplier());
+                    self.pair(rule, grid, Register { time: exchange.at, ..old }, Err(time));
                     None
                 }
                 (None, None) => None,
@@ -67,10 +123,10 @@ impl<'a> CounterHours<'a> {
         if let Some(old) = last {
             // An exchange that only the sample tells of, with nothing known about either register.
             if step == Step::Exchange && !exchanged {
-                pair(rule, grid, old, Err(time), self.multiplier());
+                self.pair(rule, grid, old, Err(time));
                 mark(grid, time);
             } else {
-                pair(rule, grid, old, Ok(new), self.multiplier());
+                self.pair(rule, grid, old, Ok(new));
             }
         }
         if let Some((_, part)) = grid.at(time) {
@@ -81,9 +137,104 @@ impl<'a> CounterHours<'a> {
         }
     }
 
-    fn multiplier(&self) -> Decimal {
-        self.passed.checked_sub(1).and_then(|index| self.exchanges.get(index)).map_or(Decimal::ONE, |exchange| exchange.multiplier)
+    /// `None` when the pair is suspect and nobody decided about it, or its figures leave 127 bits.
+    fn growth(&self, rule: &PointRule, old: Register, new: Register) -> Option<Growth> {
+        let multiplier = self.declared.multiplier_behind(self.passed);
+        let modulus = rule.counter.modulus();
+        let mut growth = Growth { rollover: rule.counter.pair(old, new) == Step::Rollover, ..Growth::default() };
+        let difference = match (rule.counter.difference(old, new), self.declared.verdicts.get(&new.time)) {
+            (Some(difference), _) => difference,
+            (None, Some(Verdict::Rollover)) => {
+                growth.rollover = true;
+                wrapped(rule, old, new)?
+            }
+            (None, Some(Verdict::Error)) => {
+                growth.suspect = true;
+                0
+            }
+            (None, None) => return None,
+        };
+        let amount = match u32::try_from(multiplier.exponent) {
+            Ok(exponent) => EXTRA.checked_mul(10i128.checked_pow(exponent)?)?,
+            Err(_) => EXTRA.checked_div(10i128.checked_pow(u32::from(multiplier.exponent.unsigned_abs()))?)?,
+        };
+        growth.amount = difference.checked_mul(i128::from(multiplier.mantissa))?.checked_mul(amount)?;
+        growth.steps = difference.checked_mul(EXTRA)?;
+        growth.register = i128::from(old.value).checked_mul(EXTRA)?;
+        growth.modulus = modulus.and_then(|modulus| modulus.checked_mul(EXTRA));
+        Some(growth)
     }
+
+    /// Shares out the difference of a pair; `new` is only a time where there is no register to form one with.
+    fn pair(&mut self, rule: &PointRule, grid: &mut Grid, old: Register, new: Result<Register, UtcMillis>) {
+        let end = new.map_or_else(|time| time, |register| register.time);
+        let counted = new.ok().map(|new| self.growth(rule, old, new));
+        let Some(Some(growth)) = counted else {
+            let suspect = counted.is_some();
+            if let Ok(new) = new
+                && self.suspects.len() < SUSPECTS_MAX
+            {
+                self.suspects.push(SuspectPair { old, new });
+            }
+            if suspect && let Some((_, part)) = grid.at(end) {
+                counter_part(part).suspect = true;
+            }
+            return grid.each_within(old.time, end, |_, part, from, to| {
+                let part = counter_part(part);
+                part.suspect |= suspect;
+                part.cover(from, to);
+                part.lost_ms = part.lost_ms.saturating_add(to.since(from));
+            });
+        };
+        if growth.suspect
+            && let Some((_, part)) = grid.at(end)
+        {
+            counter_part(part).suspect = true;
+        }
+        let width = end.since(old.time);
+        if width == 0 {
+            if let Some((_, part)) = grid.at(end) {
+                let part = counter_part(part);
+                part.amount = Some(part.amount.unwrap_or(0).saturating_add(growth.amount));
+                part.rollover |= growth.rollover;
+            }
+            return;
+        }
+        let gap = width > rule.hold_ms;
+        let reached = |of: i128, at: UtcMillis| share(of, at.since(old.time), width).unwrap_or(0);
+        grid.each_within(old.time, end, |period, part, from, to| {
+            let part = counter_part(part);
+            let amount = reached(growth.amount, to).saturating_sub(reached(growth.amount, from));
+            part.amount = Some(part.amount.unwrap_or(0).saturating_add(amount));
+            part.rollover |= growth.rollover;
+            part.suspect |= growth.suspect;
+            let straddle = Some(Straddle { amount, gap });
+            if old.time < period.start {
+                part.lead = straddle;
+            }
+            if period.end < end {
+                part.trail = straddle;
+            }
+            part.whole = old.time < period.start && period.end < end;
+            part.cover(from, to);
+            if gap {
+                part.gap_ms = part.gap_ms.saturating_add(to.since(from));
+            }
+            let register = |at: UtcMillis| {
+                let register = growth.register.saturating_add(reached(growth.steps, at));
+                growth.modulus.filter(|&modulus| growth.rollover && register >= modulus).map_or(register, |modulus| register - modulus)
+            };
+            part.registers = Some((part.registers.map_or_else(|| register(from), |(first, _)| first), register(to)));
+        });
+    }
+}
+
+/// The difference of a falling pair if the register wrapped between them, in register steps; `None` when it cannot have:
+/// no modulus is known, or the earlier register is beyond it.
+pub fn wrapped(rule: &PointRule, old: Register, new: Register) -> Option<i128> {
+    let modulus = rule.counter.modulus()?;
+    let wrapped = modulus.checked_sub(i128::from(old.value))?.checked_add(i128::from(new.value))?;
+    (i128::from(old.value) <= modulus && new.value >= 0 && wrapped >= 0).then_some(wrapped)
 }
 
 fn mark(grid: &mut Grid, at: UtcMillis) {
@@ -92,81 +243,16 @@ fn mark(grid: &mut Grid, at: UtcMillis) {
     }
 }
 
-/// Shares out the difference of a pair; `new` is only a time where there is no register to form one with.
-fn pair(rule: &PointRule, grid: &mut Grid, old: Register, new: Result<Register, UtcMillis>, multiplier: Decimal) {
-    let end = new.map_or_else(|time| time, |register| register.time);
-    let counted = new.ok().map(|new| growth(&rule.counter, old, new, multiplier));
-    let Some(Some(growth)) = counted else {
-        let suspect = counted.is_some();
-        if suspect && let Some((_, part)) = grid.at(end) {
-            counter_part(part).suspect = true;
-        }
-        return grid.each_within(old.time, end, |_, part, from, to| {
-            let part = counter_part(part);
-            part.suspect |= suspect;
-            part.cover(from, to);
-            part.lost_ms = part.lost_ms.saturating_add(to.since(from));
-        });
-    };
-    let width = end.since(old.time);
-    if width == 0 {
-        if let Some((_, part)) = grid.at(end) {
-            let part = counter_part(part);
-            part.amount = Some(part.amount.unwrap_or(0).saturating_add(growth.amount));
-            part.rollover |= growth.rollover;
-        }
-        return;
-    }
-    let gap = width > rule.hold_ms;
-    let reached = |of: i128, at: UtcMillis| share(of, at.since(old.time), width).unwrap_or(0);
-    grid.each_within(old.time, end, |period, part, from, to| {
-        let part = counter_part(part);
-        let amount = reached(growth.amount, to).saturating_sub(reached(growth.amount, from));
-        part.amount = Some(part.amount.unwrap_or(0).saturating_add(amount));
-        part.rollover |= growth.rollover;
-        let straddle = Some(Straddle { amount, gap });
-        if old.time < period.start {
-            part.lead = straddle;
-        }
-        if period.end < end {
-            part.trail = straddle;
-        }
-        part.whole = old.time < period.start && period.end < end;
-        part.cover(from, to);
-        if gap {
-            part.gap_ms = part.gap_ms.saturating_add(to.since(from));
-        }
-        let register = |at: UtcMillis| {
-            let register = growth.register.saturating_add(reached(growth.steps, at));
-            growth.modulus.filter(|&modulus| growth.rollover && register >= modulus).map_or(register, |modulus| register - modulus)
-        };
-        part.registers = Some((part.registers.map_or_else(|| register(from), |(first, _)| first), register(to)));
-    });
-}
-
 /// How far a pair's register and amount grow, with the extra digits.
+#[derive(Default)]
 struct Growth {
     amount: i128,
     steps: i128,
     register: i128,
     modulus: Option<i128>,
     rollover: bool,
-}
-
-/// `None` when the pair is suspect, or its figures leave 127 bits.
-fn growth(rule: &CounterRule, old: Register, new: Register, multiplier: Decimal) -> Option<Growth> {
-    let difference = rule.difference(old, new)?;
-    let amount = match u32::try_from(multiplier.exponent) {
-        Ok(exponent) => EXTRA.checked_mul(10i128.checked_pow(exponent)?)?,
-        Err(_) => EXTRA.checked_div(10i128.checked_pow(u32::from(multiplier.exponent.unsigned_abs()))?)?,
-    };
-    Some(Growth {
-        amount: difference.checked_mul(i128::from(multiplier.mantissa))?.checked_mul(amount)?,
-        steps: difference.checked_mul(EXTRA)?,
-        register: i128::from(old.value).checked_mul(EXTRA)?,
-        modulus: rule.modulus().and_then(|modulus| modulus.checked_mul(EXTRA)),
-        rollover: rule.pair(old, new) == Step::Rollover,
-    })
+    /// The pair fell and was decided to be an error.
+    suspect: bool,
 }
 
 impl CounterPart {

@@ -16,6 +16,7 @@ use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, PointIdentity, Sample, UtcMillis};
 use tokio_util::sync::CancellationToken;
 
+use super::meters::{Meters, Touched};
 use super::recount::{Change, Recount, Recounted};
 use super::row::TotalRow;
 use super::rule::{self, PointRule, counts};
@@ -32,6 +33,10 @@ use crate::store::{Facts, RecordView, StoreError, TotalCorrection};
 const LATE_MAX: usize = 32;
 /// Points whose figures go in one transaction: after years were brought in, some seconds' work.
 const POINTS_PER_TRANSACTION: usize = 8;
+/// Why totals changed.
+const CAUSE_LATE: &str = "readings that came late or were repaired";
+/// See [`CAUSE_LATE`]; readings may have come late at the same time.
+const CAUSE_ENTERED: &str = "an exchange or a decision about the meter was entered or undone";
 
 /// What the follower works on.
 pub struct Follower {
@@ -41,6 +46,7 @@ pub struct Follower {
     record: Arc<dyn RecordView>,
     store: TotalsStore,
     facts: Arc<Facts>,
+    meters: Arc<Meters>,
     metrics: Metrics,
     points: HashMap<PointId, Tracked>,
     /// Greatest record time, not beyond the greatest time of receipt.
@@ -48,6 +54,8 @@ pub struct Follower {
     received: UtcMillis,
     /// The next journal entry to read, as stored.
     next: Option<Sequence>,
+    /// The last entry about a meter that is counted, as stored.
+    entered: i64,
 }
 
 /// A point and what is due of it.
@@ -59,6 +67,8 @@ struct Tracked {
     now: Followed,
     /// Ranges of record times of samples in closed hours.
     late: Vec<(UtcMillis, UtcMillis)>,
+    /// Some of them for what was entered about the meter.
+    entered: bool,
 }
 
 impl Follower {
@@ -75,7 +85,7 @@ impl Follower {
         grace_ms: i64,
     ) -> Result<Self, StoreError> {
         let tracked = |(point, stored): (PointId, Followed)| {
-            let mut tracked = Tracked { stored: Some(stored), now: stored, late: Vec::new() };
+            let mut tracked = Tracked { stored: Some(stored), now: stored, late: Vec::new(), entered: false };
             // What was read since it was last counted.
             if let Some(latest) = record.latest(point).filter(|latest| counts(latest).is_some()) {
                 tracked.reach(latest.record_time);
@@ -83,7 +93,10 @@ impl Follower {
             }
             (point, tracked)
         };
-        let points: HashMap<PointId, Tracked> = store.followed()?.into_iter().map(tracked).collect();
+        let meters = Arc::new(Meters::new(catalogue));
+        let entered = store.entered()?;
+        let mut points: HashMap<PointId, Tracked> = store.followed()?.into_iter().map(tracked).collect();
+        touch(&mut points, meters.refresh(&facts)?.into_iter().filter(|touched| touched.entry > entered));
         let latest = |of: fn(&Followed) -> UtcMillis| points.values().map(|point| of(&point.now)).max().unwrap_or(UtcMillis(i64::MIN));
         let (reaches, received) = (latest(|point| point.latest), latest(|point| point.received));
         Ok(Self {
@@ -93,12 +106,20 @@ impl Follower {
             record,
             store,
             facts,
+            meters,
             metrics,
             points,
             reaches: reaches.min(received),
             received,
             next: None,
+            entered,
         })
+    }
+
+    /// What was entered about meters, as far as it is counted or due.
+    #[must_use]
+    pub fn meters(&self) -> Arc<Meters> {
+        Arc::clone(&self.meters)
     }
 
     /// The next journal entry to read, as stored.
@@ -134,7 +155,7 @@ impl Follow for Follower {
                 let until = self.zone.period_of(Level::Hour, sample.record_time).start;
                 let (latest, received) = (sample.record_time, sample.received_time);
                 let now = Followed { until, latest, received, horizon: UtcMillis(i64::MIN) };
-                entry.insert(Tracked { stored: None, now, late: Vec::new() })
+                entry.insert(Tracked { stored: None, now, late: Vec::new(), entered: false })
             }
         };
         // The one it replaces may lie where the device's clock says.
@@ -172,6 +193,7 @@ impl Follow for Follower {
     }
 
     fn count_due(&mut self, next: Sequence, cancel: &CancellationToken) -> Result<(), StoreError> {
+        touch(&mut self.points, self.meters.refresh(&self.facts)?.into_iter());
         let mut due: Vec<(PointId, UtcMillis)> = Vec::new();
         for (point, tracked) in &self.points {
             let Some((rule, _)) = self.rules.get(point) else { continue };
@@ -189,11 +211,13 @@ impl Follow for Follower {
             self.count(points)?;
         }
         self.metrics.totals_dirty.set(0);
-        if self.next != Some(next) {
+        let entered = self.meters.seen();
+        if self.next != Some(next) || self.entered != entered {
             let writing = self.store.write()?;
             writing.set_cursor(next)?;
+            writing.set_entered(entered)?;
             writing.commit()?;
-            self.next = Some(next);
+            (self.next, self.entered) = (Some(next), entered);
         }
         Ok(())
     }
@@ -220,7 +244,9 @@ impl Follower {
         for (point, closed) in points {
             let closed = *closed;
             let (Some((rule, identity)), Some(tracked)) = (self.rules.get(point), self.points.get(point)) else { continue };
-            let recount = Recount { record: &*self.record, zone: &self.zone, rule };
+            let declared = self.meters.of(*point);
+            let recount = Recount { record: &*self.record, zone: &self.zone, rule, declared: &declared };
+            let cause = if tracked.entered { CAUSE_ENTERED } else { CAUSE_LATE };
             // A period may change more than once: what it was at first is what was known of it.
             let mut before: BTreeMap<Period, Option<Box<Total>>> = BTreeMap::new();
             let mut take = |recounted: Recounted| {
@@ -264,7 +290,7 @@ impl Follower {
                         start: period.start,
                         old: text(&old),
                         new: new.as_ref().map(text),
-                        cause: "readings that came late or were repaired".to_owned(),
+                        cause: cause.to_owned(),
                         time: self.received,
                     });
                 }
@@ -281,9 +307,23 @@ impl Follower {
                 tracked.now = now;
                 tracked.stored = Some(stored);
                 tracked.late.clear();
+                tracked.entered = false;
             }
         }
         Ok(())
+    }
+}
+
+/// Makes due what entries about meters touch.
+fn touch(points: &mut HashMap<PointId, Tracked>, touched: impl Iterator<Item = Touched>) {
+    for Touched { point, from, to, .. } in touched {
+        let Some(tracked) = points.get_mut(&point) else { continue };
+        // What is open is counted with it anyway.
+        let last = to.min(tracked.now.until.max(tracked.now.horizon.plus(1)).plus(-1));
+        if from <= last {
+            tracked.late_range(from, last);
+            tracked.entered = true;
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Totals per hour, day, month and year in the park's zone: cumulative registers for counters, means for gauges,
 //! durations for states. Derived from the record; the rules are named R-DELTA, R-EXCHANGE, R-BOUND, R-GAP and R-EST.
 //!
-//! Exchanges of meters (R-EXCHANGE) are declared with the ledger of meters, which is not there yet: until then none is
-//! known here, a register that falls is suspect, and one that jumps up counts.
+//! Exchanges of meters and changes of the multiplier (R-EXCHANGE) are entered by people, with author and time, and so are
+//! decisions about registers that fall without a plausible wrap (R-DELTA's suspect pairs): until one of both is there, such
+//! a pair adds nothing and its period is incomplete. What an entry touches is counted again.
 //!
 //! In reading order: [`total`] what a total is and who may ask for it; [`zone`] the park's calendar; [`rule`] what the
 //! catalogue says about a point; [`partial`] what is kept of a period and how longer ones are made; [`count`] from
-//! samples to hours, with [`counter`], [`gauge`] and [`state`]; [`scan`] the samples that hours need; [`store`] the file of
+//! samples to hours, with [`counter`], [`gauge`] and [`state`]; [`meters`] what was entered about
+//! meters, [`enter`] entering it, [`decide`] what is to be decided; [`scan`] the samples that hours need; [`store`] the file of
 //! closed periods and [`codec`] its bytes; [`recount`] hours again, with what follows from them; [`follow`] the journal;
 //! [`view`] answers; [`row`] a total as text.
 
@@ -18,6 +20,9 @@ pub mod count;
 pub mod counter;
 pub mod gauge;
 pub mod state;
+pub mod meters;
+pub mod enter;
+pub mod decide;
 pub mod scan;
 pub mod codec;
 pub mod store;
@@ -58,7 +63,7 @@ pub fn start(
     let record = Arc::new(engine.history().clone());
     let store = store::TotalsStore::open(&path, &ParkZone::new(&catalogue.park.time_zone))?;
     let follower = follow::Follower::new(catalogue, Arc::clone(&record) as _, store, Arc::clone(facts), metrics.clone(), grace_ms)?;
-    let totals = Arc::new(Totals::new(catalogue, record, Some(store::TotalsStore::open_read_only(&path)?)));
+    let totals = Arc::new(Totals::new(catalogue, record, Some(store::TotalsStore::open_read_only(&path)?)).with_meters(follower.meters()));
     let (journal, history) = (engine.journal().clone(), engine.history().clone());
     let thread = Thread::spawn("rollup", move |cancel| {
         let cursor = follower.cursor();

@@ -4,6 +4,7 @@
 
 use parkgate_collector::model::UtcMillis;
 
+use super::counter::Declared;
 use super::partial::Partial;
 use super::rule::PointRule;
 use super::scan;
@@ -43,6 +44,8 @@ pub struct Recount<'a> {
     pub zone: &'a ParkZone,
     /// The point.
     pub rule: &'a PointRule,
+    /// What was entered about its meter.
+    pub declared: &'a Declared,
 }
 
 impl Recount<'_> {
@@ -67,7 +70,7 @@ impl Recount<'_> {
             let (from, to) = hull(Some(range), damaged).unwrap_or(range);
             let (from, known_from) = self.reachable(writing.store(), from)?;
             for slice in zone.by_year(from, to) {
-                let mut hours = scan::hours(self.record, zone, self.rule, &[], slice, to)?;
+                let mut hours = scan::hours(self.record, zone, self.rule, self.declared, slice, to)?;
                 self.keep(writing.store(), slice, &mut hours)?;
                 hours.retain(|(period, _)| period.start >= known_from);
                 let counted = u64::try_from(slice.1.since(slice.0)).unwrap_or(0).div_euclid(3_600_000);

@@ -4,7 +4,7 @@
 use parkgate_collector::model::{PointId, Sample, UtcMillis};
 
 use super::count::Hours;
-use super::counter::Exchange;
+use super::counter::{Declared, SuspectPair};
 use super::partial::Partial;
 use super::rule::{PointRule, counts};
 use super::total::{Level, Period};
@@ -23,12 +23,33 @@ pub fn hours(
     view: &dyn RecordView,
     zone: &ParkZone,
     rule: &PointRule,
-    exchanges: &[Exchange],
-    (from, to): (UtcMillis, UtcMillis),
+    declared: &Declared,
+    range: (UtcMillis, UtcMillis),
     until: UtcMillis,
 ) -> Result<Vec<(Period, Partial)>, StoreError> {
+    Ok(filled(view, zone, rule, declared, range)?.finish(until))
+}
+
+/// Pairs without a difference that nobody decided about, of the hours that start in `[from, to)` and across their ends.
+pub fn suspects(
+    view: &dyn RecordView,
+    zone: &ParkZone,
+    rule: &PointRule,
+    declared: &Declared,
+    range: (UtcMillis, UtcMillis),
+) -> Result<Vec<SuspectPair>, StoreError> {
+    Ok(filled(view, zone, rule, declared, range)?.suspects().to_vec())
+}
+
+fn filled<'a>(
+    view: &dyn RecordView,
+    zone: &ParkZone,
+    rule: &PointRule,
+    declared: &'a Declared,
+    (from, to): (UtcMillis, UtcMillis),
+) -> Result<Hours<'a>, StoreError> {
     let periods: Vec<Period> = zone.periods(Level::Hour, from, to).collect();
-    let mut hours = Hours::new(*rule, periods, exchanges);
+    let mut hours = Hours::new(*rule, periods, declared);
     if let Some(before) = neighbour_before(view, rule.point, from)? {
         hours.push(&before);
     }
@@ -36,7 +57,7 @@ pub fn hours(
     if let Some(after) = neighbour_after(view, rule.point, to)? {
         hours.push(&after);
     }
-    Ok(hours.finish(until))
+    Ok(hours)
 }
 
 /// The last sample before `time` that counts.

@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS change (
     start INTEGER NOT NULL,
     points BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS cursor (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS entered (one INTEGER PRIMARY KEY CHECK (one = 1), entry INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS zone (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL);
 ";
 /// A file made again goes on behind the numbers of the one before, so that cursors of others stay good: changes are
@@ -104,7 +105,7 @@ impl TotalsStore {
         if let Some(old) = zone_name(&transaction)?.filter(|old| old != zone.name()) {
             tracing::info!(old, new = zone.name(), "the park has another time zone; all totals are counted again");
             // Those who follow changes go on behind them.
-            transaction.execute_batch("DELETE FROM part; DELETE FROM followed; DELETE FROM cursor;")?;
+            transaction.execute_batch("DELETE FROM part; DELETE FROM followed; DELETE FROM cursor; DELETE FROM entered;")?;
         }
         transaction.execute("INSERT OR REPLACE INTO zone (one, name) VALUES (1, ?1)", [zone.name()])?;
         transaction.commit()?;
@@ -138,6 +139,11 @@ impl TotalsStore {
     pub fn cursor(&self) -> Result<Sequence, StoreError> {
         let sequence: Option<i64> = self.connection.query_row("SELECT sequence FROM cursor", [], |row| row.get(0)).optional()?;
         Ok(Sequence(sequence.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(1)))
+    }
+
+    /// The last entry about a meter that is counted; 0 when there is none.
+    pub fn entered(&self) -> Result<i64, StoreError> {
+        Ok(self.connection.query_row("SELECT entry FROM entered", [], |row| row.get(0)).optional()?.unwrap_or(0))
     }
 
     /// All points followed.
@@ -343,6 +349,12 @@ impl Writing<'_> {
             .connection
             .prepare_cached("INSERT OR REPLACE INTO cursor (one, sequence) VALUES (1, ?1)")?
             .execute([i64::try_from(next.0).unwrap_or(i64::MAX)])?;
+        Ok(())
+    }
+
+    /// Notes the last entry about a meter that is counted.
+    pub fn set_entered(&self, entry: i64) -> Result<(), StoreError> {
+        self.store.connection.prepare_cached("INSERT OR REPLACE INTO entered (one, entry) VALUES (1, ?1)")?.execute([entry])?;
         Ok(())
     }
 

@@ -8,12 +8,13 @@ use parkgate_collector::model::{
 };
 
 use super::count::Hours;
-use super::counter::Exchange;
+use super::counter::{Declared, Exchange};
 use super::rule::PointRule;
 use super::total::{Figures, Level, Total};
 use super::view::join;
 use super::zone::ParkZone;
 
+mod entered;
 mod follow;
 mod memory;
 mod random;
@@ -60,13 +61,13 @@ pub(super) fn sample(time: UtcMillis, value: i64) -> Sample {
 struct Case {
     zone: ParkZone,
     rule: PointRule,
-    exchanges: Vec<Exchange>,
+    declared: Declared,
 }
 
 impl Case {
     /// Quarter-hourly readings: a gap is wider than 45 minutes.
     fn new(zone: &str) -> Self {
-        Self { zone: ParkZone::new(zone), rule: PointRule::new(&point(Kind::Counter, Some(900_000))), exchanges: Vec::new() }
+        Self { zone: ParkZone::new(zone), rule: PointRule::new(&point(Kind::Counter, Some(900_000))), declared: Declared::default() }
     }
 
     /// Hourly readings of a counter: a gap is wider than three hours.
@@ -81,7 +82,7 @@ impl Case {
     /// Totals of a level that lie in `[from, to)`, all closed.
     fn totals(&self, level: Level, from: &str, to: &str, samples: &[Sample]) -> Vec<Total> {
         let (from, to) = (self.at(from), self.at(to));
-        let mut hours = Hours::new(self.rule, self.zone.periods(Level::Hour, from, to).collect(), &self.exchanges);
+        let mut hours = Hours::new(self.rule, self.zone.periods(Level::Hour, from, to).collect(), &self.declared);
         samples.iter().for_each(|sample| hours.push(sample));
         let parts = join(&self.zone, level, hours.finish(to));
         parts.into_iter().map(|(period, part)| part.total(&self.rule, period, true, to)).collect()
@@ -263,7 +264,7 @@ fn a_suspect_fall_counts_nothing() {
 fn a_meter_exchange_over_a_boundary() {
     let mut case = Case::hourly("Asia/Shanghai");
     // At 23:30 the old meter (multiplier 1) ends with 1,010, the new one begins with 5 and counts tens.
-    case.exchanges.push(Exchange {
+    case.declared.exchanges.push(Exchange {
         at: case.at("2026-11-01T23:30:00"),
         old_final: Some(1_010),
         new_initial: Some(5),
@@ -283,14 +284,14 @@ fn a_meter_exchange_over_a_boundary() {
         ["11-01T00:00 50 int 30 boundary exchanged 83333", "11-02T00:00 60 int 30 tail 1380 boundary tailed 41666"]
     );
     // Nothing known about either register: what lies between the readings is lost.
-    case.exchanges[0] = Exchange { old_final: None, new_initial: None, multiplier: Decimal::ONE, ..case.exchanges[0] };
+    case.declared.exchanges[0] = Exchange { old_final: None, new_initial: None, multiplier: Decimal::ONE, ..case.declared.exchanges[0] };
     assert_eq!(
         case.lines(Level::Day, "2026-11-01", "2026-11-02", &samples),
         // 10 kWh in 1 h of 24; the hour from 23:00 on is lost.
         ["11-01T00:00 10 exchanged 41666"]
     );
     // The same when only the sample tells of it, at its own time.
-    case.exchanges.clear();
+    case.declared.exchanges.clear();
     let mut told = samples;
     told[2].status = Status::new(Quality::Good, Reason::None, Origin::Metered, Step::Exchange);
     assert_eq!(
@@ -320,7 +321,7 @@ fn gauges_are_weighted_by_time() {
     let rule = PointRule::new(&point(Kind::Gauge, Some(900_000)));
     let at = |text: &str| zone.read(text).unwrap();
     let (from, to) = (at("2026-11-02"), at("2026-11-02T02:00:00+08:00"));
-    let mut hours = Hours::new(rule, zone.periods(Level::Hour, from, to).collect(), &[]);
+    let mut hours = Hours::new(rule, zone.periods(Level::Hour, from, to).collect(), Declared::NONE);
     // 10 from 23:50, 20 from 00:30, 60 from 00:45; then nothing: 60 holds for 45 min, until 01:30.
     for (time, value) in [("2026-11-01T23:50:00+08:00", 10), ("2026-11-02T00:30:00+08:00", 20), ("2026-11-02T00:45:00+08:00", 60)] {
         hours.push(&sample(at(time), value));
@@ -344,7 +345,7 @@ fn states_last() {
     let zone = ParkZone::new("Asia/Shanghai");
     let rule = PointRule::new(&point(Kind::State, None));
     let from = zone.read("2026-11-02").unwrap();
-    let mut hours = Hours::new(rule, zone.periods(Level::Hour, from, from.plus(7_200_000)).collect(), &[]);
+    let mut hours = Hours::new(rule, zone.periods(Level::Hour, from, from.plus(7_200_000)).collect(), Declared::NONE);
     // 0 for 20 min, 1 for 50 min, over the hour; then 3 until nothing is known an hour later: no interval is known.
     for (minute, code) in [(0, 0), (20, 1), (70, 3)] {
         hours.push(&sample(from.plus(minute * 60_000), code));

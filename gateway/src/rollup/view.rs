@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::model::{PointId, UtcMillis};
 
+use super::meters::Meters;
 use super::partial::Partial;
 use super::rule::{self, PointRule};
 use super::scan;
@@ -19,6 +20,8 @@ pub struct Totals {
     zone: ParkZone,
     rules: HashMap<PointId, PointRule>,
     record: Arc<dyn RecordView>,
+    /// What was entered about meters.
+    meters: Arc<Meters>,
     /// Closed periods; without it everything is counted when asked.
     store: Option<Mutex<TotalsStore>>,
     /// Version of the record's latest samples, and the greatest record time among them.
@@ -35,19 +38,26 @@ impl Totals {
             zone,
             rules: rule::has_totals(catalogue).map(|point| (point.id, PointRule::new(point))).collect(),
             record,
+            meters: Arc::new(Meters::new(catalogue)),
             store: store.map(Mutex::new),
             reaches: Mutex::new((0, UtcMillis(i64::MIN))),
         }
     }
 
+    /// With what was entered about meters, which whoever fills the store keeps up to date.
+    #[must_use]
+    pub fn with_meters(self, meters: Arc<Meters>) -> Self {
+        Self { meters, ..self }
+    }
+
     /// Totals of a data directory, for a command that only reads.
     ///
     /// # Errors
-    /// When `totals.db` is there and cannot be read.
+    /// When `totals.db` or `facts.db` is there and cannot be read.
     pub fn read_only(catalogue: &Catalogue, record: Arc<dyn RecordView>, directory: &DataDirectory) -> Result<Self, StoreError> {
         let path = directory.totals();
         let store = if path.exists() { Some(TotalsStore::open_read_only(&path)?) } else { None };
-        Ok(Self::new(catalogue, record, store))
+        Ok(Self::new(catalogue, record, store).with_meters(Arc::new(Meters::read_only(catalogue, directory)?)))
     }
 
     /// The park's calendar.
@@ -157,8 +167,9 @@ impl Totals {
         until: UtcMillis,
         parts: &mut Vec<(Period, Partial)>,
     ) -> Result<(), StoreError> {
+        let declared = self.meters.of(rule.point);
         for slice in self.zone.by_year(from, to) {
-            append(&self.zone, level, scan::hours(&*self.record, &self.zone, rule, &[], slice, until)?, parts);
+            append(&self.zone, level, scan::hours(&*self.record, &self.zone, rule, &declared, slice, until)?, parts);
         }
         Ok(())
     }

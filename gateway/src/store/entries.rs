@@ -50,6 +50,10 @@ pub enum EntryKind {
     AlarmAct,
     /// A regulator read emissions.
     RegulatorAccess,
+    /// An exchange of a meter, a decision about a register that fell, or the undoing of one.
+    MeterEvent,
+    /// Who read a value by hand.
+    HandReading,
 }
 
 /// What is entered.

@@ -8,7 +8,9 @@ use parkgate_collector::model::{Kind, PointId, PointIdentity, Sample, UtcMillis}
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::super::counter::Declared;
 use super::super::follow::Follower;
+use super::super::meters::Meters;
 use super::super::recount::Recount;
 use super::super::rule::PointRule;
 use super::super::store::TotalsStore;
@@ -18,23 +20,23 @@ use super::{point, sample};
 use crate::store::follow::Follow as _;
 use crate::store::{Facts, RecordView as _};
 
-const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
+pub(super) const MINUTE: i64 = 60_000;
+pub(super) const HOUR: i64 = 60 * MINUTE;
+pub(super) const DAY: i64 = 24 * HOUR;
 
 /// A park whose record, files and follower a case works on.
-struct Followed {
+pub(super) struct Followed {
     folder: TempDir,
-    catalogue: Catalogue,
-    record: Arc<Memory>,
-    facts: Arc<Facts>,
-    follower: Option<Follower>,
+    pub(super) catalogue: Catalogue,
+    pub(super) record: Arc<Memory>,
+    pub(super) facts: Arc<Facts>,
+    pub(super) follower: Option<Follower>,
     /// Samples noted since the last count.
     noted: Vec<Sample>,
 }
 
 impl Followed {
-    fn new(catalogue: Catalogue) -> Self {
+    pub(super) fn new(catalogue: Catalogue) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let facts = Arc::new(Facts::open(&folder.path().join("facts.db")).unwrap());
         let record = Arc::new(Memory::default());
@@ -43,19 +45,19 @@ impl Followed {
     }
 
     /// A sample comes into the record and is read from the journal.
-    fn push(&mut self, sample: Sample) {
+    pub(super) fn push(&mut self, sample: Sample) {
         self.record.push(sample);
         self.follower.as_mut().unwrap().note(&sample);
         self.noted.push(sample);
     }
 
-    fn count(&mut self) {
+    pub(super) fn count(&mut self) {
         self.follower.as_mut().unwrap().count_due(Sequence(1), &CancellationToken::new()).unwrap();
         self.noted.clear();
     }
 
     /// The program stops and starts; the journal gives again what was not counted.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.follower = None;
         let mut follower = memory::follower(self.folder.path(), &self.record, &self.facts, &self.catalogue);
         self.noted.iter().for_each(|sample| follower.note(sample));
@@ -66,13 +68,17 @@ impl Followed {
         TotalsStore::open_read_only(&self.folder.path().join("totals.db")).unwrap()
     }
 
-    fn told(&self) -> Totals {
-        Totals::new(&self.catalogue, Arc::clone(&self.record) as _, Some(self.stored()))
+    fn meters(&self) -> Arc<Meters> {
+        Arc::new(Meters::read(&self.catalogue, &self.facts).unwrap())
+    }
+
+    pub(super) fn told(&self) -> Totals {
+        Totals::new(&self.catalogue, Arc::clone(&self.record) as _, Some(self.stored())).with_meters(self.meters())
     }
 
     /// What is told is what the record says, on every level.
-    fn check(&self, what: &str) {
-        let plain = Totals::new(&self.catalogue, Arc::clone(&self.record) as _, None);
+    pub(super) fn check(&self, what: &str) {
+        let plain = Totals::new(&self.catalogue, Arc::clone(&self.record) as _, None).with_meters(self.meters());
         for point in &self.catalogue.points {
             for &level in Level::ALL {
                 let (told, plain) = (all(&self.told(), point.id, level), all(&plain, point.id, level));
@@ -87,18 +93,18 @@ fn all(totals: &Totals, point: PointId, level: Level) -> Vec<Total> {
     figures(totals.totals(point, level, UtcMillis(i64::MIN), UtcMillis(i64::MAX)).unwrap())
 }
 
-fn amount(total: &Total) -> String {
+pub(super) fn amount(total: &Total) -> String {
     match &total.figures {
         Figures::Counter(counter) => counter.amount.map_or_else(|| "-".into(), |amount| amount.to_string()),
         _ => "-".into(),
     }
 }
 
-fn at(text: &str) -> UtcMillis {
+pub(super) fn at(text: &str) -> UtcMillis {
     ParkZone::new("Asia/Shanghai").read(&format!("{text}+08:00")).unwrap()
 }
 
-fn counter(interval_ms: u32) -> Point {
+pub(super) fn counter(interval_ms: u32) -> Point {
     point(Kind::Counter, Some(interval_ms))
 }
 
@@ -346,7 +352,7 @@ fn a_wrong_clock_does_not_count_hours_before_the_first_sample() {
     let zone = ParkZone::new("Asia/Shanghai");
     let mut store = TotalsStore::open(&folder.path().join("totals.db"), &zone).unwrap();
     let rule = PointRule::new(&counter(3_600_000));
-    let recount = Recount { record: &record, zone: &zone, rule: &rule };
+    let recount = Recount { record: &record, zone: &zone, rule: &rule, declared: Declared::NONE };
     let closed = at("2026-11-02T14:00:00");
     let writing = store.write().unwrap();
     let found = recount.run(&writing, (zone.period_of(Level::Hour, UtcMillis(0)).start, closed), closed, closed).unwrap();

@@ -9,15 +9,18 @@ use parkgate_collector::model::{Kind, Origin, PointId, Quality, Reason, Sample, 
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
+use super::super::counter::{Declared, Verdict};
 use super::super::follow::Follower;
+use super::super::meters::{EventKind, MeterStep, Meters, NewEvent};
 use super::super::partial::EXTRA;
 use super::super::row::TotalRow;
 use super::super::store::TotalsStore;
 use super::super::{Figures, Level, ParkZone, Total, Totals, TotalsView};
+use super::entered::event;
 use super::memory::{self, Memory, catalogue, figures};
 use super::point;
 use crate::store::follow::Follow as _;
-use crate::store::{Facts, RecordView, TotalCorrection};
+use crate::store::{EntryKind, Facts, NewEntry, RecordView, TotalCorrection};
 
 /// 2026-10-30T16:00:00Z: two days before the end of October in Shanghai.
 const START: i64 = 1_793_376_000_000;
@@ -59,26 +62,93 @@ fn follower(folder: &std::path::Path, record: &Arc<Memory>, facts: &Arc<Facts>, 
     memory::follower(folder, record, facts, &catalogue(vec![point(Kind::Counter, interval)]))
 }
 
-/// What a counter's period gets, in fractions: the naive way, over all pairs.
-fn naive(readings: &[(i64, i64, Quality)], from: i64, to: i64) -> Option<(i128, i128)> {
+/// What people enter: kind (0 exchange, 1 rollover, 2 error, 3 undo), about which reading, minutes before it, registers and
+/// multiplier of an exchange. Not checked: whatever they enter, sums are kept.
+type Entered = (u8, proptest::sample::Index, i64, Option<i64>, Option<i64>, Option<i64>);
+
+fn entered() -> impl Strategy<Value = Vec<Entered>> {
+    let register = || proptest::option::of(prop_oneof![1 => 0i64..1_000_000, 2 => 999_000i64..999_900]);
+    let minutes = prop_oneof![Just(0i64), 0i64..120];
+    let one = (0u8..4, any::<proptest::sample::Index>(), minutes, register(), register(), proptest::option::of(1i64..20));
+    proptest::collection::vec(one, 0..8)
+}
+
+/// The `number`-th thing that is entered, from 1, into a file that has no other entries.
+fn step(
+    number: usize,
+    &(kind, index, minutes, old_final, new_initial, multiplier): &Entered,
+    readings: &[(i64, i64, Quality)],
+) -> MeterStep {
+    let time = UtcMillis(readings[index.index(readings.len())].0);
+    let text = |number: Option<i64>| number.map(|number| number.to_string());
+    match kind {
+        0 => MeterStep::Add(NewEvent {
+            old_final: text(old_final),
+            new_initial: text(new_initial),
+            multiplier: text(multiplier),
+            ..event(EventKind::Exchange, time.plus(-minutes * MINUTE))
+        }),
+        1 => MeterStep::Add(event(EventKind::Rollover, time)),
+        2 => MeterStep::Add(event(EventKind::Error, time)),
+        _ => MeterStep::Undo { event: format!("meter-{}", index.index(number) + 1), note: None },
+    }
+}
+
+fn append(facts: &Facts, step: &MeterStep) {
+    let body = serde_json::to_value(step).unwrap();
+    let new = NewEntry { kind: EntryKind::MeterEvent, subject: "a/b".into(), body, author: "eve".into(), document: None };
+    facts.append(new, UtcMillis(START)).unwrap();
+}
+
+fn amount_of(total: &Total) -> Option<i128> {
+    match &total.figures {
+        Figures::Counter(counter) => counter.amount.map(|amount| amount.mantissa),
+        _ => None,
+    }
+}
+
+/// Pairs with a difference: from, to, what was counted. As R-DELTA and R-EXCHANGE have it, without regard to periods.
+fn pairs(readings: &[(i64, i64, Quality)], declared: &Declared) -> Vec<(i64, i64, i64)> {
+    let mut found = Vec::new();
+    let mut pair = |(from, old): (i64, Option<i64>), (to, new): (i64, Option<i64>), multiplier: i64| {
+        let (Some(old), Some(new)) = (old, new) else { return };
+        // 1000 an hour at most.
+        let plausible = i128::from(new - old + 1_000_000) * 3_600_000 <= 1_000 * i128::from(to - from);
+        let difference = match declared.verdicts.get(&UtcMillis(to)) {
+            _ if new >= old => new - old,
+            _ if plausible => new - old + 1_000_000,
+            Some(Verdict::Rollover) => new - old + 1_000_000,
+            Some(Verdict::Error) => 0,
+            None => return,
+        };
+        found.push((from, to, difference * multiplier));
+    };
     let good: Vec<_> = readings.iter().filter(|reading| reading.2 != Quality::Bad).collect();
+    for two in good.windows(2) {
+        let mut last = (two[0].0, Some(two[0].1));
+        let ratio = |at: i64| declared.multiplier_at(UtcMillis(at)).to_mantissa(0).unwrap();
+        for exchange in declared.exchanges.iter().filter(|one| two[0].0 < one.at.0 && one.at.0 <= two[1].0) {
+            pair(last, (exchange.at.0, exchange.old_final), ratio(exchange.at.0 - 1));
+            last = (exchange.at.0, exchange.new_initial);
+        }
+        pair(last, (two[1].0, Some(two[1].1)), ratio(two[1].0));
+    }
+    found
+}
+
+/// What a counter's period gets, in fractions: the naive way, over all pairs.
+fn naive(pairs: &[(i64, i64, i64)], from: i64, to: i64) -> Option<(i128, i128)> {
     let (mut top, mut bottom, mut any) = (0i128, 1i128, false);
-    for pair in good.windows(2) {
-        let (a, b) = (pair[0], pair[1]);
-        let (start, end) = (from.max(a.0), to.min(b.0));
+    for &(earlier, later, difference) in pairs {
+        if earlier == later && (from..to).contains(&earlier) {
+            (any, top) = (true, top + i128::from(difference) * bottom);
+        }
+        let (start, end) = (from.max(earlier), to.min(later));
         if start >= end {
             continue;
         }
-        let mut difference = b.1 - a.1;
-        if difference < 0 {
-            difference += 1_000_000;
-            // 1000 an hour at most.
-            if i128::from(difference) * 3_600_000 > 1_000 * i128::from(b.0 - a.0) {
-                continue;
-            }
-        }
         any = true;
-        let (share, width) = (i128::from(difference) * i128::from(end - start), i128::from(b.0 - a.0));
+        let (share, width) = (i128::from(difference) * i128::from(end - start), i128::from(later - earlier));
         if share % width == 0 {
             top += share / width * bottom;
         } else {
@@ -93,17 +163,20 @@ proptest! {
 
     /// Every level agrees with the naive calculation, and with the sum of the shorter ones to the last digit.
     #[test]
-    fn all_levels_agree(readings in readings(), interval in proptest::sample::select(vec![None, Some(60_000), Some(900_000)])) {
+    fn all_levels_agree(readings in readings(), interval in proptest::sample::select(vec![None, Some(60_000), Some(900_000)]), entered in entered()) {
         let record = Arc::new(Memory::default());
         readings.iter().for_each(|reading| record.push(sample(reading, reading.0)));
-        let totals = Totals::new(&catalogue(vec![point(Kind::Counter, interval)]), record, None);
-        let amount = |total: &Total| match &total.figures {
-            Figures::Counter(counter) => counter.amount.map(|amount| amount.mantissa),
-            _ => None,
-        };
+        let facts = Facts::open(std::path::Path::new(":memory:")).unwrap();
+        (1..).zip(&entered).for_each(|(number, one)| append(&facts, &step(number, one, &readings)));
+        let catalogue = catalogue(vec![point(Kind::Counter, interval)]);
+        let meters = Meters::read(&catalogue, &facts).unwrap();
+        let declared = meters.of(PointId(1));
+        let pairs = pairs(&readings, &declared);
+        let totals = Totals::new(&catalogue, record, None).with_meters(Arc::new(meters));
+        let amount = amount_of;
         let levels: Vec<Vec<Total>> = Level::ALL.iter().map(|&level| all(&totals, level)).collect();
         for total in levels.iter().flatten() {
-            let expected = naive(&readings, total.period.start.0, total.period.end.0);
+            let expected = naive(&pairs, total.period.start.0, total.period.end.0);
             prop_assert_eq!(amount(total).is_some(), expected.is_some(), "{:?}", total);
             if let (Some(amount), Some((top, bottom))) = (amount(total), expected) {
                 // Rounded at each end of the period.
@@ -133,6 +206,7 @@ proptest! {
         order in proptest::collection::vec((any::<proptest::sample::Index>(), 0i64..30, any::<bool>()), 0..120),
         interval in proptest::sample::select(vec![None, Some(60_000), Some(900_000)]),
         commits in any::<u64>(),
+        entered in entered(),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let facts = Arc::new(Facts::open(&folder.path().join("facts.db")).unwrap());
@@ -144,7 +218,11 @@ proptest! {
         let rest = readings.iter().map(|&reading| (reading, 1, false));
         let mut received = START;
         let mut uncommitted = Vec::new();
+        let mut to_enter = (1..).zip(&entered);
         for (number, ((time, value, quality), delay, wrong)) in early.chain(rest).enumerate() {
+            if number % 7 == 3 && let Some((number, one)) = to_enter.next() {
+                append(&facts, &step(number, one, &readings));
+            }
             received = (received + delay * MINUTE).max(time);
             let value = if wrong { (value + 77).rem_euclid(1_000_000) } else { value };
             let sample = sample(&(time, value, quality), received);
@@ -165,12 +243,14 @@ proptest! {
                 _ => {}
             }
         }
+        to_enter.for_each(|(number, one)| append(&facts, &step(number, one, &readings)));
         // Long after: everything closes but for the meter that is silent since.
         running.count_due(Sequence(1_000), &never).unwrap();
         drop(running);
 
         let fresh = tempfile::tempdir().unwrap();
         let fresh_facts = Arc::new(Facts::open(&fresh.path().join("facts.db")).unwrap());
+        (1..).zip(&entered).for_each(|(number, one)| append(&fresh_facts, &step(number, one, &readings)));
         let mut again = follower(fresh.path(), &record, &fresh_facts, interval);
         for sample in record.scan(PointId(1), UtcMillis(0), UtcMillis(i64::MAX), usize::MAX).unwrap() {
             again.note(&sample);
@@ -187,10 +267,11 @@ proptest! {
         }
         let open = |folder: &std::path::Path| TotalsStore::open_read_only(&folder.join("totals.db")).unwrap();
         let catalogue = catalogue(vec![point(Kind::Counter, interval)]);
+        let meters = Arc::new(Meters::read(&catalogue, &facts).unwrap());
         let (stored, fresh, plain) = (
-            Totals::new(&catalogue, Arc::clone(&record) as _, Some(open(folder.path()))),
-            Totals::new(&catalogue, Arc::clone(&record) as _, Some(open(fresh.path()))),
-            Totals::new(&catalogue, Arc::clone(&record) as _, None),
+            Totals::new(&catalogue, Arc::clone(&record) as _, Some(open(folder.path()))).with_meters(Arc::clone(&meters)),
+            Totals::new(&catalogue, Arc::clone(&record) as _, Some(open(fresh.path()))).with_meters(Arc::clone(&meters)),
+            Totals::new(&catalogue, Arc::clone(&record) as _, None).with_meters(meters),
         );
         let zone = ParkZone::new("Asia/Shanghai");
         for &level in Level::ALL {
