@@ -9,7 +9,7 @@ use crate::catalogue::*;
 use crate::model::{Decimal, Medium, Number, PointIdentity, Unit};
 
 /// 2026-01-01T00:00:00Z.
-const T0: i64 = 1_767_225_600_000;
+pub(super) const T0: i64 = 1_767_225_600_000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 3_600_000;
 
@@ -32,6 +32,7 @@ pub(super) fn point(id: u32, kind: Kind, unit: &str, decimals: u8) -> Point {
         valid_max: None,
         modulus: None,
         rate_max_per_hour: None,
+        rules: Default::default(),
         interval_ms: None,
         compliance: false,
         role: None,
@@ -45,7 +46,7 @@ fn names() -> Names {
 }
 
 /// A park of one link `l1` with the points given, on the devices they name.
-fn catalogue(points: Vec<Point>) -> Catalogue {
+pub(super) fn catalogue(points: Vec<Point>) -> Catalogue {
     let link = Arc::new(Link {
         id: "l1".into(),
         key: LinkKey::of("l1"),
@@ -80,29 +81,29 @@ fn catalogue(points: Vec<Point>) -> Catalogue {
     Catalogue::new(1, park, Vec::new(), vec![link], devices)
 }
 
-fn normaliser(points: Vec<Point>) -> Normaliser {
+pub(super) fn normaliser(points: Vec<Point>) -> Normaliser {
     Normaliser::new(&catalogue(points), NormaliseSettings::default())
 }
 
-fn gauge(id: u32) -> Point {
+pub(super) fn gauge(id: u32) -> Point {
     point(id, Kind::Gauge, "kW", 1)
 }
 
 /// Wraps at 10,000.0 kWh, at most 100 kWh/h.
-fn counter(id: u32) -> Point {
+pub(super) fn counter(id: u32) -> Point {
     Point { modulus: Some(Decimal::new(10_000, 0)), rate_max_per_hour: Some(Decimal::new(100, 0)), ..point(id, Kind::Counter, "kWh", 1) }
 }
 
-fn reading(point: u32, number: &str, source: Option<i64>) -> Reading {
+pub(super) fn reading(point: u32, number: &str, source: Option<i64>) -> Reading {
     Reading { point: PointId(point), number: Number::Exact(number.parse().unwrap()), source_time: source.map(UtcMillis) }
 }
 
 /// One batch of metered readings on `l1`.
-fn step(normaliser: &mut Normaliser, received: i64, readings: &[Reading]) -> (Vec<Sample>, StepReport) {
+pub(super) fn step(normaliser: &mut Normaliser, received: i64, readings: &[Reading]) -> (Vec<Sample>, StepReport) {
     step_as(normaliser, Origin::Metered, received, readings, &[])
 }
 
-fn step_as(
+pub(super) fn step_as(
     n: &mut Normaliser,
     origin: Origin,
     received: i64,
@@ -479,8 +480,23 @@ fn damaged_state_is_refused_and_leaves_a_clean_start() {
         }
     }
     let mut newer = bytes;
-    newer[4] = 2;
-    assert_eq!(n.restore(&newer), Err(RestoreError::Version { found: 2 }));
+    newer[4] = 3;
+    assert_eq!(n.restore(&newer), Err(RestoreError::Version { found: 3 }));
+}
+
+#[test]
+fn a_state_of_the_version_before_rules_is_taken_in() {
+    let mut n = normaliser(vec![counter(1)]);
+    step(&mut n, T0, &[reading(1, "5", Some(T0))]);
+    let bytes = n.snapshot(42);
+    // Without the two counts at its end.
+    let mut before = bytes[..bytes.len() - 8].to_vec();
+    before[4] = 1;
+    let body = before[16..].to_vec();
+    before[8..12].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+    before[12..16].copy_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    assert_eq!(n.restore(&before), Ok(42));
+    assert_eq!(n.snapshot(42), bytes);
 }
 
 /// One event of a random stream: a batch, or an exchange announced.
@@ -505,6 +521,17 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 fn stream_points() -> Vec<Point> {
     let mut points = vec![gauge(1), counter(2), counter(3), Point { valid_max: Some(Decimal::new(1000, 0)), ..counter(4) }];
     points[1].device = "d2".into();
+    // One with each rule, and a formula over points of two links' worth of times.
+    points.push(Point {
+        rules: PointRules { on_change: Some(OnChange { deadband: Decimal::new(500, 0), max_silence_ms: 20_000 }), ..PointRules::default() },
+        ..gauge(5)
+    });
+    points[0].rules =
+        PointRules { flat_after_ms: Some(20_000), change_max_per_minute: Some(Decimal::new(5_000, 0)), ..PointRules::default() };
+    let formula = Formula { operation: Operation::Difference, inputs: vec!["d1/5".into(), "d1/1".into()], max_age_ms: 15_000 };
+    let made = Point { source: PointSource::Formula(formula), ..gauge(6) };
+    let twice = Formula { operation: Operation::Sum, inputs: vec!["d1/6".into(), "d1/1".into()], max_age_ms: 15_000 };
+    points.extend([made, Point { source: PointSource::Formula(twice), ..gauge(7) }]);
     points
 }
 
@@ -572,9 +599,11 @@ proptest! {
             now += advance.abs();
             let readings: Vec<_> = readings.iter().map(|&(point, value, age)| reading(point, &value.to_string(), age.map(|age| now - age))).collect();
             let (out, report) = step_as(&mut n, *origin, now, &readings, &[]);
-            prop_assert_eq!(readings.len(), out.len() + (report.repeats + report.unknown_points) as usize);
+            let of_formulas = |sample: &&Sample| sample.point.0 >= 6;
+            let read = out.len() - out.iter().filter(of_formulas).count();
+            prop_assert_eq!(readings.len(), read + (report.repeats + report.unknown_points + report.unchanged) as usize);
             prop_assert_eq!(out.len() as u32, report.good + report.uncertain + report.bad);
-            for sample in out.iter().filter(|sample| sample.source_time.is_none()) {
+            for sample in out.iter().filter(|sample| sample.source_time.is_none() && !of_formulas(sample)) {
                 prop_assert!(used.insert((sample.point, sample.record_time)));
             }
         }
