@@ -83,7 +83,7 @@ pub struct StepReport {
     pub unknown_points: u32,
     /// Readings, and values of formulas, left out because they say nothing new (`on_change`).
     pub unchanged: u32,
-    /// Samples whose source time is doubted.
+    /// Samples whose source time is doubted, or our own clock where there is none.
     pub clock_doubts: u32,
     /// Samples put out that are good.
     pub good: u32,
@@ -391,7 +391,7 @@ impl Slot {
         true
     }
 
-    /// The sample of a reading, and whether its source time is doubted; changes nothing. The worst finding gives quality
+    /// The sample of a reading, and whether its time is doubted; changes nothing. The worst finding gives quality
     /// and reason: no number, then range, then a suspect step, then the clock, then the rules.
     fn sample(&self, settings: &NormaliseSettings, clock: &DeviceClock, input: &Input<'_>, reading: &Reading) -> (Sample, bool) {
         let (record_time, clock_doubt) = match reading.source_time {
@@ -399,7 +399,10 @@ impl Slot {
                 let chosen = time::choose(settings, input.origin, input.received_time, source, clock.offset());
                 (chosen.record_time, chosen.doubtful)
             }
-            None => (time::next_free(self.state.last_unstamped, input.received_time), false),
+            None => {
+                let record_time = time::next_free(self.state.last_unstamped, input.received_time);
+                (record_time, time::is_live_origin(input.origin) && input.received_time < settings.not_before)
+            }
         };
         let mantissa = match &self.scaling {
             Some(scaling) => scaling.mantissa(reading.number),

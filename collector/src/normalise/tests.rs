@@ -343,10 +343,33 @@ fn a_point_that_ran_ahead_by_more_than_an_hour_goes_on() {
 #[test]
 fn a_box_that_starts_in_1970_uses_the_devices_time() {
     let mut n = normaliser(vec![gauge(1)]);
-    for (source, record) in [(T0, T0), (-5, 1000)] {
-        let (out, report) = step(&mut n, 1000, &[reading(1, "1", Some(source))]);
+    for (source, record) in [(Some(T0), T0), (Some(-5), 1000), (None, 1000), (None, 1001)] {
+        let (out, report) = step(&mut n, 1000, &[reading(1, "1", source)]);
         let doubt = (Quality::Uncertain, Reason::Clock);
         assert_eq!((out[0].record_time.0, findings(&out[0]), report.clock_doubts), (record, doubt, 1));
+    }
+}
+
+/// Every reading is recorded, at once, with the device's time if it has one; those without a time stay in order.
+#[test]
+fn a_jump_of_our_own_clock_loses_nothing() {
+    for jump in [HOUR, -HOUR, 24 * HOUR, -24 * HOUR] {
+        let mut n = normaliser(vec![gauge(1), counter(2), gauge(3)]);
+        let mut last = i64::MIN;
+        for second in 0..120 {
+            let device = T0 + second * 1000;
+            let ours = device + if second >= 60 { jump } else { 0 };
+            let value = second.to_string();
+            let (out, _) =
+                step(&mut n, ours, &[reading(1, &value, Some(device)), reading(2, &value, Some(device)), reading(3, &value, None)]);
+            assert_eq!(out.len(), 3, "{jump} at {second}");
+            assert!(out.iter().all(|sample| sample.received_time.0 == ours));
+            assert!(out[..2].iter().all(|sample| sample.source_time == Some(UtcMillis(device))));
+            assert_ne!(out[1].status.step(), Step::Suspect, "a counter that goes on is not suspected");
+            // A day back is believed at once; an hour is waited for, millisecond by millisecond.
+            assert!(out[2].record_time.0 > last || (jump == -24 * HOUR && second == 60), "{jump} at {second}");
+            last = out[2].record_time.0;
+        }
     }
 }
 
