@@ -85,6 +85,8 @@ metrics! {
     device_lag: GaugeVec "parkgate_pipeline_device_lag_seconds" ["driver", "link", "device"];
     /// Repeats and redeliveries dropped before the journal.
     repeats_dropped: IntCounter "parkgate_pipeline_repeats_dropped_total" [];
+    /// Values left out because they did not change, of points that report on change.
+    unchanged_left_out: IntCounter "parkgate_pipeline_unchanged_left_out_total" [];
     /// Readings of points that the catalogue does not know.
     unknown_points: IntCounter "parkgate_pipeline_unknown_points_total" [];
     /// Samples by quality.

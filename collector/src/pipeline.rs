@@ -121,6 +121,7 @@ impl Pipeline {
                     uncertain.inc_by(report.uncertain.into());
                     bad.inc_by(report.bad.into());
                     self.metrics.repeats_dropped.inc_by(report.repeats.into());
+                    self.metrics.unchanged_left_out.inc_by(report.unchanged.into());
                     self.metrics.unknown_points.inc_by(report.unknown_points.into());
                     Some(unanswered)
                 }

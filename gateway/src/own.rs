@@ -96,6 +96,7 @@ rows! {
     Counter "parkgate_pipeline_samples_durable_total" "1" 0 Per::Device(ALL), None;
     Gauge "parkgate_pipeline_device_lag_seconds" "s" 6 Per::Device(ALL), None;
     Counter "parkgate_pipeline_repeats_dropped_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_pipeline_unchanged_left_out_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_unknown_points_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_samples_total" "1" 0 Per::Gateway, Some(("quality", QUALITIES));
     Counter "parkgate_pipeline_durable_lag_seconds_sum" "s" 6 Per::Gateway, None;
@@ -239,6 +240,7 @@ impl Row {
             valid_max: None,
             modulus: None,
             rate_max_per_hour: None,
+            rules: Default::default(),
             interval_ms: Some(EVERY_MS),
             compliance: false,
             role: None,

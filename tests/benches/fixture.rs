@@ -78,6 +78,7 @@ fn point(index: u32) -> Point {
         valid_max: None,
         modulus: None,
         rate_max_per_hour: None,
+        rules: Default::default(),
         interval_ms: Some(10_000),
         compliance: false,
         role: None,

@@ -18,6 +18,7 @@ pub mod problem;
 pub mod raw;
 pub mod text;
 pub mod bench;
+pub mod rules;
 mod tree;
 mod read;
 mod profile;
@@ -32,6 +33,7 @@ pub use load::{CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFi
 pub use lone::{Lone, LoneDevice, lone_device};
 pub use problem::{Problem, Problems};
 pub use registry::{MemoryRegistry, PointRegistry, RegistryError};
+pub use rules::{Formula, OnChange, Operation, PointRules};
 pub use spec::*;
 pub use validate::Draft;
 

@@ -12,6 +12,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use super::bench::{RawProfileTest, RawVariant};
 use super::line::{Echo, Framing, Priority};
 use super::place::At;
+use super::rules::{RawFormula, RawOnChange};
 use super::text::{Address, Bits, Exact};
 use crate::model::{Kind, Medium, Origin, ReferenceState};
 use crate::protocol::modbus::{Function, RegisterType};
@@ -711,6 +712,18 @@ pub struct RawPoint {
     /// Modbus: how often it is read, and who goes first: `fast`, `normal` or `slow`; that of its device by default.
     #[garde(skip)]
     pub priority: Option<At<Priority>>,
+    /// Values that did not change are left out: `{ deadband = 0.5, max_silence_ms = 900000 }`. Not for counters.
+    #[garde(dive)]
+    pub on_change: Option<At<RawOnChange>>,
+    /// A value unchanged for longer, in milliseconds, is uncertain.
+    #[garde(skip)]
+    pub flat_after_ms: Option<At<u32>>,
+    /// Gauge: a value that changed faster, in the stored unit per minute, is uncertain.
+    #[garde(skip)]
+    pub change_max_per_minute: Option<At<Exact>>,
+    /// Made of other points instead of being read: `{ sum = ["active_power", "acme/pv-1/active_power"] }`.
+    #[garde(dive)]
+    pub formula: Option<At<RawFormula>>,
 }
 
 impl RawPoint {
@@ -748,6 +761,10 @@ impl RawPoint {
             topic: self.topic.or(base.topic),
             register,
             priority: self.priority.or(base.priority),
+            on_change: self.on_change.or(base.on_change),
+            flat_after_ms: self.flat_after_ms.or(base.flat_after_ms),
+            change_max_per_minute: self.change_max_per_minute.or(base.change_max_per_minute),
+            formula: self.formula.or(base.formula),
         }
     }
 }

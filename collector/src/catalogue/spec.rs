@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::line::{LineSettings, ModbusDialInSettings, ModbusRtuSettings, Priority};
+use super::rules::{Formula, PointRules};
 use crate::model::{Decimal, LinkKey, Medium, Origin, PointId, PointIdentity, ReferenceState, Unit};
 use crate::protocol::json::{RecordMap, ValuePath};
 use crate::protocol::modbus::RegisterSource;
@@ -435,6 +436,8 @@ pub struct Point {
     pub modulus: Option<Decimal>,
     /// Counter: highest plausible rise per hour, in the canonical unit.
     pub rate_max_per_hour: Option<Decimal>,
+    /// What is demanded of its values one after the other.
+    pub rules: PointRules,
     /// Interval at which values are expected; `None` where unknown.
     pub interval_ms: Option<u32>,
     /// Kept by the rules for compliance records; emission points unless configured otherwise.
@@ -456,4 +459,6 @@ pub enum PointSource {
     Modbus(RegisterSource),
     /// From the gateway's metrics.
     Own,
+    /// From other points.
+    Formula(Formula),
 }

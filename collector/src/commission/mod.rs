@@ -33,7 +33,7 @@ fn planned_of(device: &Device, takes: impl Fn(&str) -> bool) -> Option<(Vec<Read
         .filter(|point| takes(&point.local_id))
         .filter_map(|point| match &point.source {
             PointSource::Modbus(source) => Some((point, source)),
-            PointSource::Mqtt | PointSource::Own => None,
+            PointSource::Mqtt | PointSource::Own | PointSource::Formula(_) => None,
         })
         .collect();
     let limits = Limits { max_block: address.max_block, max_gap: address.max_gap, forbidden: address.forbidden.clone() };

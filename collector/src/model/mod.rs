@@ -1,6 +1,6 @@
 //! Shared types of the whole program, without I/O and without a clock.
 //!
-//! In reading order: [`time`] UTC milliseconds; [`decimal`] exact numbers; [`mod@unit`] the unit table; [`quality`] quality,
+//! In reading order: [`time`] UTC milliseconds; [`decimal`] exact numbers; [`mod@unit`] the unit table, [`combine`] how units multiply; [`quality`] quality,
 //! reason, origin, step; [`point`] what a point is; [`reading`] what a driver hands over; [`sample`] what is recorded.
 //!
 //! Terms: a *link* is one connection (a broker session, a Modbus line); a *device* is one meter behind it; a *point* is
@@ -9,6 +9,7 @@
 pub mod time;
 pub mod decimal;
 pub mod unit;
+pub mod combine;
 pub mod quality;
 pub mod point;
 pub mod reading;

@@ -73,8 +73,14 @@ coded! {
         Overflow = 10 "overflow",
         /// The device itself flagged the value.
         DeviceFlag = 11 "device_flag",
-        /// A flat line, a jump or another plausibility rule.
+        /// A plausibility rule that has no reason of its own.
         Implausible = 12 "implausible",
+        /// Unchanged for longer than the quantity can be (`flat_after_ms`).
+        FlatLine = 13 "flat_line",
+        /// Changed faster than the quantity can (`change_max_per_minute`).
+        Jump = 14 "jump",
+        /// An input of the point's formula is missing or too old.
+        MissingInput = 15 "missing_input",
     }
 }
 

@@ -196,6 +196,11 @@ impl Unit {
         self.row().dimension
     }
 
+    /// Fraction from this unit to its dimension's base unit, without the summand of temperatures.
+    pub(super) fn base(self) -> (i128, i128) {
+        (i128::from(self.row().numerator), i128::from(self.row().denominator))
+    }
+
     /// The exact way from `self` to `target`; `None` when the dimensions differ.
     pub fn conversion_to(self, target: Self) -> Option<Conversion> {
         let (from, to) = (self.row(), target.row());

@@ -48,6 +48,19 @@ impl Ratio {
         Self::new(left.checked_add(right)?, self.denominator.checked_mul(other.denominator)?)
     }
 
+    /// `-self`.
+    pub(super) fn negated(self) -> Option<Self> {
+        Some(Self { numerator: self.numerator.checked_neg()?, denominator: self.denominator })
+    }
+
+    /// `1 / self`; `None` for 0.
+    pub(super) fn inverse(self) -> Option<Self> {
+        if self.numerator < 0 {
+            return Self::new(self.denominator.checked_neg()?, self.numerator.checked_neg()?);
+        }
+        Self::new(self.denominator, self.numerator)
+    }
+
     /// Largest whole number not above.
     pub(super) fn floor(self) -> i128 {
         self.numerator.div_euclid(self.denominator)

@@ -1,8 +1,9 @@
 //! Readings become samples: pure steps in a fixed order over (memory, reading). No I/O, no clock, no tokio.
 //!
 //! In the order they act: [`mod@unit`] the number in the canonical unit; [`quality`] its valid range; [`time`] which time
-//! counts; [`counter`] how a register relates to the one before; [`dedup`] repeats are dropped. [`exact`] is the
-//! arithmetic below, [`state`] the memory as bytes.
+//! counts; [`counter`] how a register relates to the one before; [`dedup`] repeats are dropped; [`watch`] rules
+//! over one value after the other; [`derive`] points made of others. [`exact`] is the arithmetic below, [`state`] the memory
+//! as bytes.
 //!
 //! All memory is a function of the samples put out (and of exchanges announced): [`Normaliser::step`] makes a sample and
 //! then takes it in just as [`Normaliser::observe`] takes in one read back from the journal. So a snapshot and the
@@ -15,6 +16,8 @@ mod quality;
 mod time;
 mod counter;
 mod dedup;
+mod watch;
+mod derive;
 mod exact;
 mod state;
 
@@ -24,16 +27,18 @@ use std::sync::Arc;
 
 pub use state::RestoreError;
 
-use crate::catalogue::{Catalogue, Point};
+use crate::catalogue::{Catalogue, Point, PointSource};
 use crate::model::{
     DeliveredRange, Delivery, Kind, LinkKey, Number, Origin, PointId, Quality, Reading, Reason, Sample, Status, Step, UtcMillis,
 };
 use counter::CounterState;
 pub use counter::{CounterRule, Register};
 use dedup::{RecentDeliveries, RecentReadings, Seen};
+use derive::{Derived, Round};
 use quality::ValidRange;
 use time::{DeviceClock, Stamp, Unstamped};
 use unit::Scaling;
+use watch::{Mark, Rules, Watch};
 
 /// What is tolerated of clocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +81,9 @@ pub struct StepReport {
     pub repeats: u32,
     /// Readings dropped: the catalogue does not know their point.
     pub unknown_points: u32,
-    /// Samples whose source time is doubted.
+    /// Readings, and values of formulas, left out because they say nothing new (`on_change`).
+    pub unchanged: u32,
+    /// Samples whose source time is doubted, or our own clock where there is none.
     pub clock_doubts: u32,
     /// Samples put out that are good.
     pub good: u32,
@@ -106,8 +113,14 @@ struct Slot {
     range: ValidRange,
     /// `None` for what is no counter.
     rule: Option<CounterRule>,
+    /// `None` for a point without any.
+    rules: Option<Box<Rules>>,
     device: usize,
     state: PointState,
+    /// `None` for a point that is read.
+    derived: Option<Box<Derived>>,
+    /// Points made of this one: their places in `slots`, and which of their inputs it is.
+    feeds: Vec<(usize, usize)>,
 }
 
 /// What is remembered of one point.
@@ -117,6 +130,8 @@ struct PointState {
     last_unstamped: Option<Unstamped>,
     counter: CounterState,
     recent: RecentReadings,
+    /// Of a point with rules.
+    watch: Option<Box<Watch>>,
 }
 
 impl Normaliser {
@@ -140,7 +155,7 @@ impl Normaliser {
         let mut old_slots = std::mem::take(&mut self.slots);
         for point in &catalogue.points {
             let index = point.id.index();
-            let kept = old_slots.get_mut(index).and_then(Option::take).map(|slot| slot.state);
+            let kept = old_slots.get_mut(index).and_then(Option::as_mut).map(|slot| std::mem::take(&mut slot.state));
             let Some(&device) = self.device_index.get(&point.device) else { continue };
             if self.slots.len() <= index {
                 self.slots.resize_with(index.saturating_add(1), || None);
@@ -149,10 +164,32 @@ impl Normaliser {
                 *slot = Some(Slot::new(point, device, kept.unwrap_or_default()));
             }
         }
+        self.set_formulas(catalogue, &old_slots);
         self.links.retain(|key, _| catalogue.links.iter().any(|link| link.key == *key));
     }
 
-    /// Normalises `input`: appends its samples to `out`, in order of arrival.
+    /// Puts the formulas of a catalogue in their slots; `old` holds what they remember.
+    fn set_formulas(&mut self, catalogue: &Catalogue, old: &[Option<Slot>]) {
+        for point in &catalogue.points {
+            let PointSource::Formula(formula) = &point.source else { continue };
+            let Some(mut derived) = Derived::new(point, formula, catalogue) else { continue };
+            let index = point.id.index();
+            if let Some(before) = old.get(index).and_then(Option::as_ref).and_then(|slot| slot.derived.as_deref()) {
+                derived.keep(&before.memory);
+            }
+            for (place, input) in derived.inputs().enumerate() {
+                if let Some(slot) = self.slots.get_mut(input.index()).and_then(Option::as_mut) {
+                    slot.feeds.push((index, place));
+                }
+            }
+            if let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) {
+                slot.derived = Some(Box::new(derived));
+            }
+        }
+    }
+
+    /// Normalises `input`: appends its samples to `out`, in order of arrival, each followed by the values of formulas that
+    /// it completes.
     ///
     /// What was put out counts as recorded: later repeats of it are dropped. So the caller keeps the samples until the
     /// journal has them; it answers for a dropped repeat only when all samples put out before are durable, and for none
@@ -177,18 +214,46 @@ impl Normaliser {
                 count(&mut report.repeats);
                 continue;
             }
-            if clock_doubt {
-                count(&mut report.clock_doubts);
+            if slot.put_out(&self.settings, clock, sample, out, &mut report) {
+                if clock_doubt {
+                    count(&mut report.clock_doubts);
+                }
+                if !slot.feeds.is_empty() {
+                    self.derive(out, &mut report);
+                }
             }
-            count(match sample.status.quality() {
-                Quality::Good => &mut report.good,
-                Quality::Uncertain => &mut report.uncertain,
-                Quality::Bad => &mut report.bad,
-            });
-            slot.absorb(&self.settings, clock, &sample);
-            out.push(sample);
         }
         report
+    }
+
+    /// Puts out the values of formulas that the last sample of `out` completes, and those that they complete in turn. The
+    /// order in which they are taken in is that of `out`, hence of the journal.
+    fn derive(&mut self, out: &mut Vec<Sample>, report: &mut StepReport) {
+        let mut next = out.len().saturating_sub(1);
+        while let Some(&sample) = out.get(next) {
+            next = next.saturating_add(1);
+            self.feed(&sample, Some((&mut *out, &mut *report)));
+        }
+    }
+
+    /// Hands a recorded sample to the formulas that need it. Their values go to `sink`; without one they were put out
+    /// already, when the sample was.
+    fn feed(&mut self, sample: &Sample, mut sink: Option<(&mut Vec<Sample>, &mut StepReport)>) {
+        let source = sample.point.index();
+        let Some(slot) = self.slots.get_mut(source).and_then(Option::as_mut) else { return };
+        let feeds = std::mem::take(&mut slot.feeds);
+        for &(target, place) in &feeds {
+            let Some(slot) = self.slots.get_mut(target).and_then(Option::as_mut) else { continue };
+            let Some(round) = slot.derived.as_mut().and_then(|derived| derived.take_in(place, Mark::of(sample))) else { continue };
+            let (Some((out, report)), Some(clock)) = (&mut sink, self.devices.get_mut(slot.device)) else { continue };
+            // A place in `slots` is a PointId.
+            let Ok(point) = u32::try_from(target).map(PointId) else { continue };
+            let made = slot.made(point, &round);
+            slot.put_out(&self.settings, clock, made, out, report);
+        }
+        if let Some(slot) = self.slots.get_mut(source).and_then(Option::as_mut) {
+            slot.feeds = feeds;
+        }
     }
 
     /// Takes in what the journal holds beyond a snapshot: one record, in the order of the journal. Exchanges announced
@@ -202,6 +267,9 @@ impl Normaliser {
             let slot = self.slots.get_mut(sample.point.index()).and_then(Option::as_mut);
             if let Some((slot, clock)) = slot.and_then(|slot| self.devices.get_mut(slot.device).map(|clock| (slot, clock))) {
                 slot.absorb(&self.settings, clock, sample);
+                if !slot.feeds.is_empty() {
+                    self.feed(sample, None);
+                }
             }
         }
     }
@@ -246,30 +314,95 @@ impl Normaliser {
     fn clear(&mut self) {
         self.links.clear();
         self.devices.iter_mut().for_each(|clock| *clock = DeviceClock::default());
-        self.slots.iter_mut().flatten().for_each(|slot| slot.state = PointState::default());
+        for slot in self.slots.iter_mut().flatten() {
+            slot.state = PointState::default();
+            if let Some(derived) = &mut slot.derived {
+                derived.clear();
+            }
+        }
     }
 }
 
 impl Slot {
-    fn new(point: &Arc<Point>, device: usize, state: PointState) -> Self {
+    fn new(point: &Arc<Point>, device: usize, mut state: PointState) -> Self {
+        let rules = Rules::new(point).map(Box::new);
+        if rules.is_none() {
+            state.watch = None;
+        }
         Self {
             scaling: Scaling::new(point),
             range: ValidRange::new(point),
             rule: (point.identity.kind == Kind::Counter).then(|| CounterRule::new(point)),
+            rules,
             device,
             state,
+            derived: None,
+            feeds: Vec::new(),
         }
     }
 
-    /// The sample of a reading, and whether its source time is doubted; changes nothing. The worst finding gives quality
-    /// and reason: no number, then range, then a suspect step, then the clock.
+    /// Why a value that passed all other checks is doubted.
+    fn doubt(&self, record_time: UtcMillis, value: i64) -> Option<Reason> {
+        self.rules.as_ref()?.doubt(self.state.watch.as_deref(), record_time, value)
+    }
+
+    /// The sample of a formula's value: range and rules are those of any other. Changes nothing.
+    fn made(&self, point: PointId, round: &Round) -> Sample {
+        let (value, quality, reason) = match round.value {
+            Some(value) if !self.range.contains(value) && round.quality != Quality::Bad => (value, Quality::Bad, Reason::Range),
+            Some(value) if round.quality == Quality::Good => match self.doubt(round.record, value) {
+                Some(reason) => (value, Quality::Uncertain, reason),
+                None => (value, Quality::Good, Reason::None),
+            },
+            Some(value) => (value, round.quality, round.reason),
+            None => (0, Quality::Bad, round.reason),
+        };
+        let status = Status::new(quality, reason, round.origin, Step::None);
+        Sample {
+            point,
+            status: if round.value.is_some() { status } else { status.without_number() },
+            value,
+            source_time: None,
+            received_time: round.received,
+            record_time: round.record,
+        }
+    }
+
+    /// Records a sample, unless it says nothing new; `false` then.
+    fn put_out(
+        &mut self,
+        settings: &NormaliseSettings,
+        clock: &mut DeviceClock,
+        sample: Sample,
+        out: &mut Vec<Sample>,
+        report: &mut StepReport,
+    ) -> bool {
+        if self.rules.as_ref().is_some_and(|rules| rules.leaves_out(self.state.watch.as_deref(), &sample)) {
+            count(&mut report.unchanged);
+            return false;
+        }
+        count(match sample.status.quality() {
+            Quality::Good => &mut report.good,
+            Quality::Uncertain => &mut report.uncertain,
+            Quality::Bad => &mut report.bad,
+        });
+        self.absorb(settings, clock, &sample);
+        out.push(sample);
+        true
+    }
+
+    /// The sample of a reading, and whether its time is doubted; changes nothing. The worst finding gives quality
+    /// and reason: no number, then range, then a suspect step, then the clock, then the rules.
     fn sample(&self, settings: &NormaliseSettings, clock: &DeviceClock, input: &Input<'_>, reading: &Reading) -> (Sample, bool) {
         let (record_time, clock_doubt) = match reading.source_time {
             Some(source) => {
                 let chosen = time::choose(settings, input.origin, input.received_time, source, clock.offset());
                 (chosen.record_time, chosen.doubtful)
             }
-            None => (time::next_free(self.state.last_unstamped, input.received_time), false),
+            None => {
+                let record_time = time::next_free(self.state.last_unstamped, input.received_time);
+                (record_time, time::is_live_origin(input.origin) && input.received_time < settings.not_before)
+            }
         };
         let mantissa = match &self.scaling {
             Some(scaling) => scaling.mantissa(reading.number),
@@ -284,7 +417,9 @@ impl Slot {
                 let (quality, reason) = match (step, clock_doubt) {
                     (Step::Suspect, _) => (Quality::Uncertain, Reason::SuspectStep),
                     (_, true) => (Quality::Uncertain, Reason::Clock),
-                    (_, false) => (Quality::Good, Reason::None),
+                    (_, false) => {
+                        self.doubt(record_time, value).map_or((Quality::Good, Reason::None), |reason| (Quality::Uncertain, reason))
+                    }
                 };
                 (value, Status::new(quality, reason, input.origin, step))
             }
@@ -318,6 +453,13 @@ impl Slot {
         }
         if sample.status.step() != Step::None {
             self.state.counter.absorb(Register { time: sample.record_time, value: sample.value }, sample.status.step());
+        }
+        if self.rules.is_some() {
+            let watch = Watch::after(self.state.watch.as_deref(), sample);
+            match &mut self.state.watch {
+                Some(known) => **known = watch,
+                none => *none = Some(Box::new(watch)),
+            }
         }
     }
 }

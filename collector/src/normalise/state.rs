@@ -3,7 +3,7 @@
 //! ```text
 //! offset size
 //!      0    4  magic "PGNS"
-//!      4    2  version, 1
+//!      4    2  version, 2; 1 is the same without watches and formulas
 //!      6    2  zero
 //!      8    4  length of the body
 //!     12    4  CRC-32 of the body
@@ -16,6 +16,10 @@
 //!              u32 points, each:  u32 point id; u8 has (1 unstamped, 2 base, 4 previous, 8 exchange);
 //!                                 unstamped: i64 record, i64 received; base: i64 time, i64 value, u8 step; previous: i64 time, i64 value;
 //!                                 exchange: i64; u8 count; count * (i64 source time, i64 value, u16 tag)
+//!              u32 watches, each: u32 point id; mark; u8 has run; run: i64 since, i64 until, i64 value
+//!              u32 formulas, each: u32 point id; u8 has closed; closed: i64; u32 count;
+//!                                 count * (u32 point id, u8 has (1 mark, 2 new), mark)
+//!              mark: i64 record, i64 received, i64 value, u16 status
 //! ```
 //!
 //! Times are UTC milliseconds, values mantissas. Rings are written oldest first. Anything else than exactly this is
@@ -25,12 +29,16 @@ use thiserror::Error;
 
 use super::counter::Register;
 use super::dedup::Seen;
+use super::derive::{Held, Memory};
 use super::time::{Stamp, Unstamped};
+use super::watch::{Mark, Run, Watch};
 use super::{Normaliser, PointState};
-use crate::model::{Delivery, LinkKey, PointId, Step, UtcMillis};
+use crate::model::{Delivery, LinkKey, PointId, Status, Step, UtcMillis};
 
 const MAGIC: [u8; 4] = *b"PGNS";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// Without watches and formulas.
+const VERSION_BEFORE_RULES: u16 = 1;
 const HEADER_BYTES: usize = 16;
 
 /// Why a snapshot was not taken in.
@@ -87,6 +95,7 @@ impl Normaliser {
                 put_point(&mut body, &slot.state);
             }
         }
+        self.put_rules(&mut body);
         let mut bytes = Vec::with_capacity(body.len().saturating_add(HEADER_BYTES));
         put(&mut bytes, MAGIC);
         put(&mut bytes, VERSION.to_le_bytes());
@@ -114,7 +123,7 @@ impl Normaliser {
             return Err(RestoreError::Damaged("not a state file"));
         }
         let found = u16::from_le_bytes(input.array()?);
-        if found != VERSION {
+        if found != VERSION && found != VERSION_BEFORE_RULES {
             return Err(RestoreError::Version { found });
         }
         if input.array()? != [0; 2] {
@@ -159,8 +168,81 @@ impl Normaliser {
                 slot.state = state;
             }
         }
+        if found != VERSION_BEFORE_RULES {
+            self.read_rules(&mut input)?;
+        }
         if input.0.is_empty() { Ok(position) } else { Err(RestoreError::Damaged("bytes left over")) }
     }
+}
+
+impl Normaliser {
+    fn put_rules(&self, body: &mut Vec<u8>) {
+        let slots = || self.slots.iter().zip(0u32..).filter_map(|(slot, id)| Some((slot.as_ref()?, id)));
+        let watches = || slots().filter_map(|(slot, id)| Some((slot.state.watch.as_deref()?, id)));
+        put_count(body, watches().count());
+        for (watch, id) in watches() {
+            put(body, id.to_le_bytes());
+            put_mark(body, &watch.last);
+            put(body, [u8::from(watch.run.is_some())]);
+            if let Some(run) = watch.run {
+                put_all(body, &[run.since.0, run.until.0, run.value]);
+            }
+        }
+        let formulas = || slots().filter_map(|(slot, id)| Some((&slot.derived.as_deref()?.memory, id)));
+        put_count(body, formulas().count());
+        for (memory, id) in formulas() {
+            put(body, id.to_le_bytes());
+            put(body, [u8::from(memory.closed.is_some())]);
+            if let Some(closed) = memory.closed {
+                put(body, closed.0.to_le_bytes());
+            }
+            put_count(body, memory.held.len());
+            for held in &memory.held {
+                put(body, held.point.0.to_le_bytes());
+                put(body, [u8::from(held.newest.is_some()) | u8::from(held.is_new) << 1]);
+                if let Some(mark) = &held.newest {
+                    put_mark(body, mark);
+                }
+            }
+        }
+    }
+
+    fn read_rules(&mut self, input: &mut Input<'_>) -> Result<(), RestoreError> {
+        for _ in 0..input.count()? {
+            let id = PointId(u32::from_le_bytes(input.array()?));
+            let last = input.mark()?;
+            let run = match input.array()? {
+                [0] => None,
+                [_] => Some(Run { since: UtcMillis(input.i64()?), until: UtcMillis(input.i64()?), value: input.i64()? }),
+            };
+            if let Some(slot) = self.slots.get_mut(id.index()).and_then(Option::as_mut).filter(|slot| slot.rules.is_some()) {
+                slot.state.watch = Some(Box::new(Watch { last, run }));
+            }
+        }
+        for _ in 0..input.count()? {
+            let id = PointId(u32::from_le_bytes(input.array()?));
+            let closed = match input.array()? {
+                [0] => None,
+                [_] => Some(UtcMillis(input.i64()?)),
+            };
+            let mut memory = Memory { held: Vec::new(), closed };
+            for _ in 0..input.count()? {
+                let point = PointId(u32::from_le_bytes(input.array()?));
+                let [has] = input.array()?;
+                let newest = if has & 1 != 0 { Some(input.mark()?) } else { None };
+                memory.held.push(Held { point, newest, is_new: has & 2 != 0 });
+            }
+            if let Some(derived) = self.slots.get_mut(id.index()).and_then(Option::as_mut).and_then(|slot| slot.derived.as_mut()) {
+                derived.keep(&memory);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn put_mark(body: &mut Vec<u8>, mark: &Mark) {
+    put_all(body, &[mark.record.0, mark.received.0, mark.value]);
+    put(body, mark.status.bits().to_le_bytes());
 }
 
 fn put<const N: usize>(bytes: &mut Vec<u8>, value: [u8; N]) {
@@ -235,6 +317,12 @@ impl<'a> Input<'a> {
 
     fn register(&mut self) -> Result<Register, RestoreError> {
         Ok(Register { time: UtcMillis(self.i64()?), value: self.i64()? })
+    }
+
+    fn mark(&mut self) -> Result<Mark, RestoreError> {
+        let (record, received, value) = (UtcMillis(self.i64()?), UtcMillis(self.i64()?), self.i64()?);
+        let status = Status::from_bits(u16::from_le_bytes(self.array()?)).ok_or(RestoreError::Damaged("status"))?;
+        Ok(Mark { record, received, value, status })
     }
 
     fn point(&mut self) -> Result<PointState, RestoreError> {

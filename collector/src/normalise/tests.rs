@@ -9,7 +9,7 @@ use crate::catalogue::*;
 use crate::model::{Decimal, Medium, Number, PointIdentity, Unit};
 
 /// 2026-01-01T00:00:00Z.
-const T0: i64 = 1_767_225_600_000;
+pub(super) const T0: i64 = 1_767_225_600_000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 3_600_000;
 
@@ -32,6 +32,7 @@ pub(super) fn point(id: u32, kind: Kind, unit: &str, decimals: u8) -> Point {
         valid_max: None,
         modulus: None,
         rate_max_per_hour: None,
+        rules: Default::default(),
         interval_ms: None,
         compliance: false,
         role: None,
@@ -45,7 +46,7 @@ fn names() -> Names {
 }
 
 /// A park of one link `l1` with the points given, on the devices they name.
-fn catalogue(points: Vec<Point>) -> Catalogue {
+pub(super) fn catalogue(points: Vec<Point>) -> Catalogue {
     let link = Arc::new(Link {
         id: "l1".into(),
         key: LinkKey::of("l1"),
@@ -80,29 +81,29 @@ fn catalogue(points: Vec<Point>) -> Catalogue {
     Catalogue::new(1, park, Vec::new(), vec![link], devices)
 }
 
-fn normaliser(points: Vec<Point>) -> Normaliser {
+pub(super) fn normaliser(points: Vec<Point>) -> Normaliser {
     Normaliser::new(&catalogue(points), NormaliseSettings::default())
 }
 
-fn gauge(id: u32) -> Point {
+pub(super) fn gauge(id: u32) -> Point {
     point(id, Kind::Gauge, "kW", 1)
 }
 
 /// Wraps at 10,000.0 kWh, at most 100 kWh/h.
-fn counter(id: u32) -> Point {
+pub(super) fn counter(id: u32) -> Point {
     Point { modulus: Some(Decimal::new(10_000, 0)), rate_max_per_hour: Some(Decimal::new(100, 0)), ..point(id, Kind::Counter, "kWh", 1) }
 }
 
-fn reading(point: u32, number: &str, source: Option<i64>) -> Reading {
+pub(super) fn reading(point: u32, number: &str, source: Option<i64>) -> Reading {
     Reading { point: PointId(point), number: Number::Exact(number.parse().unwrap()), source_time: source.map(UtcMillis) }
 }
 
 /// One batch of metered readings on `l1`.
-fn step(normaliser: &mut Normaliser, received: i64, readings: &[Reading]) -> (Vec<Sample>, StepReport) {
+pub(super) fn step(normaliser: &mut Normaliser, received: i64, readings: &[Reading]) -> (Vec<Sample>, StepReport) {
     step_as(normaliser, Origin::Metered, received, readings, &[])
 }
 
-fn step_as(
+pub(super) fn step_as(
     n: &mut Normaliser,
     origin: Origin,
     received: i64,
@@ -342,10 +343,33 @@ fn a_point_that_ran_ahead_by_more_than_an_hour_goes_on() {
 #[test]
 fn a_box_that_starts_in_1970_uses_the_devices_time() {
     let mut n = normaliser(vec![gauge(1)]);
-    for (source, record) in [(T0, T0), (-5, 1000)] {
-        let (out, report) = step(&mut n, 1000, &[reading(1, "1", Some(source))]);
+    for (source, record) in [(Some(T0), T0), (Some(-5), 1000), (None, 1000), (None, 1001)] {
+        let (out, report) = step(&mut n, 1000, &[reading(1, "1", source)]);
         let doubt = (Quality::Uncertain, Reason::Clock);
         assert_eq!((out[0].record_time.0, findings(&out[0]), report.clock_doubts), (record, doubt, 1));
+    }
+}
+
+/// Every reading is recorded, at once, with the device's time if it has one; those without a time stay in order.
+#[test]
+fn a_jump_of_our_own_clock_loses_nothing() {
+    for jump in [HOUR, -HOUR, 24 * HOUR, -24 * HOUR] {
+        let mut n = normaliser(vec![gauge(1), counter(2), gauge(3)]);
+        let mut last = i64::MIN;
+        for second in 0..120 {
+            let device = T0 + second * 1000;
+            let ours = device + if second >= 60 { jump } else { 0 };
+            let value = second.to_string();
+            let (out, _) =
+                step(&mut n, ours, &[reading(1, &value, Some(device)), reading(2, &value, Some(device)), reading(3, &value, None)]);
+            assert_eq!(out.len(), 3, "{jump} at {second}");
+            assert!(out.iter().all(|sample| sample.received_time.0 == ours));
+            assert!(out[..2].iter().all(|sample| sample.source_time == Some(UtcMillis(device))));
+            assert_ne!(out[1].status.step(), Step::Suspect, "a counter that goes on is not suspected");
+            // A day back is believed at once; an hour is waited for, millisecond by millisecond.
+            assert!(out[2].record_time.0 > last || (jump == -24 * HOUR && second == 60), "{jump} at {second}");
+            last = out[2].record_time.0;
+        }
     }
 }
 
@@ -479,8 +503,23 @@ fn damaged_state_is_refused_and_leaves_a_clean_start() {
         }
     }
     let mut newer = bytes;
-    newer[4] = 2;
-    assert_eq!(n.restore(&newer), Err(RestoreError::Version { found: 2 }));
+    newer[4] = 3;
+    assert_eq!(n.restore(&newer), Err(RestoreError::Version { found: 3 }));
+}
+
+#[test]
+fn a_state_of_the_version_before_rules_is_taken_in() {
+    let mut n = normaliser(vec![counter(1)]);
+    step(&mut n, T0, &[reading(1, "5", Some(T0))]);
+    let bytes = n.snapshot(42);
+    // Without the two counts at its end.
+    let mut before = bytes[..bytes.len() - 8].to_vec();
+    before[4] = 1;
+    let body = before[16..].to_vec();
+    before[8..12].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+    before[12..16].copy_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    assert_eq!(n.restore(&before), Ok(42));
+    assert_eq!(n.snapshot(42), bytes);
 }
 
 /// One event of a random stream: a batch, or an exchange announced.
@@ -505,6 +544,17 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 fn stream_points() -> Vec<Point> {
     let mut points = vec![gauge(1), counter(2), counter(3), Point { valid_max: Some(Decimal::new(1000, 0)), ..counter(4) }];
     points[1].device = "d2".into();
+    // One with each rule, and a formula over points of two links' worth of times.
+    points.push(Point {
+        rules: PointRules { on_change: Some(OnChange { deadband: Decimal::new(500, 0), max_silence_ms: 20_000 }), ..PointRules::default() },
+        ..gauge(5)
+    });
+    points[0].rules =
+        PointRules { flat_after_ms: Some(20_000), change_max_per_minute: Some(Decimal::new(5_000, 0)), ..PointRules::default() };
+    let formula = Formula { operation: Operation::Difference, inputs: vec!["d1/5".into(), "d1/1".into()], max_age_ms: 15_000 };
+    let made = Point { source: PointSource::Formula(formula), ..gauge(6) };
+    let twice = Formula { operation: Operation::Sum, inputs: vec!["d1/6".into(), "d1/1".into()], max_age_ms: 15_000 };
+    points.extend([made, Point { source: PointSource::Formula(twice), ..gauge(7) }]);
     points
 }
 
@@ -572,9 +622,11 @@ proptest! {
             now += advance.abs();
             let readings: Vec<_> = readings.iter().map(|&(point, value, age)| reading(point, &value.to_string(), age.map(|age| now - age))).collect();
             let (out, report) = step_as(&mut n, *origin, now, &readings, &[]);
-            prop_assert_eq!(readings.len(), out.len() + (report.repeats + report.unknown_points) as usize);
+            let of_formulas = |sample: &&Sample| sample.point.0 >= 6;
+            let read = out.len() - out.iter().filter(of_formulas).count();
+            prop_assert_eq!(readings.len(), read + (report.repeats + report.unknown_points + report.unchanged) as usize);
             prop_assert_eq!(out.len() as u32, report.good + report.uncertain + report.bad);
-            for sample in out.iter().filter(|sample| sample.source_time.is_none()) {
+            for sample in out.iter().filter(|sample| sample.source_time.is_none() && !of_formulas(sample)) {
                 prop_assert!(used.insert((sample.point, sample.record_time)));
             }
         }

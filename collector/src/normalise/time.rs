@@ -13,7 +13,8 @@
 //! A clock that is off is told from back-fill by how `received - source` behaves while received time goes on: constant
 //! for a wrong clock, moving for back-fill, which runs through hours in seconds. See [`DeviceClock`].
 //!
-//! Without a source time a reading takes its point's next free millisecond, see [`next_free`].
+//! Without a source time a reading takes its point's next free millisecond, see [`next_free`]; before `not_before` by our
+//! own clock that is doubtful: nobody knows when it was.
 
 use super::NormaliseSettings;
 use super::dedup::Recent;

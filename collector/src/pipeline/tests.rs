@@ -77,24 +77,21 @@ impl Fixture {
 const NOW: UtcMillis = UtcMillis(1_764_000_000_000);
 
 fn catalogue() -> Catalogue {
-    let names = || Names { zh: String::new(), en: String::new() };
+    catalogue_of(vec![gauge(1)])
+}
+
+fn names() -> Names {
+    Names { zh: String::new(), en: String::new() }
+}
+
+/// A gauge without rules.
+fn gauge(id: u32) -> Point {
     let unit = Unit::parse("kW").unwrap();
-    let link = Arc::new(Link {
-        id: "l".into(),
-        key: LinkKey(1),
-        driver: DriverSettings::ModbusTcp(ModbusTcpSettings {
-            host: "h".into(),
-            port: 502,
-            timeout_ms: 1,
-            connect_timeout_ms: 1,
-            line: Default::default(),
-        }),
-    });
-    let point = Point {
-        id: PointId(1),
-        identity: PointIdentity { stable_id: "d/p".into(), kind: Kind::Gauge, unit, decimals: 0 },
+    Point {
+        id: PointId(id),
+        identity: PointIdentity { stable_id: format!("d/{id}"), kind: Kind::Gauge, unit, decimals: 0 },
         device: "d".into(),
-        local_id: "p".into(),
+        local_id: id.to_string(),
         name: names(),
         quantity: "test".into(),
         medium: Medium::Power,
@@ -106,12 +103,27 @@ fn catalogue() -> Catalogue {
         valid_max: None,
         modulus: None,
         rate_max_per_hour: None,
+        rules: Default::default(),
         interval_ms: None,
         compliance: false,
         role: None,
         labels: Default::default(),
         source: PointSource::Mqtt,
-    };
+    }
+}
+
+fn catalogue_of(points: Vec<Point>) -> Catalogue {
+    let link = Arc::new(Link {
+        id: "l".into(),
+        key: LinkKey(1),
+        driver: DriverSettings::ModbusTcp(ModbusTcpSettings {
+            host: "h".into(),
+            port: 502,
+            timeout_ms: 1,
+            connect_timeout_ms: 1,
+            line: Default::default(),
+        }),
+    });
     let device = Device {
         id: "d".into(),
         name: names(),
@@ -120,7 +132,7 @@ fn catalogue() -> Catalogue {
         profile: None,
         origin: Origin::Metered,
         address: DeviceAddress::Mqtt(MqttAddress::default()),
-        points: vec![Arc::new(point)],
+        points: points.into_iter().map(Arc::new).collect(),
     };
     let park = Park { id: "park".to_owned(), name: names(), time_zone: "UTC".to_owned(), display_units: Default::default() };
     Catalogue::new(1, park, Vec::new(), vec![link], vec![Arc::new(device)])
@@ -186,6 +198,26 @@ fn a_large_batch_becomes_several_records() {
         assert_eq!(records(&fixture.journal), expected, "{count} {marks}");
         assert_eq!(fixture.saved_state.floor(), Sequence(expected.len() as u64));
     }
+}
+
+/// What a batch completes of a formula is in the entry of that batch; what did not change is in none, and is answered.
+#[test]
+fn values_of_formulas_go_with_their_inputs_and_unchanged_ones_nowhere() {
+    let (fixture, mut pipeline) = Fixture::new(32 << 20, 128 << 20);
+    let formula = Formula { operation: Operation::Sum, inputs: vec!["d/1".into(), "d/1".into()], max_age_ms: 1_000 };
+    let on_change = Some(OnChange { deadband: Decimal::new(100, 0), max_silence_ms: 900_000 });
+    let made = Point { source: PointSource::Formula(formula), rules: PointRules { on_change, ..PointRules::default() }, ..gauge(2) };
+    pipeline.normaliser.set_catalogue(&catalogue_of(vec![gauge(1), made]));
+    let metrics = pipeline.metrics.clone();
+    let (outlet, inbox) = mpsc::channel(INBOX_MESSAGES);
+    let (done, outcome) = oneshot::channel();
+    // 0, 1, ... 99, each twice: 0 is recorded, and 102, the first one further away than the dead-band.
+    outlet.try_send(batch(100, 0, done)).unwrap();
+    drop(outlet);
+    pipeline.run(inbox);
+    assert_eq!(outcome.blocking_recv(), Ok(Outcome::Durable));
+    assert_eq!(records(&fixture.journal), [(102, 0)]);
+    assert_eq!(metrics.unchanged_left_out.get(), 98);
 }
 
 /// The journal is full after some of the parts, so there is time to look: nothing is answered until the last one is durable.

@@ -79,7 +79,7 @@ impl WiredPoint {
             Err(reason) => return Number::Missing(reason),
         };
         match &self.point.source {
-            PointSource::Mqtt | PointSource::Own => Number::Exact(value),
+            PointSource::Mqtt | PointSource::Own | PointSource::Formula(_) => Number::Exact(value),
             PointSource::Modbus(source) => match source.register_type {
                 RegisterType::F32 => Number::F32(f32_of(value)),
                 RegisterType::F64 => Number::F64(f64_of(value)),

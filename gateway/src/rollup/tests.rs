@@ -38,6 +38,7 @@ pub(super) fn point(kind: Kind, interval_ms: Option<u32>) -> Point {
         valid_max: None,
         modulus: Some(Decimal::new(1_000_000, 0)),
         rate_max_per_hour: Some(Decimal::new(1_000, 0)),
+        rules: Default::default(),
         interval_ms,
         compliance: false,
         role: None,

@@ -901,3 +901,164 @@ fn deep_nesting_is_refused() {
         assert!(!problems_of(&files(&format!("{PARK}{text}\n"))).is_empty());
     }
 }
+
+#[test]
+fn problems_of_rules() {
+    let meter = |keys: &str| format!("{LINKS}{METER}{keys}\n");
+    let gauge = |keys: &str| meter(&format!("[[device.point]]\nid = \"active_power\"\nregister = {{ address = 9 }}\n{keys}"));
+    for (text, expected) in [
+        (
+            meter("on_change = { }"),
+            expect![[r#"
+            main.toml:20:13: `on_change` cannot be used for a counter; remove `on_change`: without the last register before a change its consumption would count for the time before [{ }]
+        "#]],
+        ),
+        (
+            meter("change_max_per_minute = 1\nflat_after_ms = 10"),
+            expect![[r#"
+            main.toml:20:25: `change_max_per_minute` is for gauges; this is a counter; a counter has `rate_max_per_hour` [1]
+            main.toml:21:17: `flat_after_ms` must be at least 1000; it is in milliseconds: 3600000 is an hour [10]
+        "#]],
+        ),
+        (
+            gauge("change_max_per_minute = 0"),
+            expect![[r#"
+            main.toml:23:25: `change_max_per_minute` must be above 0 [0]
+        "#]],
+        ),
+        (
+            gauge("on_change = { deadband = -1, max_silence_ms = 10 }"),
+            expect![[r#"
+            main.toml:23:26: `deadband` must be 0 or above and fit 64 bits at 3 decimals [-1]
+            main.toml:23:47: `max_silence_ms`: must not be lower than 1000 [10]
+        "#]],
+        ),
+        (
+            gauge("on_change = { deadband = 1 }\nflat_after_ms = 60000\nchange_max_per_minute = 2\ncompliance = true"),
+            expect![[r#"
+            main.toml:23:13: `on_change` cannot be used for a compliance point; remove `on_change`, or set compliance = false: minute and hour records of compliance points count values [{ deadband = 1 }]
+            main.toml:24:17: `flat_after_ms` and a `deadband` exclude each other; keep one: with small changes left out nobody can tell a flat line [60000]
+            main.toml:25:25: `change_max_per_minute` and `on_change` exclude each other; keep one: with values left out nobody can tell how fast it changed [2]
+        "#]],
+        ),
+        (
+            gauge("on_change = { silence = 3 }"),
+            expect![[r#"
+            main.toml:23:15: unknown key `silence`; known keys: deadband, max_silence_ms [silence]
+        "#]],
+        ),
+        (
+            gauge("medium = \"power\"\nkind = \"state\"\nunit = \"state\"\nflat_after_ms = 60000\non_change = { deadband = 1 }"),
+            expect![[r#"
+            main.toml:26:17: `flat_after_ms` is for gauges and counters; a state may stay as it is; remove it [60000]
+            main.toml:26:17: `flat_after_ms` and a `deadband` exclude each other; keep one: with small changes left out nobody can tell a flat line [60000]
+            main.toml:27:26: a state has no `deadband`: its numbers are codes; remove it [1]
+        "#]],
+        ),
+    ] {
+        check_lines(&text, expected);
+    }
+}
+
+#[test]
+fn problems_of_formulas() {
+    let power = "[[device.point]]\nid = \"active_power\"\nregister = { address = 9 }\n[[device.point]]\nid = \"voltage\"\nregister = { address = 10 }\n";
+    let with = |keys: &str| format!("{LINKS}{METER}{power}[[device.point]]\nid = \"x\"\nquantity = \"active_power\"\n{keys}\n");
+    for (text, expected) in [
+        (
+            with("formula = { sum = [\"active_power\"] }"),
+            expect![[r#"
+            main.toml:29:11: a sum has at least two inputs; name points by their ids [{ sum = ["active_power"] }]
+        "#]],
+        ),
+        (
+            with("formula = { product = [\"active_power\", \"voltage\", \"voltage\"] }"),
+            expect![[r#"
+            main.toml:29:11: a product has two inputs; name points by their ids [{ product = ["active_power", "voltage", "voltage"] }]
+        "#]],
+        ),
+        (
+            with("formula = { max_age_ms = 1000 }"),
+            expect![[r#"
+            main.toml:29:11: a formula is one of `sum`, `difference`, `product` and `ratio`; for example formula = { sum = ["active_power", "acme/pv-1/active_power"] } [{ max_age_ms = 1000 }]
+        "#]],
+        ),
+        (
+            with("formula = { sum = [], ratio = [] }"),
+            expect![[r#"
+            main.toml:29:11: a formula is one of `sum`, `difference`, `product` and `ratio`; for example formula = { sum = ["active_power", "acme/pv-1/active_power"] } [{ sum = [], ratio = [] }]
+        "#]],
+        ),
+        (
+            with("formula = { mean = [\"active_power\", \"voltage\"] }"),
+            expect![[r#"
+            main.toml:29:11: a formula is one of `sum`, `difference`, `product` and `ratio`; for example formula = { sum = ["active_power", "acme/pv-1/active_power"] } [{ mean = ["active_power", "voltage"] }]
+            main.toml:29:13: unknown key `mean`; known keys: sum, difference, product, ratio, max_age_ms [mean]
+        "#]],
+        ),
+        (
+            with("formula = { sum = [\"active_power\", \"active_powr\"] }"),
+            expect![[r#"
+            main.toml:29:36: there is no point `p/m/active_powr`; did you mean `p/m/active_power`? ["active_powr"]
+        "#]],
+        ),
+        (
+            with("formula = { sum = [\"active_power\", \"acme/m/active_power\"] }"),
+            expect![[r#"
+            main.toml:29:36: there is no point `acme/m/active_power`; there are: p/m/active_power, p/m/energy_import, p/m/voltage, p/m/x ["acme/m/active_power"]
+        "#]],
+        ),
+        (
+            with("formula = { sum = [\"active_power\", \"energy_import\"] }"),
+            expect![[r#"
+            main.toml:29:36: `p/m/energy_import` is a counter; a formula is made of gauges; totals of counters are added over periods, where exchanges and gaps are known ["energy_import"]
+        "#]],
+        ),
+        (
+            with("formula = { sum = [\"active_power\", \"voltage\"] }"),
+            expect![[r#"
+            main.toml:29:11: the sum of kW and V is not in kW; inputs and result of a sum have one unit, not of temperature, sound or pH [{ sum = ["active_power", "voltage"] }]
+        "#]],
+        ),
+        (
+            with("formula = { ratio = [\"active_power\", \"active_power\"] }"),
+            expect![[r#"
+            main.toml:29:11: the ratio of kW and kW is not in kW; set `unit` to one of 1, %, B [{ ratio = ["active_power", "active_power"] }]
+        "#]],
+        ),
+        (
+            with("formula = { product = [\"active_power\", \"voltage\"] }"),
+            expect![[r#"
+            main.toml:29:11: the product of kW and V is not in kW; the unit table knows no such combination [{ product = ["active_power", "voltage"] }]
+        "#]],
+        ),
+        (
+            with("kind = \"counter\"\nformula = { sum = [\"active_power\", \"active_power\"] }"),
+            expect![[r#"
+            main.toml:29:8: a point with a `formula` is a gauge, not a counter; set kind = "gauge" ["counter"]
+        "#]],
+        ),
+        (
+            with("formula = { sum = [\"active_power\", \"active_power\"] }\nregister = { address = 3 }\nscale = 2"),
+            expect![[r#"
+            main.toml:30:12: a point with a `formula` has no `register`; it is not read from the device; remove the key [{ address = 3 }]
+            main.toml:31:9: a point with a `formula` has no `scale`; it is not read from the device; remove the key [2]
+        "#]],
+        ),
+        (
+            with("formula = { sum = [\"active_power\", \"x\"] }"),
+            expect![[r#"
+            main.toml:29:11: `x` needs itself, or more than 8 formulas one upon the other; name points that are measured [{ sum = ["active_power", "x"] }]
+        "#]],
+        ),
+        (
+            with("formula = { sum = [\"active_power\", \"active_power\"], max_age_ms = 500 }"),
+            expect![[r#"
+            main.toml:29:20: `p/m/active_power` comes every 1000 ms and would always be too old for max_age_ms = 500; set max_age_ms = 2000 or more ["active_power"]
+            main.toml:29:36: `p/m/active_power` comes every 1000 ms and would always be too old for max_age_ms = 500; set max_age_ms = 2000 or more ["active_power"]
+        "#]],
+        ),
+    ] {
+        check_lines(&text, expected);
+    }
+}

@@ -155,6 +155,27 @@ fn a_park_becomes_a_catalogue() {
 }
 
 #[test]
+fn rules_and_formulas_are_understood() {
+    let text = format!(
+        "{LINKS}{METER}[[device.point]]\nid = \"active_power\"\nregister = {{ address = 9 }}\non_change = {{ deadband = 0.5, max_silence_ms = 60000 }}\n\
+         [[device.point]]\nid = \"frequency\"\nregister = {{ address = 10 }}\nflat_after_ms = 60000\nchange_max_per_minute = 1\n\
+         [[device.point]]\nid = \"load\"\nmedium = \"power\"\nkind = \"gauge\"\nunit = \"%\"\nformula = {{ ratio = [\"active_power\", \"p/m2/active_power\"] }}\n\
+         [[device]]\nid = \"m2\"\nlink = \"bus\"\nmodbus = {{ unit_id = 2 }}\n[[device.point]]\nid = \"active_power\"\nregister = {{ address = 0 }}\n"
+    );
+    let catalogue = built(&files(&text));
+    let point = |id: &str| catalogue.point_by_stable_id(id).unwrap();
+    let power = point("p/m/active_power");
+    assert_eq!(power.rules.on_change, Some(OnChange { deadband: "0.5".parse().unwrap(), max_silence_ms: 60_000 }));
+    assert_eq!((power.interval_ms, point("p/m2/active_power").interval_ms), (Some(60_000), Some(1_000)));
+    let frequency = &point("p/m/frequency").rules;
+    assert_eq!((frequency.flat_after_ms, frequency.change_max_per_minute), (Some(60_000), Some("1".parse().unwrap())));
+    let load = point("p/m/load");
+    let PointSource::Formula(formula) = &load.source else { panic!("no formula") };
+    assert_eq!((formula.operation, formula.max_age_ms, load.interval_ms), (Operation::Ratio, 900_000, Some(60_000)));
+    assert_eq!(formula.inputs, ["p/m/active_power", "p/m2/active_power"]);
+}
+
+#[test]
 fn every_way_to_write_a_register_is_understood() {
     let source = |modbus: &str, keys: &str| {
         let text = format!(

@@ -13,7 +13,7 @@ use super::super::read::suggestion;
 use super::super::spec::*;
 use super::address::{self, RegisterDefaults};
 use super::topic::{self, Levels};
-use super::{DraftDevice, DraftPoint, Parts, Profile, check_id, check_unique, names, point};
+use super::{DraftDevice, DraftPoint, Parts, Profile, check_id, check_unique, names, point, rules};
 use crate::model::Origin;
 use crate::protocol::json::ValuePath;
 use crate::protocol::modbus::{Function, RegisterSource, RegisterType};
@@ -72,7 +72,9 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
     for raw in &profile.point {
         check_unique("point", &raw.id, &mut seen, problems);
         point::point(raw, "enterprise", "device", problems);
-        if by_topic {
+        if raw.formula.is_some() {
+            rules::formula(raw, "enterprise", "device", problems);
+        } else if by_topic {
             topic::value(raw, &profile.topic, problems);
         } else {
             address::register(raw, &defaults, &modbus, problems);
@@ -262,6 +264,10 @@ fn on_mqtt(
     let mut topics = topic::topics(raw_topics, &levels, context.park, problems);
     let mut drafts = Vec::new();
     for raw_point in points {
+        if raw_point.formula.is_some() {
+            drafts.extend(by_formula(raw_point, owner, &raw.id, problems));
+            continue;
+        }
         let mut value = topic::value(raw_point, raw_topics, problems);
         let made = point::point(raw_point, owner, &raw.id, problems);
         if let Some((index, path)) = &mut value {
@@ -276,7 +282,7 @@ fn on_mqtt(
             claim_value(shared, raw, filter, path, place.unwrap_or(raw_point.id.place), problems);
         }
         if let (Some(point), Some(value)) = (made, value) {
-            drafts.push(DraftPoint { point, value: Some(value) });
+            drafts.push(DraftPoint { point: with_silence(point), value: Some(value), formula: None });
         }
     }
     for map in topics.iter_mut().filter(|map| map.filter.contains(topic::POINT)) {
@@ -284,6 +290,23 @@ fn on_mqtt(
     }
     device.address = DeviceAddress::Mqtt(MqttAddress { topics, raw_forward });
     drafts
+}
+
+/// A point that is made of others.
+fn by_formula(raw: &At<RawPoint>, owner: &str, device: &str, problems: &mut Problems) -> Option<DraftPoint> {
+    let formula = rules::formula(raw, owner, device, problems);
+    let mut point = point::point(raw, owner, device, problems)?;
+    let (formula, written) = formula?;
+    point.source = PointSource::Formula(formula);
+    Some(DraftPoint { point: with_silence(point), value: None, formula: Some(written) })
+}
+
+/// Values of a point that reports on change are expected within its longest silence.
+fn with_silence(mut point: Point) -> Point {
+    if let Some(on_change) = point.rules.on_change {
+        point.interval_ms = point.interval_ms.max(Some(on_change.max_silence_ms));
+    }
+    point
 }
 
 /// Claims a place in the payloads of a topic for a point; one that is taken is noted.
@@ -336,6 +359,10 @@ fn on_modbus(
     let mut drafts = Vec::new();
     let mut told = false;
     for raw_point in points {
+        if raw_point.formula.is_some() {
+            drafts.extend(by_formula(raw_point, owner, &raw.id, problems));
+            continue;
+        }
         let source = address::register(raw_point, &defaults, &modbus, problems);
         let made = point::point(raw_point, owner, &raw.id, problems);
         let Some(source) = source else { continue };
@@ -348,7 +375,7 @@ fn on_modbus(
             }
             point.interval_ms = point.interval_ms.or(Some(modbus.interval_ms(priority)));
             point.source = PointSource::Modbus(source);
-            drafts.push(DraftPoint { point, value: None });
+            drafts.push(DraftPoint { point: with_silence(point), value: None, formula: None });
         }
     }
     device.address = DeviceAddress::Modbus(modbus);

@@ -1,13 +1,14 @@
 //! From what is written to what is meant: every rule that no single table can check, each broken one noted at its place.
 //! Pure: files and variables were read before, the clock and the network are never asked.
 //!
-//! [`link`] Modbus lines; [`device`] a device with its profile; [`point`] one point; [`topic`] topics and payloads; [`address`]
+//! [`link`] Modbus lines; [`device`] a device with its profile; [`point`] one point, [`rules`] its rules and formula; [`topic`] topics and payloads; [`address`]
 //! registers.
 
 mod address;
 mod device;
 mod link;
 mod point;
+mod rules;
 mod topic;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -79,6 +80,8 @@ struct DraftDevice {
 struct DraftPoint {
     point: Point,
     value: Option<(usize, ValuePath)>,
+    /// Where its formula is written.
+    formula: Option<rules::Written>,
 }
 
 impl Draft {
@@ -114,7 +117,7 @@ impl Draft {
     pub fn build(self, registry: &mut dyn PointRegistry) -> Result<Catalogue, RegistryError> {
         let mut devices = Vec::with_capacity(self.devices.len());
         for DraftDevice { mut device, points } in self.devices {
-            for DraftPoint { mut point, value } in points {
+            for DraftPoint { mut point, value, formula: _ } in points {
                 point.id = registry.resolve(&point.identity)?;
                 if let (DeviceAddress::Mqtt(address), Some((topic, path))) = (&mut device.address, value)
                     && let Some(topic) = address.topics.get_mut(topic)
@@ -136,7 +139,11 @@ pub(super) fn validate(parts: &Parts, problems: &mut Problems) -> Option<Draft> 
     let enterprises = enterprises(&parts.enterprises, problems);
     let links = links(&parts.links, &park.id, parts, problems);
     let context = device::Context { parts, park: &park, enterprises: &enterprises, links: &links };
-    let devices = device::devices(&context, problems);
+    let mut devices = device::devices(&context, problems);
+    // A formula names other points; those of a device with a problem may not be there.
+    if problems.is_empty() {
+        rules::resolve(&mut devices, problems);
+    }
     let in_order = parts.links.iter().filter_map(|raw| links.get(link_id(raw).value.as_str())).cloned().collect();
     Some(Draft { version: 0, park: park.clone(), enterprises, links: in_order, devices })
 }

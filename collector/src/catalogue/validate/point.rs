@@ -7,6 +7,7 @@ use super::super::raw::RawPoint;
 use super::super::read::nearest;
 use super::super::spec::{Point, PointSource};
 use super::super::text::{Exact, series_part};
+use super::rules::rules;
 use super::{check_id, convertible, labels, names, unit};
 use crate::model::{Decimal, Dimension, Kind, Medium, PointId, PointIdentity, ReferenceState, Unit};
 
@@ -39,6 +40,12 @@ pub(super) fn point(raw: &At<RawPoint>, owner: &str, device: &str, problems: &mu
     let decimals = raw.decimals.or(known.map(|known| known.decimals)).unwrap_or(decimals_default);
     let number = |value: &Option<At<Exact>>| value.as_ref().map(|exact| exact.0);
     check_numbers(raw, kind, decimals, problems);
+    if raw.formula.is_some() && kind != Kind::Gauge {
+        let place = raw.kind.as_ref().map_or(raw.id.place, |kind| kind.place);
+        problems.add(place, format!("a point with a `formula` is a gauge, not a {}", kind.name()), "set kind = \"gauge\"");
+    }
+    let compliance = raw.compliance.unwrap_or(medium == Medium::Emission);
+    let rules = rules(raw, kind, decimals, compliance, problems);
 
     Some(Point {
         id: PointId(0),
@@ -57,7 +64,8 @@ pub(super) fn point(raw: &At<RawPoint>, owner: &str, device: &str, problems: &mu
         modulus: number(&raw.modulus),
         rate_max_per_hour: number(&raw.rate_max_per_hour),
         interval_ms: raw.interval_ms,
-        compliance: raw.compliance.unwrap_or(medium == Medium::Emission),
+        rules,
+        compliance,
         role: raw.role.as_ref().map(|role| role.value.clone()),
         labels: labels(&raw.labels, problems),
         source: PointSource::Mqtt,

@@ -176,7 +176,7 @@ fn sources<'a>(
 ) -> impl Iterator<Item = (&'a catalogue::Point, &'a RegisterSource)> {
     device.points.iter().filter(move |point| address.priority(&point.local_id) == priority).filter_map(|point| match &point.source {
         PointSource::Modbus(source) => Some((point.as_ref(), source)),
-        PointSource::Mqtt | PointSource::Own => None,
+        PointSource::Mqtt | PointSource::Own | PointSource::Formula(_) => None,
     })
 }
 

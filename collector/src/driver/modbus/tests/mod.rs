@@ -162,6 +162,7 @@ pub(super) fn device(
             valid_max: None,
             modulus: None,
             rate_max_per_hour: None,
+            rules: Default::default(),
             interval_ms: Some(poll_interval_ms),
             compliance: false,
             role: None,
