@@ -148,18 +148,18 @@ fn config(port: u16) -> String {
          [gateway.totals]\ngrace_minutes = 1\n\n[[device]]\nid = \"stack\"\nlink = \"broker\"\nenterprise = \"acme\"\n\
          [[device.topic]]\nfilter = \"stack\"\ntime = \"ts\"\n"
     );
-    for (point, unit) in [("so2", "mg/m3"), ("flow", "m3/h")] {
+    for (point, unit, reference) in [("so2", "mg/m3", ""), ("flow", "m3/h", "reference = \"as_is\"\n")] {
         write!(
             text,
             "\n[[device.point]]\nid = \"{point}\"\nmedium = \"emission\"\nkind = \"gauge\"\nunit = \"{unit}\"\ndecimals = 2\n\
-             reference = \"as_is\"\ninterval_ms = 60000\npath = \"{point}\"\n"
+             {reference}interval_ms = 60000\npath = \"{point}\"\n"
         )
         .expect("writing to a string");
     }
     text.push_str(
-        "\n[[gateway.outlet]]\nid = \"stack\"\nname = \"Stack\"\nenterprise = \"acme\"\nkind = \"stack\"\n\
+        "\n[[gateway.outlet]]\nid = \"stack\"\nname = { zh = \"烟囱\", en = \"Stack\" }\nenterprise = \"acme\"\nkind = \"stack\"\n\
          flow = { kind = \"standard\", point = \"stack/flow\", interval_ms = 60000, minute_mean = true }\n\
-         [[gateway.outlet.factor]]\nid = \"so2\"\nname = \"SO2\"\n\
+         [[gateway.outlet.factor]]\nid = \"so2\"\nname = { zh = \"二氧化硫\", en = \"SO2\" }\n\
          source = { kind = \"point\", point = \"stack/so2\", interval_ms = 60000, minute_mean = true }\n",
     );
     text

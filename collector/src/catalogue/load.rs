@@ -196,7 +196,7 @@ impl CheckReport {
         if self.files.iter().any(|file| file.unreadable.is_some()) {
             2
         } else {
-            u8::from(self.files.iter().any(|file| file.problems.len() + file.also.len() > 0))
+            u8::from(self.files.iter().any(|file| !(file.problems.is_empty() && file.also.is_empty())))
         }
     }
 
@@ -210,7 +210,7 @@ impl CheckReport {
                 text.push_str(&format!("warning: {warning}\n"));
             }
             let name = file.file.display();
-            let line = match (&file.unreadable, file.rendered.len() + file.also.len()) {
+            let line = match (&file.unreadable, file.rendered.len().saturating_add(file.also.len())) {
                 (Some(reason), _) => format!("{name}: cannot be read: {reason}\n"),
                 (None, 0) => match file.tests {
                     None => format!(
