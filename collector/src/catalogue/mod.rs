@@ -5,7 +5,7 @@
 //! [`raw`]; `validate` makes a [`Draft`] of them; [`Draft::build`] gives the points their numbers: the [`Catalogue`].
 //! [`spec`] the result, [`line`](mod@line) its Modbus lines; [`registry`] point numbers; [`quantity`] known quantities;
 //! [`problem`] what is wrong and how it is shown; [`place`] where; [`text`] small parsers; `profile` device profiles that
-//! come with the program; [`bench`] their tests; `lone` one device without a configuration.
+//! come with the program; [`mod@bench`] their tests; `lone` one device without a configuration.
 
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 

@@ -2,7 +2,7 @@
 //!
 //! In the order they act: [`mod@unit`] the number in the canonical unit; [`quality`] its valid range; [`time`] which time
 //! counts; [`counter`] how a register relates to the one before; [`dedup`] repeats are dropped; [`watch`] rules
-//! over one value after the other; [`derive`] points made of others. [`exact`] is the arithmetic below, [`state`] the memory
+//! over one value after the other; [`mod@derive`] points made of others. [`exact`] is the arithmetic below, [`state`] the memory
 //! as bytes.
 //!
 //! All memory is a function of the samples put out (and of exchanges announced): [`Normaliser::step`] makes a sample and

@@ -7,7 +7,7 @@
 //!
 //! In reading order: [`settings`] what the configuration may say; [`plan`] joined to points; [`entered`] limits and marks;
 //! [`span`] calendars; [`readings`] from the record; [`store`] the file; [`events`] and [`correction`] what is entered by
-//! the program; [`count`] hours, days, months; [`watch`] abatement; [`follow`] the journal; [`view`] answers.
+//! the program; [`count`] hours, days, months; [`watch`] abatement; [`mod@follow`] the journal; [`view`] answers.
 
 pub mod settings;
 pub mod plan;

@@ -9,7 +9,7 @@
 //! catalogue says about a point; [`partial`] what is kept of a period and how longer ones are made; [`count`] from
 //! samples to hours, with [`counter`], [`gauge`] and [`state`]; [`meters`] what was entered about
 //! meters, [`enter`] entering it, [`decide`] what is to be decided; [`scan`] the samples that hours need; [`store`] the file of
-//! closed periods and [`codec`] its bytes; [`recount`] hours again, with what follows from them; [`follow`] the journal;
+//! closed periods and [`codec`] its bytes; [`recount`] hours again, with what follows from them; [`mod@follow`] the journal;
 //! [`view`] answers; [`row`] a total as text.
 
 pub mod total;
