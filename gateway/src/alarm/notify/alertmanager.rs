@@ -124,17 +124,20 @@ impl Worker {
                 if bad.is_empty() {
                     return None;
                 }
-                // Is it these, or is nothing taken at all?
-                let takes = !taken.is_empty() || self.probe(plan, now, &bad);
-                if takes {
-                    for (push, why) in &bad {
-                        self.common.dropped(outbox, push.seq, why);
-                        plan.drop(push);
-                    }
-                    return None;
+                let first = bad.first().map(|(_, why)| why.clone()).unwrap_or_default();
+                let again = self.ask_again(plan, now, bad);
+                if !again.taken.is_empty() {
+                    self.common.fine(again.taken.len());
+                    plan.taken(&again.taken, now);
                 }
-                let why = bad.first().map(|(_, why)| why.clone()).unwrap_or_default();
-                Some(self.common.away(&why, None, true))
+                if !again.is_sure {
+                    return Some(self.common.away(&first, None, true));
+                }
+                for (push, why) in &again.bad {
+                    self.common.dropped(outbox, push.seq, why);
+                    plan.drop(push);
+                }
+                None
             }
             Sent::Away { taken, why, after, refused } => {
                 plan.taken(&taken, now);
@@ -143,11 +146,25 @@ impl Worker {
         }
     }
 
-    /// Whether an alert that was taken before is taken now.
-    fn probe(&self, plan: &Plan, now: UtcMillis, bad: &[(Push, String)]) -> bool {
+    /// Asks again for what was refused, between two alerts that are taken: is it these, or was nothing taken at all until the
+    /// receiver came to itself in between?
+    fn ask_again(&self, plan: &Plan, now: UtcMillis, bad: Vec<(Push, String)>) -> Again {
         let probe = plan.probe(now, self.generator_url.as_deref());
         let probe = probe.filter(|probe| bad.iter().all(|(push, _)| push.fingerprint != probe.fingerprint));
-        probe.is_some_and(|probe| self.post(std::slice::from_ref(&probe)) == Verdict::Taken)
+        let takes = || probe.as_ref().is_some_and(|probe| self.post(std::slice::from_ref(probe)) == Verdict::Taken);
+        let mut again = Again::default();
+        if !takes() {
+            return again;
+        }
+        for (push, _) in bad {
+            match self.post(std::slice::from_ref(&push)) {
+                Verdict::Taken => again.taken.push(push),
+                Verdict::Bad { why } => again.bad.push((push, why)),
+                Verdict::Later { .. } | Verdict::Refused { .. } => return again,
+            }
+        }
+        again.is_sure = again.bad.is_empty() || takes();
+        again
     }
 
     /// Sends alerts, halving what is refused until the bad ones stand alone.
@@ -175,6 +192,15 @@ impl Worker {
         let body = serde_json::to_vec(&alerts).unwrap_or_default();
         self.client.post(&body, &[])
     }
+}
+
+/// What came of asking again.
+#[derive(Default)]
+struct Again {
+    taken: Vec<Push>,
+    bad: Vec<(Push, String)>,
+    /// Others were taken before and after.
+    is_sure: bool,
 }
 
 /// Notes how far the receiver has come.

@@ -86,7 +86,7 @@ impl Worker {
         }
     }
 
-    /// Posts an event until it is taken, or refused while the one behind it is taken.
+    /// Posts an event until it is taken, or refused between two answers that take the one behind it.
     fn deliver(&mut self, outbox: &Outbox, event: &Event) -> Result<Result<(), Cancelled>, StoreError> {
         let mut refusals = 0_u32;
         loop {
@@ -100,9 +100,20 @@ impl Worker {
                     let later = if refusals >= REFUSALS { outbox.events(event.seq, EVENTS)? } else { Vec::new() };
                     // It comes again in its turn, under the same key.
                     let next = later.iter().find(|later| !later.suppressed);
-                    if next.is_some_and(|next| self.post(next) == Verdict::Taken) {
-                        self.common.dropped(outbox, event.seq, &why);
-                        return Ok(Ok(()));
+                    let takes = || next.is_some_and(|next| self.post(next) == Verdict::Taken);
+                    if takes() {
+                        // It may have come to itself in between.
+                        match self.post(event) {
+                            Verdict::Taken => {
+                                self.common.fine(1);
+                                return Ok(Ok(()));
+                            }
+                            Verdict::Bad { why } if takes() => {
+                                self.common.dropped(outbox, event.seq, &why);
+                                return Ok(Ok(()));
+                            }
+                            _ => {}
+                        }
                     }
                     self.common.away(&why, None, true)
                 }
