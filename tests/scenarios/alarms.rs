@@ -407,6 +407,11 @@ fn no_alarm_is_lost_or_doubled_when_killed() -> Result<()> {
     wait_for("every event at the receiver", DRAIN_LIMIT, || {
         let posts = posts.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(wanted.keys().all(|key| posts.by_key.contains_key(key)).then_some(()))
+    })
+    .with_context(|| {
+        let posts = posts.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacking: Vec<_> = told.iter().filter(|event| !event.suppressed && !posts.by_key.contains_key(&event.key())).collect();
+        format!("lacking {lacking:?}, refused by the receiver {:?}", posts.wrong)
     })?;
     let posts = posts.lock().unwrap_or_else(PoisonError::into_inner);
     assert_eq!(posts.wrong, Vec::<String>::new());
