@@ -33,6 +33,8 @@ pub fn start(receivers: Receivers<'_>, external_url: Option<&str>, base: &Path, 
         let name = format!("alertmanager {}", settings.name());
         let client = Client::alertmanager(settings, base).with_context(|| format!("[[gateway.alertmanager]] `{}`", settings.name()))?;
         let common = Common::new(&name, alarms, sources, threads.cancel().clone())?;
+        // Its place is taken before the first event is made, or it would be one of those before its time.
+        common.open()?;
         let worker = alertmanager::Worker::new(settings.clone(), client, common, external_url);
         threads.spawn(name, move || worker.run())?;
     }
@@ -40,6 +42,8 @@ pub fn start(receivers: Receivers<'_>, external_url: Option<&str>, base: &Path, 
         let name = format!("webhook {}", settings.name());
         let client = Client::webhook(settings, base).with_context(|| format!("[[gateway.webhook]] `{}`", settings.name()))?;
         let common = Common::new(&name, alarms, sources, threads.cancel().clone())?;
+        // Its place is taken before the first event is made, or it would be one of those before its time.
+        common.open()?;
         let worker = webhook::Worker::new(settings, client, common, external_url, base)?;
         threads.spawn(name, move || worker.run())?;
     }
