@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const KEPT: u32 = 30;
 /// Most digits and largest exponent of a text that is read; anything longer is no measured or declared figure.
 const TEXT_MAX: usize = 64;
-const EXPONENT_MAX: i32 = 60;
+const EXPONENT_MAX: u32 = 60;
 /// Decimals of which a power of ten fits 128 bits.
 const SMALL_DECIMALS: u32 = 38;
 
@@ -344,7 +344,7 @@ impl FromStr for Number {
         };
         let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
         let all = format!("{whole}{part}");
-        if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) || exponent.abs() > EXPONENT_MAX {
+        if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) || exponent.unsigned_abs() > EXPONENT_MAX {
             return Err(error());
         }
         let decimals = i64::try_from(part.len()).map_err(|_| error())?.saturating_sub(i64::from(exponent));
@@ -494,7 +494,7 @@ mod tests {
         ] {
             assert_eq!(number(text).to_string(), shown, "{text}");
         }
-        for text in ["", "-", ".", "1,5", "0x10", "1e", "1e999", "nan", "inf", " 1", "一"] {
+        for text in ["", "-", ".", "1,5", "0x10", "1e", "1e999", "1e-2147483648", "nan", "inf", " 1", "一"] {
             assert!(text.parse::<Number>().is_err(), "{text}");
         }
     }
