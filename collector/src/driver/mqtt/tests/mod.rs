@@ -31,7 +31,7 @@ mod tls;
 mod versions;
 
 /// Longest that anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A mosquitto of one test. Killed on drop.
 struct Broker {
