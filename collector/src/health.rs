@@ -44,6 +44,8 @@ pub struct Health {
     pub failed: u64,
     /// Polls skipped since start because the one before was not done.
     pub skipped: u64,
+    /// Why its values are doubted as a whole, for a person: energy and power that disagree.
+    pub doubt: Option<String>,
 }
 
 /// A topic that messages came on and that no device has.

@@ -89,6 +89,10 @@ metrics! {
     unchanged_left_out: IntCounter "parkgate_pipeline_unchanged_left_out_total" [];
     /// Readings of points that the catalogue does not know.
     unknown_points: IntCounter "parkgate_pipeline_unknown_points_total" [];
+    /// Rise of a device's energy counter against the integral of its power, of the newest window: 1 when they agree, 0 until compared.
+    nameplate_ratio: GaugeVec "parkgate_pipeline_nameplate_ratio" ["driver", "link", "device"];
+    /// 1 while a device's energy, power and nameplate disagree.
+    nameplate_doubt: IntGaugeVec "parkgate_pipeline_nameplate_doubt" ["driver", "link", "device"];
     /// Samples by quality.
     samples_quality: IntCounterVec "parkgate_pipeline_samples_total" ["quality"];
     /// From arrival at the pipeline to durable.

@@ -30,6 +30,10 @@ use crate::model::{Now, Quality, Sample, UtcMillis};
 use crate::normalise::{Input, Normaliser, StepReport};
 use crate::rejects;
 
+mod plates;
+
+pub use plates::Plates;
+
 #[cfg(test)]
 mod tests;
 
@@ -58,6 +62,8 @@ const MARKED_SAMPLES_PER_RECORD: usize = 300_000;
 pub struct Pipeline {
     /// Counts what becomes durable.
     pub tally: Tally,
+    /// Compares energy, power and nameplates.
+    pub plates: Plates,
     /// The normaliser, its state restored.
     pub normaliser: Normaliser,
     /// Where samples become durable.
@@ -202,6 +208,7 @@ impl Pipeline {
             deliveries: &batch.deliveries,
         };
         let mut report = self.normaliser.step(&input, &mut samples);
+        self.plates.observe(&samples);
         let (mut receipt, counts) = (None, self.tally.count(&samples));
         let mut deliveries = std::mem::take(&mut report.deliveries);
         while !samples.is_empty() || !deliveries.is_empty() {

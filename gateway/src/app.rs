@@ -338,6 +338,7 @@ impl Gateway {
         let engine = {
             let (catalogue, clock, metrics) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone());
             let mut engine_settings = settings.engine();
+            engine_settings.health = health.clone();
             engine_settings.journal.resume_after = forward::furthest(directory.path()).max(alarm::furthest(directory.path()));
             let start =
                 move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime).map(|engine| (engine, directory));

@@ -9,11 +9,12 @@ use anyhow::{Context as _, Result};
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::clock::Clock;
 use parkgate_collector::driver::{Message, Outlet};
+use parkgate_collector::health::HealthBoard;
 use parkgate_collector::journal::{CatalogueRecord, Journal, JournalSettings, Record, Sequence};
 use parkgate_collector::metrics::Metrics;
 use parkgate_collector::model::PointId;
 use parkgate_collector::normalise::{NormaliseSettings, Normaliser};
-use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, SavedState, Tally};
+use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, Plates, SavedState, Tally};
 use parkgate_collector::rejects;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,8 @@ pub struct EngineSettings {
     pub normalise: NormaliseSettings,
     /// Size of the rejects ring.
     pub rejects: rejects::RingSettings,
+    /// Where it is told that a device's energy and power disagree.
+    pub health: HealthBoard,
 }
 
 /// The running parts.
@@ -104,6 +107,7 @@ impl Engine {
         let (outlet, inbox) = mpsc::channel::<Message>(INBOX_MESSAGES);
         let pipeline = Pipeline {
             tally: Tally::new(catalogue, &metrics),
+            plates: Plates::new(catalogue, &metrics, settings.health),
             normaliser,
             journal: journal.clone(),
             rejects: rejects.clone(),

@@ -182,6 +182,7 @@ pub fn with_own(
         link: Arc::new(Link { id: OWN_ID.into(), key: LinkKey::of(OWN_ID), driver: DriverSettings::Own }),
         profile: None,
         origin,
+        nameplate: Default::default(),
         address: DeviceAddress::Own,
         points,
     };

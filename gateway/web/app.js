@@ -332,7 +332,7 @@ function showDevice(card, now) {
   const error = failing ? health.last_error ?? (link.state === "down" ? link.last_error : null) : null;
   const since = failing && health.since ? text("since", { time: shownTime(health.since), age: age(now - Date.parse(health.since)) }) : "";
   const past = !failing && health.last_error && text("last_error_past", { time: shownTime(health.last_error_time), error: health.last_error });
-  const line = failing ? [error, since].filter(Boolean).join(" \u00b7 ") : past || "";
+  const line = [...(failing ? [error, since] : [past]), health.doubt].filter(Boolean).join(" \u00b7 ");
   put(card.error, line);
   card.error.hidden = line === "";
 }

@@ -42,6 +42,7 @@ pub fn catalogue(points: u32) -> Arc<Catalogue> {
                 link: Arc::clone(&link),
                 profile: None,
                 origin: Origin::Metered,
+                nameplate: Default::default(),
                 address: DeviceAddress::Mqtt(MqttAddress::default()),
                 points: (first..points.min(first + POINTS_PER_DEVICE)).map(|point| Arc::new(self::point(point))).collect(),
             })

@@ -16,7 +16,7 @@ use parkgate_collector::health::HealthBoard;
 use parkgate_collector::journal::Journal;
 use parkgate_collector::metrics::Metrics;
 use parkgate_collector::normalise::Normaliser;
-use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, SavedState, Tally};
+use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, Plates, SavedState, Tally};
 use parkgate_collector::rejects;
 use parkgate_collector::sim::modbus::{Bank, Faults, SimServer};
 use parkgate_gateway::settings::GatewaySettings;
@@ -268,6 +268,7 @@ pub fn child_journal_only(arguments: &[String]) -> Result<()> {
     let (outlet, inbox) = tokio::sync::mpsc::channel(INBOX_MESSAGES);
     let pipeline = Pipeline {
         tally: Tally::new(&catalogue, &metrics),
+        plates: Plates::new(&catalogue, &metrics, HealthBoard::default()),
         normaliser: Normaliser::new(&catalogue, settings.normalise),
         journal,
         rejects: rejects::Sink::start(ring)?,

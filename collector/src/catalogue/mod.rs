@@ -33,7 +33,7 @@ pub use load::{CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFi
 pub use lone::{Lone, LoneDevice, lone_device};
 pub use problem::{Problem, Problems};
 pub use registry::{MemoryRegistry, PointRegistry, RegistryError};
-pub use rules::{Formula, OnChange, Operation, PointRules};
+pub use rules::{Formula, Nameplate, OnChange, Operation, PointRules};
 pub use spec::*;
 pub use validate::Draft;
 

@@ -14,7 +14,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use super::bench::{RawProfileTest, RawVariant};
 use super::line::Priority;
 use super::place::At;
-use super::rules::{RawFormula, RawOnChange};
+use super::rules::{RawFormula, RawNameplate, RawOnChange};
 use super::text::{Address, Bits, Exact};
 use crate::model::{Kind, Medium, Origin, ReferenceState};
 use crate::protocol::modbus::{Function, RegisterType};
@@ -208,6 +208,9 @@ pub struct RawDevice {
     /// MQTT: its points are recorded and forwarded, and never totalled; only then may a topic be shared (`$share/...`).
     #[garde(skip)]
     pub raw_forward: Option<At<bool>>,
+    /// What is written on it, and how its energy is compared with its power.
+    #[garde(dive)]
+    pub nameplate: Option<At<RawNameplate>>,
     /// Unit and polling on a Modbus link.
     #[garde(dive)]
     pub modbus: Option<At<RawModbus>>,

@@ -42,6 +42,48 @@ pub struct RawFormula {
     pub max_age_ms: Option<u32>,
 }
 
+/// `nameplate = { ... }` of a device: what is written on it, and how its energy is compared with its power.
+#[derive(Clone, Debug, Default, Deserialize, Validate, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawNameplate {
+    /// Compare the rise of its energy counters with its power over time; true by default.
+    #[garde(skip)]
+    pub check: Option<bool>,
+    /// Time over which they are compared, in minutes; three in a row that agree raise a doubt. 5 by default.
+    #[garde(range(min = 1, max = 1_440))]
+    pub window_minutes: Option<u32>,
+    /// How far they may differ, in percent; 25 by default.
+    #[garde(range(min = 5, max = 900))]
+    pub tolerance_percent: Option<u32>,
+    /// Multiplier (CT and PT ratio) that its energy registers still lack, where its power has it; 1 by default.
+    #[garde(skip)]
+    pub energy_multiplier: Option<At<Exact>>,
+    /// Rated power, in kW: a mean power above it by more than the tolerance raises a doubt. None by default.
+    #[garde(skip)]
+    pub rated_power_kw: Option<At<Exact>>,
+}
+
+/// How the energy of a device is compared with its power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nameplate {
+    /// Whether it is.
+    pub check: bool,
+    /// Over which time, in milliseconds.
+    pub window_ms: i64,
+    /// How far they may differ, in percent.
+    pub tolerance_percent: u32,
+    /// Multiplier that energy registers still lack.
+    pub energy_multiplier: Decimal,
+    /// Rated power, in kW.
+    pub rated_power_kw: Option<Decimal>,
+}
+
+impl Default for Nameplate {
+    fn default() -> Self {
+        Self { check: true, window_ms: 300_000, tolerance_percent: 25, energy_multiplier: Decimal::ONE, rated_power_kw: None }
+    }
+}
+
 /// What is demanded of a point's values one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PointRules {

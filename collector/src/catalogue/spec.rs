@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::line::{LineSettings, ModbusDialInSettings, ModbusRtuSettings, Priority};
-use super::rules::{Formula, PointRules};
+use super::rules::{Formula, Nameplate, PointRules};
 use crate::model::{Decimal, LinkKey, Medium, Origin, PointId, PointIdentity, ReferenceState, Unit};
 use crate::protocol::json::{RecordMap, ValuePath};
 use crate::protocol::modbus::RegisterSource;
@@ -299,6 +299,8 @@ pub struct Device {
     pub profile: Option<String>,
     /// Origin that its samples carry: metered, or simulated in the demo.
     pub origin: Origin,
+    /// How its energy is compared with its power.
+    pub nameplate: Nameplate,
     /// How it is addressed on the link.
     pub address: DeviceAddress,
     /// Its points, in config order.

@@ -2,7 +2,8 @@
 //!
 //! In the order they act: [`mod@unit`] the number in the canonical unit; [`quality`] its valid range; [`time`] which time
 //! counts; [`counter`] how a register relates to the one before; [`dedup`] repeats are dropped; [`watch`] rules
-//! over one value after the other; [`mod@derive`] points made of others. [`exact`] is the arithmetic below, [`state`] the memory
+//! over one value after the other; [`mod@derive`] points made of others. Beside them [`nameplate`] compares energy with
+//! power, and changes nothing. [`exact`] is the arithmetic below, [`state`] the memory
 //! as bytes.
 //!
 //! All memory is a function of the samples put out (and of exchanges announced): [`Normaliser::step`] makes a sample and
@@ -18,6 +19,7 @@ mod counter;
 mod dedup;
 mod watch;
 mod derive;
+pub mod nameplate;
 mod exact;
 mod state;
 

@@ -47,6 +47,11 @@ fn names() -> Names {
 
 /// A park of one link `l1` with the points given, on the devices they name.
 pub(super) fn catalogue(points: Vec<Point>) -> Catalogue {
+    catalogue_with(points, Nameplate::default())
+}
+
+/// The same, each device with this nameplate.
+pub(super) fn catalogue_with(points: Vec<Point>, nameplate: Nameplate) -> Catalogue {
     let link = Arc::new(Link {
         id: "l1".into(),
         key: LinkKey::of("l1"),
@@ -72,6 +77,7 @@ pub(super) fn catalogue(points: Vec<Point>) -> Catalogue {
                 link: Arc::clone(&link),
                 profile: None,
                 origin: Origin::Metered,
+                nameplate,
                 address: DeviceAddress::Mqtt(MqttAddress::default()),
                 points,
             })

@@ -60,6 +60,7 @@ impl Fixture {
         let catalogue = catalogue();
         let pipeline = Pipeline {
             tally: Tally::new(&catalogue, &metrics),
+            plates: Plates::new(&catalogue, &metrics, crate::health::HealthBoard::default()),
             normaliser: Normaliser::new(&catalogue, NormaliseSettings::default()),
             journal: journal.clone(),
             rejects: rejects::Sink::start(ring).unwrap(),
@@ -131,6 +132,7 @@ fn catalogue_of(points: Vec<Point>) -> Catalogue {
         link: Arc::clone(&link),
         profile: None,
         origin: Origin::Metered,
+        nameplate: Default::default(),
         address: DeviceAddress::Mqtt(MqttAddress::default()),
         points: points.into_iter().map(Arc::new).collect(),
     };

@@ -252,6 +252,9 @@ pub struct HealthDto {
     pub failed: Option<u64>,
     /// Polls skipped since start because the one before was not done.
     pub skipped: Option<u64>,
+    /// Why the values of a device are doubted as a whole, for a person: its energy, its power and its nameplate disagree.
+    #[schema(example = "energy_import rises 40 times what power says: is the CT ratio (multiplier) 40, and missing in power?")]
+    pub doubt: Option<String>,
 }
 
 impl HealthDto {
@@ -268,6 +271,7 @@ impl HealthDto {
             rejected: Some(health.rejected),
             failed: Some(health.failed),
             skipped: Some(health.skipped),
+            doubt: health.doubt,
         }
     }
 
@@ -277,7 +281,18 @@ impl HealthDto {
             return self;
         }
         let Self { state, since, last_ok, .. } = self;
-        Self { state, since, last_ok, last_error: None, last_error_time: None, received: None, rejected: None, failed: None, skipped: None }
+        Self {
+            state,
+            since,
+            last_ok,
+            last_error: None,
+            last_error_time: None,
+            received: None,
+            rejected: None,
+            failed: None,
+            skipped: None,
+            doubt: None,
+        }
     }
 }
 

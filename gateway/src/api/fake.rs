@@ -237,6 +237,7 @@ pub fn device(id: &str, name: Names, enterprise: Option<&str>, link: &Arc<Link>,
         link: Arc::clone(link),
         profile: None,
         origin,
+        nameplate: Default::default(),
         address,
         points: rows.iter().map(|row| point(id, row)).collect(),
     })

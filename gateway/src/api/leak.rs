@@ -204,6 +204,7 @@ async fn served_of(park: Catalogue) -> Served {
                 health.received += 10;
                 health.rejected += 1;
                 health.skipped += 1;
+                health.doubt = Some(format!("energy disagrees with power: {words}"));
                 let seconds = i64::try_from(health.failed).unwrap();
                 health.error(NOW.plus(1_000 * seconds - 60_000), HealthState::Degraded, format!("no answer: {words}"));
             };
@@ -624,7 +625,7 @@ fn change(served: &Served) {
 }
 
 /// What of a device's health is told only to who sees all its points.
-const TOLD_OF_ALL: [&str; 6] = ["last_error", "last_error_time", "received", "rejected", "failed", "skipped"];
+const TOLD_OF_ALL: [&str; 7] = ["last_error", "last_error_time", "received", "rejected", "failed", "skipped", "doubt"];
 
 /// An answer or event as who sees only a part of `devices` should have it.
 fn in_part(json: &str, devices: &[&str]) -> Value {

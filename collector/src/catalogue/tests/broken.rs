@@ -921,6 +921,14 @@ fn problems_of_rules() {
         "#]],
         ),
         (
+            format!("{LINKS}{METER}").replace("modbus =", "nameplate = { rated_power_kw = 0, tolerance_percent = 1, rated = 1 }\nmodbus ="),
+            expect![[r#"
+                main.toml:16:32: `rated_power_kw` must be above 0 [0]
+                main.toml:16:55: `tolerance_percent`: must not be lower than 5 [1]
+                main.toml:16:58: unknown key `rated`; did you mean `rated_power_kw`? [rated]
+            "#]],
+        ),
+        (
             gauge("change_max_per_minute = 0"),
             expect![[r#"
             main.toml:23:25: `change_max_per_minute` must be above 0 [0]

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
-use crate::model::{Origin, ReferenceState};
+use crate::model::{Decimal, Origin, ReferenceState};
 use crate::protocol::json::{PathStep, TimeFormat};
 use crate::protocol::modbus::{Function, RawCode, RegisterType, TextLayout};
 
@@ -152,6 +152,17 @@ fn a_park_becomes_a_catalogue() {
     let format = TimeFormat::Local { pattern: "%Y%m%d%H%M%S".into(), zone: "Asia/Shanghai".into() };
     let Payload::Json(records) = &topic.payload else { panic!("no JSON") };
     assert_eq!(records.time.as_ref().unwrap().format, format);
+}
+
+#[test]
+fn nameplates_are_understood() {
+    let text = format!("{LINKS}{METER}");
+    let usual = built(&files(&text)).devices[0].nameplate;
+    assert_eq!(usual, Nameplate::default());
+    let keys = "nameplate = { check = false, window_minutes = 15, tolerance_percent = 10, energy_multiplier = 40, rated_power_kw = 62.5 }\nmodbus =";
+    let told = built(&files(&text.replacen("modbus =", keys, 1))).devices[0].nameplate;
+    let (energy_multiplier, rated) = (Decimal::new(40, 0), "62.5".parse().unwrap());
+    assert_eq!(told, Nameplate { check: false, window_ms: 900_000, tolerance_percent: 10, energy_multiplier, rated_power_kw: Some(rated) });
 }
 
 #[test]

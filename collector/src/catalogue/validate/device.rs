@@ -164,6 +164,7 @@ fn device(context: &Context<'_>, raw: &At<RawDevice>, shared: &mut Shared, probl
         link: Arc::clone(&link),
         profile: raw.profile.as_ref().map(|id| id.value.clone()),
         origin,
+        nameplate: rules::nameplate(raw.nameplate.as_ref(), problems),
         address: DeviceAddress::Mqtt(MqttAddress::default()),
         points: Vec::new(),
     };

@@ -6,7 +6,9 @@ use super::super::place::{At, Place};
 use super::super::problem::Problems;
 use super::super::raw::RawPoint;
 use super::super::read::suggestion;
-use super::super::rules::{Formula, MAX_AGE_DEFAULT_MS, MAX_SILENCE_DEFAULT_MS, OnChange, Operation, PointRules, RawFormula};
+use super::super::rules::{
+    Formula, MAX_AGE_DEFAULT_MS, MAX_SILENCE_DEFAULT_MS, Nameplate, OnChange, Operation, PointRules, RawFormula, RawNameplate,
+};
 use super::super::spec::{Point, PointSource};
 use super::DraftDevice;
 use crate::model::combine::{is_linear, product_factor, quotient_factor};
@@ -14,6 +16,24 @@ use crate::model::{Decimal, Dimension, Kind, Unit};
 
 /// Formulas upon formulas, at most.
 const DEPTH_MAX: usize = 8;
+
+/// How a device's energy is compared with its power.
+pub(super) fn nameplate(raw: Option<&At<RawNameplate>>, problems: &mut Problems) -> Nameplate {
+    let usual = Nameplate::default();
+    let Some(raw) = raw else { return usual };
+    for (key, number) in [("energy_multiplier", &raw.energy_multiplier), ("rated_power_kw", &raw.rated_power_kw)] {
+        if let Some(number) = number.as_ref().filter(|number| number.0.mantissa <= 0) {
+            problems.add(number.place, format!("`{key}` must be above 0"), "");
+        }
+    }
+    Nameplate {
+        check: raw.check.unwrap_or(usual.check),
+        window_ms: raw.window_minutes.map_or(usual.window_ms, |minutes| i64::from(minutes).saturating_mul(60_000)),
+        tolerance_percent: raw.tolerance_percent.unwrap_or(usual.tolerance_percent),
+        energy_multiplier: raw.energy_multiplier.as_ref().map_or(usual.energy_multiplier, |number| number.0),
+        rated_power_kw: raw.rated_power_kw.as_ref().map(|number| number.0),
+    }
+}
 
 /// The rules of a point.
 pub(super) fn rules(raw: &At<RawPoint>, kind: Kind, decimals: u8, compliance: bool, problems: &mut Problems) -> PointRules {

@@ -86,6 +86,7 @@ pub(super) fn catalogue_in(time_zone: &str, points: Vec<Point>) -> Catalogue {
         link: Arc::clone(&link),
         profile: None,
         origin: Origin::Metered,
+        nameplate: Default::default(),
         address: DeviceAddress::Modbus(address),
         points: points.into_iter().map(Arc::new).collect(),
     };

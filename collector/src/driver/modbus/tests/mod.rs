@@ -95,15 +95,15 @@ pub(super) fn serial_link(id: &str, path: &Path, timeout_ms: u32, late_window_ms
 }
 
 /// Two pseudo-terminals that are the ends of a cable, by socat. The cable is cut when this is dropped.
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     /// Our end.
-    pub(super) master: PathBuf,
+    pub(crate) master: PathBuf,
     units: PathBuf,
     socat: Child,
 }
 
 impl Terminal {
-    pub(super) async fn start(folder: &Path, name: &str) -> Self {
+    pub(crate) async fn start(folder: &Path, name: &str) -> Self {
         let (master, units) = (folder.join(format!("{name}-master")), folder.join(format!("{name}-units")));
         let end = |path: &Path| format!("pty,raw,echo=0,link={}", path.display());
         let socat = Command::new("socat").arg(end(&master)).arg(end(&units)).stderr(Stdio::null()).spawn().expect("socat (make tools)");
@@ -118,7 +118,7 @@ impl Terminal {
     }
 
     /// The end of the units.
-    pub(super) fn open(&self) -> serial2_tokio::SerialPort {
+    pub(crate) fn open(&self) -> serial2_tokio::SerialPort {
         serial2_tokio::SerialPort::open(&self.units, 115_200).expect("a terminal")
     }
 }
@@ -177,6 +177,7 @@ pub(super) fn device(
         link: Arc::clone(link),
         profile: None,
         origin: Origin::Simulated,
+        nameplate: Default::default(),
         address: DeviceAddress::Modbus(ModbusAddress {
             unit_id,
             check_unit: true,

@@ -229,6 +229,7 @@ fn link_devices(settings: MqttSettings, topics: Vec<TopicMap>) -> LinkDevices {
         link: Arc::clone(&link),
         profile: None,
         origin: Origin::Metered,
+        nameplate: Default::default(),
         address: DeviceAddress::Mqtt(MqttAddress { topics, raw_forward: false }),
         points: vec![],
     };
