@@ -36,6 +36,8 @@ built_in! {
     "sungrow-string"
     "sunspec-103-40069"
     "sunspec-103-40070"
+    "sunspec-203-40069"
+    "sunspec-203-40070"
     "tc5210"
     "thermo-43i"
     "tuf-2000m"
