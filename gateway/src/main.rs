@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => cli::check(&arguments),
         Command::Plan(arguments) => cli::plan(&arguments),
         Command::Probe(arguments) => cli::probe(&arguments),
+        Command::Scan(arguments) => cli::scan(&arguments),
         Command::Schema => cli::schema(),
         Command::Decode(arguments) => cli::decode(&arguments),
         Command::Rejects(arguments) => cli::rejects(&arguments),

@@ -1,8 +1,8 @@
 //! What a person tries before and while a meter is connected: reading without a park, a journal or a pipeline.
 //!
 //! [`outlook`] what reading will cost, before anything is connected; [`profile_test`] a profile's own tests; [`probe`] one
-//! device read once, with what is wrong and what to do; [`verdict`] the judgement of one point. All but the connection
-//! of [`probe`] is pure.
+//! device read once, with what is wrong and what to do; [`verdict`] the judgement of one point; [`scan`] which units a line
+//! has; [`sunspec`] which models a SunSpec device has. All but the connections of [`probe`] and [`scan`] is pure.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
@@ -10,6 +10,8 @@ pub mod outlook;
 pub mod profile_test;
 pub mod verdict;
 pub mod probe;
+pub mod scan;
+pub mod sunspec;
 
 use std::sync::Arc;
 

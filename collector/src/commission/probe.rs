@@ -6,12 +6,16 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::planned;
+use super::sunspec::{Asked, SunSpec, walk};
 use super::verdict::{Judgement, PointReport, judge, order_for_all};
 use crate::catalogue::bench::Variant;
 use crate::catalogue::{Device, DeviceAddress};
 use crate::driver::modbus::{Asker, Unanswered};
 use crate::model::{Decimal, Number};
 use crate::protocol::modbus::{Function, RegisterName, Request, number};
+
+/// In the id of a profile: the device has a chain of models.
+const SUNSPEC: &str = "sunspec";
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +36,9 @@ pub struct Probe {
     /// How variants of the profile answered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantReport>,
+    /// The models of a SunSpec device, where its profile is of SunSpec.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sunspec: Option<SunSpec>,
     /// What concerns the device as a whole, for a person.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub advice: Vec<String>,
@@ -140,6 +147,12 @@ pub async fn probe(device: &Device, variants: &[Variant]) -> Option<Probe> {
     let silent = blocks.iter().all(|block| block.error.is_some());
     let variants = if silent { Vec::new() } else { ask_variants(&mut asker, address.unit_id, address.check_unit, variants).await };
     advice.extend(variant_advice(device.profile.as_deref(), &variants));
+    let is_sunspec = device.profile.as_deref().is_some_and(|id| id.contains(SUNSPEC));
+    let sunspec = if is_sunspec && !silent {
+        walk(&mut Asked { asker: &mut asker, unit_id: address.unit_id, check_unit: address.check_unit }).await
+    } else {
+        None
+    };
     Some(Probe {
         device: device.id.clone(),
         target,
@@ -148,6 +161,7 @@ pub async fn probe(device: &Device, variants: &[Variant]) -> Option<Probe> {
         blocks,
         points: reports,
         variants,
+        sunspec,
         advice,
     })
 }

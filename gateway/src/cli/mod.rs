@@ -23,6 +23,7 @@ mod meters;
 mod plan;
 mod probe;
 mod reading;
+mod scan;
 mod topology;
 mod token;
 mod totals;
@@ -56,6 +57,7 @@ pub use probe::{ProbeArguments, probe};
 pub use reading::{ReadingArguments, reading};
 pub use report::{ReportArguments, VerifyArguments, report, verify};
 pub use review::{ReviewArguments, review};
+pub use scan::{ScanArguments, scan};
 pub use token::{TokenArguments, token};
 pub use topology::{TopologyArguments, topology};
 
@@ -97,6 +99,8 @@ pub enum Command {
     Plan(PlanArguments),
     /// Read one Modbus device once: raw words, values, plausibility, what to do; exit 1 when something is wrong.
     Probe(ProbeArguments),
+    /// Search a Modbus line for units over speeds and parities: silence, bad CRC, two answers, own echo; exit 1 when something is wrong.
+    Scan(ScanArguments),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Print what registers and frames say, without a device: values in any byte order, what is wrong with an answer.

@@ -133,7 +133,7 @@ fn profile_id(text: &str) -> Option<String> {
 }
 
 /// `host`, `host:port`, `[::1]:port`; 502 is the port of Modbus TCP.
-fn host_and_port(text: &str) -> Result<(String, u16)> {
+pub(super) fn host_and_port(text: &str) -> Result<(String, u16)> {
     let wrong = || format!("`{text}` is no host or host:port");
     if let Some(inner) = text.strip_prefix('[') {
         let (host, rest) = inner.split_once(']').with_context(wrong)?;
@@ -172,6 +172,9 @@ fn text(probe: &Probe) -> String {
     for variant in &probe.variants {
         let fits = if variant.fits { "fits" } else { "does not fit" };
         let _ = writeln!(text, "variant {} ({}, {}): {}: {fits}", variant.profile, variant.about, variant.register, variant.found);
+    }
+    if let Some(sunspec) = &probe.sunspec {
+        let _ = writeln!(text, "{}", sunspec.text());
     }
     for advice in &probe.advice {
         let _ = writeln!(text, "-> {advice}");

@@ -3,7 +3,8 @@
 //! [`port`] where connections come from: TCP, serial ports, devices that dial in ([`dial_in`]); [`stream`] what bytes go
 //! through; [`wire`] one face for [`tcp`] and [`rtu`] frames; [`mod@line`] the task of a link, [`answers`] its conclusions;
 //! [`mod@unit`] units, devices, groups of points; [`schedule`] when and in which order (pure); [`bisect`] which address
-//! was refused (pure); [`learned`] what is remembered of that; [`output`] readings on their way; [`ask`] questions by hand. Frames, values and blocks
+//! was refused (pure); [`learned`] what is remembered of that; [`output`] readings on their way; [`ask`] questions by hand;
+//! [`raw`] bytes as they come, for the search of units. Frames, values and blocks
 //! are in [`crate::protocol::modbus`].
 //!
 //! - Each block fails alone: its points become readings without a number that say why, the other blocks keep theirs.
@@ -39,6 +40,7 @@ mod output;
 mod line;
 mod answers;
 mod ask;
+pub mod raw;
 
 pub use ask::{Asker, Unanswered};
 
@@ -103,4 +105,4 @@ async fn run_line(line: &mut line::Line, cancel: CancellationToken) {
 }
 
 #[cfg(all(test, feature = "sim"))]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! Modbus: frames, register values, block planner. Pure: no socket, no clock.
 //!
-//! [`frame`] requests and answers on a TCP stream; [`rtu`] those on a serial line; [`order`] in which bytes arrive;
+//! [`frame`] requests and answers on a TCP stream; [`rtu`] those on a serial line; [`overheard`] what else comes
+//! there; [`identify`] who made a unit; [`sunspec`] which models it has; [`order`] in which bytes arrive;
 //! [`value`] registers become numbers; [`explain`] both of them put into words for a person; [`planner`] points become the
 //! fewest reads that the device allows, [`cost`] what they cost; `fuzz` what the fuzz targets run. Addresses are 0-based
 //! protocol addresses throughout; [`RegisterName`] shows them as people write them.
@@ -9,6 +10,9 @@
 
 pub mod frame;
 pub mod rtu;
+pub mod identify;
+pub mod overheard;
+pub mod sunspec;
 pub mod order;
 pub mod value;
 pub mod explain;

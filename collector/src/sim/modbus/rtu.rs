@@ -1,5 +1,6 @@
 //! Units on a line in RTU frames: on a serial port, over TCP, or on a stream in memory. Notes when bytes came and went.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,13 +13,15 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, UnitMode};
 use super::{Bank, Units};
-use crate::protocol::modbus::Function;
 use crate::protocol::modbus::rtu::{REQUEST_LENGTH, crc16};
+use crate::protocol::modbus::{Function, identify};
 
 /// Pause between the two pieces of a split answer.
 const SPLIT_PAUSE: Duration = Duration::from_millis(2);
+/// Bytes of a request for a device identification.
+const IDENTIFY_LENGTH: usize = 7;
 
 /// One piece of bytes on the line.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,7 @@ struct SimLine {
     /// A piece that would go out later than so long after its request is not sent.
     limit_us: AtomicU64,
     stamps: Mutex<Vec<Stamp>>,
+    identities: Mutex<BTreeMap<u8, [String; 3]>>,
 }
 
 impl std::fmt::Debug for SimLine {
@@ -69,6 +73,7 @@ impl SimLine {
             answer_us: AtomicU64::new(0),
             limit_us: AtomicU64::new(u64::MAX),
             stamps: Mutex::default(),
+            identities: Mutex::default(),
         })
     }
 
@@ -127,6 +132,11 @@ impl RtuServer {
     /// Whether the line gives back what the master sends.
     pub fn set_echo(&self, echo: bool) {
         self.line.echo.store(echo, Ordering::Relaxed);
+    }
+
+    /// From now on a unit says who made it: maker, product code, revision.
+    pub fn set_identity(&self, unit_id: u8, identity: [&str; 3]) {
+        self.line.identities.lock().unwrap_or_else(PoisonError::into_inner).insert(unit_id, identity.map(str::to_owned));
     }
 
     /// How long units take to answer.
@@ -192,12 +202,29 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLin
                 let Ok(count @ 1..) = read else { return };
                 incoming.extend_from_slice(buffer.get(..count).unwrap_or_default());
                 let mut requests = Vec::new();
-                while let Some(frame) = incoming.first_chunk::<REQUEST_LENGTH>().copied() {
-                    if crc16(&frame) == 0 {
-                        requests.push(frame);
-                        incoming.drain(..REQUEST_LENGTH);
+                let mut identifies = Vec::new();
+                loop {
+                    let asks_who = incoming.get(1) == Some(&identify::FUNCTION);
+                    if let Some(frame) = incoming.first_chunk::<IDENTIFY_LENGTH>().copied().filter(|frame| asks_who && crc16(frame) == 0) {
+                        identifies.push(frame[0]);
+                        incoming.drain(..IDENTIFY_LENGTH);
+                    } else if let Some(frame) = incoming.first_chunk::<REQUEST_LENGTH>().copied() {
+                        if crc16(&frame) == 0 {
+                            requests.push(frame);
+                            incoming.drain(..REQUEST_LENGTH);
+                        } else {
+                            incoming.remove(0);
+                        }
                     } else {
-                        incoming.remove(0);
+                        break;
+                    }
+                }
+                for unit_id in identifies {
+                    let now = Instant::now();
+                    if let Some(answer) = identity(&line, unit_id)
+                        && !send(answer, now, &line, &mut random, &mut outgoing)
+                    {
+                        return;
                     }
                 }
                 line.stamp(true, count, requests.first().map(|frame| frame[0]));
@@ -216,6 +243,21 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLin
             }
         }
     }
+}
+
+/// Who made a unit, without the CRC; an exception where nobody said so.
+fn identity(line: &SimLine, unit_id: u8) -> Option<Vec<u8>> {
+    if line.units.faults.unit(unit_id) == UnitMode::Silent {
+        return None;
+    }
+    let identities = line.identities.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(texts) = identities.get(&unit_id) else { return Some(vec![unit_id, identify::FUNCTION | 0x80, 1]) };
+    let mut answer = vec![unit_id, identify::FUNCTION, 0x0E, 1, 1, 0, 0, 3];
+    for (id, text) in (0..).zip(texts) {
+        answer.extend([id, u8::try_from(text.len()).unwrap_or(u8::MAX)]);
+        answer.extend(text.bytes().take(u8::MAX.into()));
+    }
+    Some(answer)
 }
 
 /// The right answer to a request, without its CRC.
