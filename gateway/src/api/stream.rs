@@ -315,7 +315,7 @@ fn stats(shared: &Shared, samples_per_s: Option<f64>, now: UtcMillis) -> Message
 
 /// Of `now`, what differs from `told` in a way worth telling at once; with `all`, everything.
 fn changed(told: &mut BTreeMap<String, Health>, now: BTreeMap<String, Health>, all: bool) -> BTreeMap<String, HealthDto> {
-    let essence = |health: &Health| (health.state, health.since, health.last_error_time, health.last_error.clone());
+    let essence = |health: &Health| (health.state, health.since, health.last_error_time, health.last_error.clone(), health.doubt.clone());
     let news = now
         .iter()
         .filter(|(id, health)| all || told.get(*id).is_none_or(|before| essence(before) != essence(health)))

@@ -118,6 +118,7 @@ async fn devices_and_their_health() {
               "driver": "modbus_tcp",
               "enterprise": "acme",
               "health": {
+                "doubt": null,
                 "failed": 0,
                 "last_error": null,
                 "last_error_time": null,
@@ -131,6 +132,7 @@ async fn devices_and_their_health() {
               "id": "acme/main",
               "link": "line-1",
               "link_health": {
+                "doubt": null,
                 "failed": 0,
                 "last_error": null,
                 "last_error_time": null,
@@ -154,6 +156,7 @@ async fn devices_and_their_health() {
               "driver": "mqtt",
               "enterprise": "acme",
               "health": {
+                "doubt": null,
                 "failed": 1,
                 "last_error": "no message for 5 min",
                 "last_error_time": "2026-01-02T03:03:05.678Z",
@@ -167,6 +170,7 @@ async fn devices_and_their_health() {
               "id": "acme/gas",
               "link": "broker",
               "link_health": {
+                "doubt": null,
                 "failed": 1,
                 "last_error": "connection refused",
                 "last_error_time": "2026-01-02T03:03:05.678Z",
@@ -210,6 +214,7 @@ async fn devices_and_their_health() {
           "driver": "mqtt",
           "enterprise": "acme",
           "health": {
+            "doubt": null,
             "failed": 1,
             "last_error": "no message for 5 min",
             "last_error_time": "2026-01-02T03:03:05.678Z",
@@ -223,6 +228,7 @@ async fn devices_and_their_health() {
           "id": "acme/gas",
           "link": "broker",
           "link_health": {
+            "doubt": null,
             "failed": 1,
             "last_error": "connection refused",
             "last_error_time": "2026-01-02T03:03:05.678Z",
