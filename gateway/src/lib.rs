@@ -14,6 +14,7 @@ pub mod control;
 pub mod replay;
 mod logging;
 pub mod readiness;
+mod service;
 mod watch;
 pub mod settings;
 mod threads;
