@@ -65,7 +65,10 @@ fn installed_run_upgraded_removed() -> Result<()> {
     service.hears("READY=1")?;
     service.hears("WATCHDOG=1")?;
     let values = wait_for("a value", LIMIT, || Ok(Some(service.values()?).filter(|values| *values > 0)))?;
-    let refused = system.run("parkgate totals list").expect_err("root would leave files that the service cannot write to").to_string();
+    let refused = system
+        .run(&format!("parkgate totals --point {POINT}"))
+        .expect_err("root would leave files that the service cannot write to")
+        .to_string();
     ensure!(refused.contains("runuser -u parkgate"), "{refused}");
     system.run("runuser -u parkgate -- parkgate token create --name board --role viewer")?;
     let status = service.stop()?;
