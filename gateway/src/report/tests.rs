@@ -179,6 +179,7 @@ fn frame(averaging: Averaging, range: Period) -> Frame {
         zone: ParkZone::new("Asia/Shanghai"),
         made_at: at("2026-11-23T15:30:00+08:00"),
         software: "parkgate 1.2.3 (abc)".into(),
+        all_abatement: true,
     }
 }
 

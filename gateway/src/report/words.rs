@@ -59,6 +59,16 @@ pub fn fill(rule: FillRule) -> Text {
     Text::new(zh, en)
 }
 
+/// Power that whoever asks may not see.
+pub fn without_power() -> Text {
+    Text::new("治理设施事件不含功率数值（超出本令牌可见范围）", "events of abatement are without their power: this token may not see it")
+}
+
+/// Events of abatement that whoever asks may not see.
+pub fn abatement_in_part() -> Text {
+    Text::new("治理设施事件只列出本令牌可见其功率的部分", "of the events of abatement only those are here whose power this token may see")
+}
+
 /// A text with a number behind it: `12 min`.
 pub fn with(text: Text, more: &str) -> Text {
     Text::new(format!("{} {more}", text.zh), format!("{} {more}", text.en))
