@@ -12,7 +12,7 @@ use parkgate_rules::emission::hour::{Mean, MinuteCounts, Regardless};
 use parkgate_rules::emission::limit::{AppliesTo, Bound, judge_hour};
 use parkgate_rules::emission::mass::{FillRule, FilledHour};
 use parkgate_rules::emission::outlet::Outlet;
-use parkgate_rules::emission::period::{HourCounts, PeriodClass};
+use parkgate_rules::emission::period::{HourCounts, MassRate, PeriodClass};
 use parkgate_rules::emission::{Averaging, HourClass, HourFigure, Letter, Limit, Mark, Period, PeriodFigure, UtcMillis};
 
 use super::fill::Corrected;
@@ -120,6 +120,7 @@ pub fn figure(factor: &str, period: Period, class: HourClass) -> HourFigure {
         volume_m3: None,
         volume_weighted_m3: None,
         mass_kg: None,
+        mass_rate_kg_h: None,
         partial_mass_kg: None,
         auxiliary: BTreeMap::new(),
         regardless: Regardless::default(),
@@ -142,6 +143,7 @@ fn figures() -> Vec<HourFigure> {
         converted_of_means: Some(converted.kept()),
         volume_m3: Some(n("62973.95")),
         mass_kg: Some(n("1.80105497")),
+        mass_rate_kg_h: Some(n("1.80105497")),
         auxiliary: [("o2", "9.2"), ("temperature", "130"), ("pressure", "-200"), ("humidity", "8")]
             .into_iter()
             .map(|(name, value)| (name.to_owned(), mean(value, 60)))
@@ -152,7 +154,13 @@ fn figures() -> Vec<HourFigure> {
         minutes: MinuteCounts { valid: 30, marked: 20, missing: 10, by_letter: [(Letter::C, 20)].into(), ..MinuteCounts::default() },
         concentration: mean("31.2", 30),
         converted: Some(mean("39.9", 30)),
-        regardless: Regardless { concentration: Some(n("31.5")), converted: Some(n("40.05")), minutes: 50, raw: Some(n("31.5")) },
+        regardless: Regardless {
+            concentration: Some(n("31.5")),
+            converted: Some(n("40.05")),
+            minutes: 50,
+            raw: Some(n("31.5")),
+            mass_rate_kg_h: Some(n("2.05")),
+        },
         ..figure("so2", hour(21), HourClass::Invalid)
     };
     let stopped = HourFigure {
@@ -163,6 +171,7 @@ fn figures() -> Vec<HourFigure> {
         minutes: MinuteCounts { valid: 60, ..MinuteCounts::default() },
         concentration: mean("45.1785714285", 60),
         mass_kg: Some(n("2.8450")),
+        mass_rate_kg_h: Some(n("2.8450")),
         ..figure("nox", hour(20), HourClass::Valid)
     };
     vec![exceeds, uncounted, stopped, nox]
@@ -309,6 +318,7 @@ fn days_are_judged_by_limits_of_the_day_and_stay_open_until_they_are_over() {
         mass_kg: Some(n("40")),
         partial_mass_kg: None,
         mass_hours: 24,
+        mass_rate: MassRate { kg_h: Some(n("1.6666")), hours: 24, valid: true },
     };
     let hours = |valid, invalid, stopped| HourCounts { hours: 24, valid, invalid, missing: 24 - valid - invalid - stopped, stopped };
     let range = Period { from: at("2026-10-29T00:00:00+08:00"), to: at("2026-11-02T00:00:00+08:00") };
