@@ -19,7 +19,11 @@ verdict() { \
 };
 endef
 
-.PHONY: help demo test check boards lint-boards bench soak influxdb fuzz clean tools
+# Packs what was built; its own build is a plain one, as speed does not matter.
+PACKER := $(TARGET)/tools/bin/cargo-deb
+PACKER_VERSION := 3.8.0
+
+.PHONY: help demo test check boards lint-boards bench soak package package-tool influxdb fuzz clean tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,7 +33,7 @@ demo: ## build and run the simulated park; prints the address of its page
 	cargo build --workspace --bin parkgate
 	$(TARGET)/debug/parkgate demo
 
-test: tools ## every test; installs what it needs from Debian first
+test: tools package-tool ## every test; installs what it needs from Debian first
 	@$(RUNNER) \
 	suite build cargo build --workspace --all-targets; \
 	if [ -z "$$failed" ]; then \
@@ -68,6 +72,12 @@ soak: tools ## the kill test with 1,000 rounds instead of 50, a million polls of
 	PARKGATE_POLLS=1000000 cargo test --workspace --lib no_wrong_value -- --nocapture --test-threads=1
 	PARKGATE_ROUNDS=1000 cargo test --workspace --test scenarios mqtt_kill -- --nocapture
 
+package: package-tool ## the stripped program and a package for Debian of this machine's kind, in target/package
+	$(PACKER) --package parkgate-gateway --strip --output $(TARGET)/package/
+	dpkg-deb --fsys-tarfile $(TARGET)/package/parkgate_*.deb | tar -xO ./usr/bin/parkgate > $(TARGET)/package/parkgate
+	chmod 755 $(TARGET)/package/parkgate
+	ls -l $(TARGET)/package
+
 influxdb: ## reads back from the InfluxDB 2 that PARKGATE_TEST_INFLUXDB2_URL, _ORG, _BUCKET and _TOKEN name
 	cargo build --workspace --bins
 	cargo test --workspace --features parkgate-tests/influxdb2 --test scenarios influxdb2 -- --nocapture
@@ -92,6 +102,10 @@ fuzz: ## each decoder under libFuzzer for FUZZ_SECONDS (60); what makes one pani
 
 clean: ## remove what was built
 	cargo clean
+
+package-tool:
+	@$(PACKER) --version 2> /dev/null | grep -qx '$(PACKER_VERSION)' || \
+	cargo install cargo-deb --version $(PACKER_VERSION) --locked --no-default-features --debug --force --root $(TARGET)/tools
 
 # What the tests need beside Rust: the broker, the databases that totals and queries are compared with, strace for power
 # cuts under SQLite, socat for serial ports, and a C compiler for it. Only the programs are wanted: a service that the installation starts is not used.

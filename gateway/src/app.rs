@@ -44,7 +44,7 @@ use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
 use crate::threads::{Thread, Threads};
 use crate::transfer::import;
-use crate::{cli, logging, metrics, own, replay, watch};
+use crate::{cli, logging, metrics, own, replay, service, watch};
 
 /// How long drivers may take to hand over what they have. MQTT takes up to 6 s: 3 s for its last answers, 3 s to part from
 /// the broker.
@@ -461,7 +461,7 @@ impl Gateway {
             registry,
             gateway_metrics.clone(),
             Arc::clone(&clock),
-            engine.outlet(),
+            (engine.outlet(), engine.journal().clone()),
             rest_cancel.clone(),
         ));
         rest.spawn(watch::run(
@@ -527,6 +527,7 @@ impl Gateway {
     /// Runs until SIGTERM, SIGINT or the failure of a part; then stops everything.
     pub(crate) async fn until_stopped(self) -> Result<ExitCode> {
         let stopped = stop_signal();
+        service::ready();
         tokio::pin!(stopped);
         let mut look = tokio::time::interval(Duration::from_millis(500));
         let failed = loop {
@@ -546,6 +547,7 @@ impl Gateway {
             Some(part) => error!(part, "ended although it should run; stopping"),
             None => info!("stopping"),
         }
+        service::stopping();
         let mut late = self.stop().await;
         late.extend(failed);
         if late.is_empty() {

@@ -21,17 +21,22 @@ use parkgate_collector::catalogue::{
     Catalogue, Device, DeviceAddress, DriverSettings, Link, Names, OWN_ID, Point, PointRegistry, PointSource, RegistryError,
 };
 use parkgate_collector::clock::Clock;
-use parkgate_collector::driver::{Batch, Message, Outlet};
+use parkgate_collector::driver::{Batch, Message, Outcome, Outlet};
+use parkgate_collector::journal::Journal;
 use parkgate_collector::model::{Decimal, Kind, LinkKey, Medium, Number, Origin, PointId, PointIdentity, Reading, Unit};
 use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::metrics::Metrics;
+use crate::service;
 
 /// How often the metrics become samples.
 const EVERY_MS: u32 = 15_000;
+/// How often it is looked whether the journal is full, while it takes nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Which series of a metric there are.
 #[derive(Clone, Copy)]
@@ -301,13 +306,14 @@ fn each_figure(kind: MetricType, metric: &Metric, figure: &mut dyn FnMut(&str, f
 }
 
 /// Hands the figures to the pipeline every 15 s until `cancel`, or until the pipeline is gone. While the journal is full
-/// it waits as every driver does.
+/// it waits as every driver does. Each time they are durable the service manager is told that the gateway is alive; while the
+/// journal is full too, for a restart gives no room.
 pub async fn run(
     catalogue: Arc<Catalogue>,
     registry: Registry,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
-    outlet: Outlet,
+    (outlet, journal): (Outlet, Journal),
     cancel: CancellationToken,
 ) {
     let Some(own) = catalogue.device(OWN_ID) else { return };
@@ -329,6 +335,7 @@ pub async fn run(
             warn!("own metrics could not be read");
             return;
         };
+        let (done, durable) = oneshot::channel();
         let batch = Batch {
             link: own.link.key,
             received_time: clock.now().utc,
@@ -336,12 +343,29 @@ pub async fn run(
             origin: own.origin,
             deliveries: Vec::new(),
             rejected: Vec::new(),
-            done: None,
+            done: Some(done),
         };
-        // What is dropped here when cancelled is one round of figures, not acknowledged to anyone.
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            sent = outlet.send(Message::Batch(batch)) => if sent.is_err() { return },
+        let recorded = async {
+            let is_sent = outlet.send(Message::Batch(batch)).await.is_ok();
+            is_sent.then_some(durable.await)
+        };
+        tokio::pin!(recorded);
+        let outcome = loop {
+            // What is dropped here when cancelled is one round of figures, not acknowledged to anyone.
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                outcome = &mut recorded => break outcome,
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    if journal.full().is_some() {
+                        service::alive();
+                    }
+                }
+            }
+        };
+        match outcome {
+            Some(Ok(Outcome::Durable)) => service::alive(),
+            Some(_) => {}
+            None => return,
         }
     }
 }

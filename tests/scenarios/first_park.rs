@@ -72,7 +72,7 @@ fn placed(example: &str, meter: SocketAddr, broker_port: u16) -> Result<String> 
 }
 
 /// Input registers of an SDM630 as unit 1: binary32 at even addresses. The energy rises with time.
-fn sdm630() -> Bank {
+pub(crate) fn sdm630() -> Bank {
     let start = Instant::now();
     Arc::new(move |unit_id, function, address, quantity| {
         if (unit_id, function) != (1, Function::InputRegisters) {

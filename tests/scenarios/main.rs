@@ -13,6 +13,7 @@ mod disk_full;
 mod first_park;
 mod forward;
 mod mqtt_kill;
+mod package;
 mod start_order;
 mod transfer;
 mod promql;

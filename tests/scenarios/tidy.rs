@@ -306,6 +306,28 @@ fn dependencies_are_declared_once_and_explained() {
 }
 
 #[test]
+fn the_fuzz_targets_lock_what_our_crates_need() {
+    let lock = manifest("tests/fuzz/Cargo.lock");
+    let packages = lock["package"].as_array().expect("packages");
+    let mut wrong = Wrong::default();
+    for folder in ["collector", "rules", "gateway"] {
+        let manifest = manifest(&format!("{folder}/Cargo.toml"));
+        let name = &manifest["package"]["name"];
+        let Some(package) = packages.iter().find(|package| package["name"] == *name) else { continue };
+        let locked: BTreeSet<&str> =
+            package["dependencies"].as_array().into_iter().flatten().filter_map(|entry| entry.as_str()?.split(' ').next()).collect();
+        for (dependency, how) in manifest["dependencies"].as_table().expect("a table") {
+            let is_optional = how.get("optional").and_then(toml::Value::as_bool).unwrap_or(false);
+            if !is_optional && !locked.contains(dependency.as_str()) {
+                let path = Path::new("tests/fuzz/Cargo.lock");
+                wrong.add(path, 1, &format!("lacks {dependency}: run `cargo update --workspace` in tests/fuzz"));
+            }
+        }
+    }
+    wrong.none();
+}
+
+#[test]
 fn crates_have_allowed_licences_and_none_is_banned() {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("packages");

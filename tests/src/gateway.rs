@@ -263,7 +263,7 @@ pub fn parkgate<A: AsRef<OsStr>>(arguments: &[A]) -> Result<Finished> {
 }
 
 /// The program under test: `PARKGATE_BIN`, else the one built beside the test, whose own folder may be one further down.
-fn program() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("PARKGATE_BIN") {
         return Ok(path.into());
     }

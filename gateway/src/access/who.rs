@@ -3,12 +3,17 @@
 /// Name of the user that runs this process; by `sudo`, also who called it. A number where the system has no name for it.
 pub fn user() -> String {
     let uid = rustix::process::getuid();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = name_of(&users, uid.as_raw()).unwrap_or_else(|| format!("uid {}", uid.as_raw()));
+    let name = name(uid.as_raw());
     match std::env::var("SUDO_USER") {
         Ok(caller) if uid.is_root() && !caller.is_empty() && caller != name => format!("{name} (sudo by {caller})"),
         _ => name,
     }
+}
+
+/// Name of a user; a number where the system has no name for it.
+pub fn name(uid: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    name_of(&users, uid).unwrap_or_else(|| format!("uid {uid}"))
 }
 
 /// The name of a user in the form of `/etc/passwd` (passwd(5)): `name:password:uid:...`.

@@ -52,6 +52,14 @@ pub enum ActError {
     /// It is a compliance event.
     #[error("a compliance event is a fact: it is not acknowledged away or shelved, only annotated by a note")]
     Compliance,
+    /// Another episode is on than the one that is acknowledged.
+    #[error("the episode of {asked} is not on; the one that is began at {on}")]
+    OtherEpisode {
+        /// When the one asked for began.
+        asked: UtcMillis,
+        /// When the one that is on did.
+        on: UtcMillis,
+    },
     /// It was acknowledged before.
     #[error("it is acknowledged already, by {0}")]
     Acknowledged(String),
@@ -87,9 +95,10 @@ impl Done {
             return Err(ActError::Note);
         }
         match self.act {
-            Doing::Acknowledge => match on.annotations.get("acknowledged_by") {
-                Some(by) => Err(ActError::Acknowledged(by.clone())),
-                None => Ok(()),
+            Doing::Acknowledge => match (self.starts_at, on.annotations.get("acknowledged_by")) {
+                (Some(asked), _) if asked != on.starts_at => Err(ActError::OtherEpisode { asked, on: on.starts_at }),
+                (_, Some(by)) => Err(ActError::Acknowledged(by.clone())),
+                _ => Ok(()),
             },
             Doing::Shelve if self.until.is_none_or(|until| until <= now) => Err(ActError::Time),
             Doing::Unshelve if !on.annotations.contains_key("shelved_by") => Err(ActError::NotShelved),

@@ -7,6 +7,14 @@ use parkgate_rules::emission::ComplianceEvent;
 use parkgate_rules::emission::event::{EventKind as Found, EventState};
 
 use super::event::{Event, EventKind, Standing, Texts, Track, fingerprint};
+use crate::access::Identity;
+use crate::emission::{Plan, Sight};
+
+/// Label `alertname` of exceedances, and of events of abatement.
+const EXCEEDANCE: &str = "EmissionLimitExceeded";
+const ABATEMENT: &str = "AbatementNotRunning";
+/// Annotations that tell no figure. A note may tell one.
+const PLAIN: [&str; 6] = ["summary", "summary_zh", "started_at", "ended_at", "late", "version"];
 
 /// What a version of a compliance event tells, without numbers: one event, or two where its period is over.
 pub fn events(found: &ComplianceEvent, catalogue: &Catalogue, now: UtcMillis) -> Vec<Event> {
@@ -40,12 +48,29 @@ pub fn events(found: &ComplianceEvent, catalogue: &Catalogue, now: UtcMillis) ->
     vec![event, over]
 }
 
+/// An event of compliance as somebody may see it, by the rule for the fact behind it; `None` when they may not.
+pub fn seen(event: &Event, plan: &Plan, identity: &Identity) -> Option<Event> {
+    let label = |name: &str| event.labels.get(name).map_or("", String::as_str);
+    // Both kinds of abatement are seen alike.
+    let kind = if label("alertname") == ABATEMENT { Found::AbatementOff } else { Found::Exceedance };
+    match plan.sight(identity, kind, label("outlet"), label("enterprise")) {
+        Sight::Whole => Some(event.clone()),
+        Sight::WithoutFigures => {
+            let mut event = event.clone();
+            event.annotations.retain(|name, _| PLAIN.contains(&name.as_str()));
+            event.annotations.insert("left_out".into(), "power".into());
+            Some(event)
+        }
+        Sight::Nothing => None,
+    }
+}
+
 /// Nothing in them changes between versions.
 fn labels(found: &ComplianceEvent, catalogue: &Catalogue) -> Texts {
     let alertname = match found.kind {
-        Found::Exceedance => "EmissionLimitExceeded",
+        Found::Exceedance => EXCEEDANCE,
         // One that idled and then went off is the same event.
-        Found::AbatementOff | Found::AbatementIdle => "AbatementNotRunning",
+        Found::AbatementOff | Found::AbatementIdle => ABATEMENT,
     };
     let pairs = [
         ("alertname", alertname),

@@ -92,7 +92,8 @@ pub struct Event {
     /// `outlet`, `point`; `late="true"` for an episode that was over when it was found.
     pub labels: Texts,
     /// What may change: `summary`, `summary_zh`, `value`, `limit`, `unit`, `started_at`, `raised_at`, `ended_at`,
-    /// `acknowledged_by`, `shelved_by`, `shelved_until`, `note`, `runbook_url` or `runbook`.
+    /// `acknowledged_by`, `shelved_by`, `shelved_until`, `note`, `runbook_url` or `runbook`. `left_out="power"` where who asks may
+    /// not see the figures.
     pub annotations: Texts,
 }
 

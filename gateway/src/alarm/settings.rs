@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use axum::http::Uri;
 use garde::Validate;
 use parkgate_collector::catalogue::Secret;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::outgoing::{self, excludes};
 
 /// Most receivers of each kind: each has a thread.
 const TARGETS_MAX: usize = 16;
@@ -166,15 +167,7 @@ fn each_once(mut names: Vec<&str>, what: &str) -> garde::Result {
 }
 
 fn is_url(url: &str) -> garde::Result {
-    let whole = || garde::Error::new("must be like `http://receiver.example.com:9093`, with a path where there is one");
-    let uri: Uri = url.parse().map_err(|_| whole())?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-        return Err(whole());
-    }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) || url.contains('#') {
-        return Err(garde::Error::new("must have no user: secrets have keys of their own"));
-    }
-    Ok(())
+    outgoing::is_url(url, "http://receiver.example.com:9093", true)
 }
 
 fn is_name(name: Option<&str>) -> garde::Result {
@@ -183,13 +176,6 @@ fn is_name(name: Option<&str>) -> garde::Result {
         Some(name) if name.is_empty() || name.len() > 64 || !name.chars().all(plain) => {
             Err(garde::Error::new("must be of 1 to 64 letters, digits, `-`, `_` and `.`"))
         }
-        _ => Ok(()),
-    }
-}
-
-fn excludes(other: bool, key: &'static str) -> impl FnOnce(&Option<PathBuf>, &()) -> garde::Result {
-    move |value, ()| match value {
-        Some(_) if other => Err(garde::Error::new(format!("excludes `{key}`: keep one"))),
         _ => Ok(()),
     }
 }

@@ -358,7 +358,9 @@ fn what_cannot_be_done_is_refused_with_a_reason() {
     assert_eq!(enter(on, &Done { by: " ".into(), ..done(Doing::Acknowledge, None) }), Err(ActError::Nobody));
     assert_eq!(enter(on, &Done { until: Some(at(20)), ..done(Doing::Shelve, None) }), Err(ActError::Time));
     assert_eq!(enter(on, &done(Doing::Unshelve, None)), Err(ActError::NotShelved));
-    assert_eq!(enter(on, &done(Doing::Acknowledge, None)), Ok((on.clone(), "token".into())));
+    let of_episode = |starts_at| Done { starts_at: Some(starts_at), ..done(Doing::Acknowledge, None) };
+    assert_eq!(enter(on, &of_episode(at(-60))), Err(ActError::OtherEpisode { asked: at(-60), on: at(0) }));
+    assert_eq!(enter(on, &of_episode(at(0))), Ok((on.clone(), "token".into())));
     alarms.publish(&[acked], None);
     assert_eq!(enter(on, &done(Doing::Acknowledge, None)), Err(ActError::Acknowledged("li".into())));
     assert_eq!(facts.entries(EntryKind::AlarmAct, 0).unwrap().len(), 2);

@@ -1,7 +1,7 @@
 //! `/api/v1/alarms`: what is on, what was told, and what operators do about it.
 //!
-//! Alarms are shown to who sees their point or device. Events and their stream are for who sees the whole park: their
-//! numbers count what is hidden.
+//! Alarms are shown to who sees their point or device, compliance events as the facts behind them. Events and their stream
+//! are for who sees the whole park: their numbers count what is hidden.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::{Extension, Json};
 use parkgate_collector::catalogue::Catalogue;
-use parkgate_collector::model::Medium;
 use parkgate_rules::alarm::UtcMillis;
 use serde::{Deserialize, Serialize};
 use tokio_stream::wrappers::{BroadcastStream, IntervalStream};
@@ -28,7 +27,7 @@ use crate::access::{Grant, Identity, Role};
 use crate::alarm::act::{ActError, Doing, Done};
 use crate::alarm::event::{Hello, Replay, Texts};
 use crate::alarm::view::EnterError;
-use crate::alarm::{Event, EventKind, Standing, Track};
+use crate::alarm::{Event, EventKind, Standing, Track, compliance};
 
 /// Who may act.
 const ROLES: &[Role] = &[Role::Operator, Role::Admin];
@@ -36,7 +35,7 @@ const ROLES: &[Role] = &[Role::Operator, Role::Admin];
 const EVENTS: (usize, usize) = (1_000, 10_000);
 /// Streams open at one time.
 const CLIENTS_MAX: usize = 64;
-/// Events that a stream tells of before it began; who is further behind asks for them by pages.
+/// Most events that a stream tells of before it began; for who is further behind it ends there.
 const REPLAYED_MAX: usize = 10_000;
 /// How soon a stream ends after its token.
 const LOOK: Duration = Duration::from_secs(1);
@@ -99,12 +98,13 @@ pub struct AlarmsDto {
 #[utoipa::path(get, operation_id = "get_alarms", path = "/api/v1/alarms", tag = "alarms", responses((status = 200, body = AlarmsDto)))]
 pub async fn list(App(shared): App, Asker(asker): Asker, _: Params<Nothing>) -> Json<AlarmsDto> {
     let now = shared.alarms.now();
-    let seen = |events: &[Event]| events.iter().filter(|event| sees(&shared.catalogue, &asker, event)).map(AlarmDto::new).collect();
-    let mut operator: Vec<AlarmDto> = seen(&now.operator);
+    let shown =
+        |events: &[Event]| events.iter().filter_map(|event| seen(&shared, &asker, event)).map(|event| AlarmDto::new(&event)).collect();
+    let mut operator: Vec<AlarmDto> = shown(&now.operator);
     operator.sort_by_key(|alarm| (urgency(&alarm.labels), alarm.starts_at.clone()));
     let all = asker.scope.is_everything();
     let last_seq = all.then(|| shared.alarms.last_seq());
-    Json(AlarmsDto { epoch: all.then_some(now.epoch), last_seq, operator, compliance: seen(&now.compliance) })
+    Json(AlarmsDto { epoch: all.then_some(now.epoch), last_seq, operator, compliance: shown(&now.compliance) })
 }
 
 fn urgency(labels: &Texts) -> usize {
@@ -113,19 +113,22 @@ fn urgency(labels: &Texts) -> usize {
     Priority::ALL.iter().position(|one| one.name() == priority).unwrap_or(Priority::ALL.len())
 }
 
-/// Whether somebody sees the point, the device or the outlet that an alarm is about.
-pub fn sees(catalogue: &Catalogue, asker: &Identity, event: &Event) -> bool {
-    let scope = &asker.scope;
-    if scope.is_everything() {
+/// An event as somebody may see it, who sees the point or device that it is about, or what a compliance event rests on;
+/// `None` when they may not.
+pub fn seen(shared: &Shared, asker: &Identity, event: &Event) -> Option<Event> {
+    match event.track {
+        Track::Compliance => compliance::seen(event, shared.emissions.plan(), asker),
+        Track::Operator => sees(&shared.catalogue, asker, event).then(|| event.clone()),
+    }
+}
+
+/// Whether somebody sees the point or the device that an operator's alarm is about.
+fn sees(catalogue: &Catalogue, asker: &Identity, event: &Event) -> bool {
+    if asker.scope.is_everything() {
         return true;
     }
     let label = |name: &str| event.labels.get(name).map(String::as_str);
     let visible = Visible::new(catalogue, asker);
-    if event.track == Track::Compliance {
-        let enterprise = scope.enterprises.is_empty() || label("enterprise").is_some_and(|id| scope.enterprises.contains(id));
-        let outlet = scope.outlets.is_empty() || label("outlet").is_some_and(|id| scope.outlets.contains(id));
-        return enterprise && outlet && (scope.media.is_empty() || scope.media.contains(&Medium::Emission));
-    }
     match (label("point"), label("device")) {
         (Some(point), _) => catalogue.point_by_stable_id(point).is_some_and(|point| visible.sees(point)),
         // It tells of all points of the device.
@@ -166,7 +169,8 @@ async fn replayed(shared: &Arc<Shared>, epoch: Option<String>, after_seq: u64, l
 }
 
 /// Events as they happen, as server-sent events: `hello` with epoch and newest number, then `alarm` with an event each, `id:`
-/// its `EPOCH-SEQ`. With `Last-Event-ID` it goes on behind that one. For who sees the whole park.
+/// its `EPOCH-SEQ`. With `Last-Event-ID` it goes on behind that one; after 10000 events from before it ends when there are more,
+/// and the client that comes again with the last `id` gets those. For who sees the whole park.
 #[utoipa::path(get, operation_id = "get_alarms_stream", path = "/api/v1/alarms/stream", tag = "alarms",
     responses((status = 200, content_type = "text/event-stream", body = Hello, description = "`event:` hello, alarm; `data:` JSON"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
@@ -187,11 +191,11 @@ pub async fn stream(
     let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|id| id.rsplit_once('-'));
     let last = last_id.and_then(|(epoch, seq)| Some((epoch.to_owned(), seq.parse::<u64>().ok()?)));
     let (past, told) = match last {
-        None => (Vec::new(), shared.alarms.last_seq()),
+        None => (Vec::new(), Some(shared.alarms.last_seq())),
         Some((epoch, seq)) => {
             let replay = replayed(&shared, Some(epoch), seq, REPLAYED_MAX).await?;
-            let told = replay.next_after_seq;
-            (replay.items, told)
+            let is_all = replay.next_after_seq >= replay.last_seq;
+            (replay.items, is_all.then_some(replay.next_after_seq))
         }
     };
     let hello = Hello { epoch: shared.alarms.epoch(), last_seq: shared.alarms.last_seq() };
@@ -205,19 +209,21 @@ pub async fn stream(
     Ok((unbuffered, Sse::new(messages).keep_alive(keep_alive)))
 }
 
-/// What happens behind `told`, until the client falls behind, its token ends or the gateway stops.
+/// What happens behind `told`, until the client falls behind, its token ends or the gateway stops. Nothing without it: what
+/// happens would come before what is not told yet.
 fn live(
     shared: Arc<Shared>,
     grant: Grant,
     receiver: tokio::sync::broadcast::Receiver<Arc<Event>>,
-    told: u64,
+    told: Option<u64>,
 ) -> impl Stream<Item = Option<Message>> {
     let events = BroadcastStream::new(receiver).map(|event| event.map(Some));
     let looks = IntervalStream::new(tokio::time::interval(LOOK)).map(|_| Ok(None));
     let both = events
         .merge(looks)
-        .take_while(move |item| item.is_ok() && shared.live.is_open() && shared.tokens.is_in_force(&grant, shared.clock.now().utc));
-    both.map(move |item| item.ok().flatten().filter(|event| event.seq > told).map(|event| message(&event)))
+        .take_while(move |item| item.is_ok() && shared.live.is_open() && shared.tokens.is_in_force(&grant, shared.clock.now().utc))
+        .take_while(move |_| told.is_some());
+    both.map(move |item| item.ok().flatten().filter(|event| told.is_some_and(|told| event.seq > told)).map(|event| message(&event)))
 }
 
 fn message(event: &Event) -> Message {
@@ -274,7 +280,8 @@ pub async fn act(
         other => return Err(Problem::no_route(&format!("/api/v1/alarms/{fingerprint}/{other}"))),
     };
     let unknown = || Problem::not_found("alarm", &fingerprint, None);
-    let found = shared.alarms.find(&fingerprint).filter(|event| sees(&shared.catalogue, &asker, event)).ok_or_else(unknown)?;
+    let find = || shared.alarms.find(&fingerprint).and_then(|event| seen(&shared, &asker, &event));
+    let found = find().ok_or_else(unknown)?;
     let now = shared.clock.now().utc;
     let until = body.until.or(body.for_s.map(|seconds| UtcMillis(now.0).plus(i64::from(seconds).saturating_mul(1_000))));
     let named = body.by.filter(|by| !by.trim().is_empty());
@@ -285,11 +292,17 @@ pub async fn act(
     let entered = tokio::task::spawn_blocking(move || alarms.enter(&id, &done, &author, now)).await.map_err(|_| Problem::internal())?;
     let entry = entered.map_err(|error| match error {
         EnterError::Act(ActError::Unknown(_)) => unknown(),
+        EnterError::Act(error @ ActError::OtherEpisode { .. }) => Problem::refused(
+            error.to_string(),
+            "look at the alarm again, by GET /api/v1/alarms, and give its `starts_at`; without one whatever is on is acknowledged",
+        ),
         EnterError::Act(error) => Problem::refused(error.to_string(), "GET /api/v1/alarms shows how the alarm stands"),
         EnterError::Store(error) => error.into(),
     })?;
     // Durable already; the answer shows how the alarm stands then.
     let _ = tokio::time::timeout(TAKEN_IN, shared.alarms.taken_in(entry.id)).await;
-    let after = shared.alarms.find(&fingerprint).unwrap_or(found);
-    Ok(Json(AlarmDto::new(&after)))
+    Ok(Json(AlarmDto::new(&find().unwrap_or(found))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,6 @@
 //! followed by the number of the entry, and not acknowledged away.
 
 use axum::Json;
-use parkgate_rules::emission::event::{EventKind, Evidence};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -10,8 +9,7 @@ use super::dto::Page;
 use super::error::Problem;
 use super::params::{Params, limit};
 use super::{App, Asker};
-use crate::access::{Identity, Role};
-use crate::emission::{KeptEvent, Plan};
+use crate::emission::KeptEvent;
 
 /// Events in one answer unless asked for more or less, and at most.
 const ITEMS_DEFAULT: usize = 100;
@@ -46,7 +44,7 @@ pub struct ComplianceEventDto {
 }
 
 /// Versions of compliance events about what the asker sees. A regulator also gets those of pairs of production and abatement
-/// whose power is not theirs to see, without figures.
+/// whose power is not theirs to see, without figures and with `left_out` as evidence.
 #[utoipa::path(get, operation_id = "list_compliance_events", path = "/api/v1/compliance/events", tag = "emissions", params(EventQuery),
     responses((status = 200, body = Page<ComplianceEventDto>), (status = 400, body = Problem, content_type = "application/problem+json")))]
 pub async fn list(
@@ -64,7 +62,9 @@ pub async fn list(
                 let found = emissions.events(after, ITEMS_MAX)?;
                 let Some(last) = found.last().map(|kept| kept.entry) else { break };
                 let wanted = found.into_iter().filter(|kept| query.subject.as_ref().is_none_or(|subject| *subject == kept.event.subject));
-                items.extend(wanted.filter_map(|kept| seen(emissions.plan(), &identity, kept)));
+                items.extend(wanted.filter_map(|KeptEvent { entry, entered_at, event }| {
+                    Some(KeptEvent { entry, entered_at, event: emissions.plan().seen(&identity, event)? })
+                }));
                 after = last;
                 if items.len() > most {
                     items.truncate(most);
@@ -76,25 +76,6 @@ pub async fn list(
         })
         .await?;
     Ok(Json(page))
-}
-
-/// An event as somebody may see it; `None` when they may not.
-fn seen(plan: &Plan, identity: &Identity, mut kept: KeptEvent) -> Option<KeptEvent> {
-    let event = &mut kept.event;
-    if event.kind == EventKind::Exceedance {
-        return plan.sees_outlet(identity, &event.subject).then_some(kept);
-    }
-    if plan.sees_pair(identity, &event.subject) {
-        return Some(kept);
-    }
-    let scope = &identity.scope;
-    let is_theirs = scope.outlets.is_empty() && (scope.enterprises.is_empty() || scope.enterprises.contains(&event.enterprise));
-    if identity.role != Role::Regulator || !is_theirs || plan.pair(&event.subject).is_none() {
-        return None;
-    }
-    (event.value, event.limit) = (None, None);
-    event.evidence = Evidence::Power { production: Vec::new(), abatement: Vec::new(), unknown_minutes: 0 };
-    Some(kept)
 }
 
 fn dto(kept: &KeptEvent) -> ComplianceEventDto {

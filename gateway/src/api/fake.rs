@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Build, State, serve};
 use crate::access::Tokens;
-use crate::alarm::Alarms;
+use crate::alarm::outbox::{Batch, Outbox};
+use crate::alarm::{Alarms, Event};
 use crate::emission;
 use crate::indicator::live::Live;
 use crate::indicator::topology::TopologySettings;
@@ -331,6 +332,7 @@ pub struct Served {
     pub facts: Arc<Facts>,
     /// Gone with it.
     pub data: tempfile::TempDir,
+    pub alarms: Alarms,
     pub readiness: Readiness,
     pub cancel: CancellationToken,
     pub task: JoinHandle<std::io::Result<()>>,
@@ -363,6 +365,8 @@ pub async fn start_of(
     let facts = Arc::new(Facts::open(Path::new(":memory:")).unwrap());
     let tokens = Arc::new(Tokens::open(Arc::clone(&facts)).unwrap());
     let data = tempfile::tempdir().unwrap();
+    let outbox = data.path().join("alarms.db");
+    let alarms = Alarms::new(Some(outbox.clone()), &Outbox::open(&outbox).unwrap(), &[], Arc::clone(&facts)).unwrap();
     let totals: Arc<dyn TotalsView> = Arc::new(Closing::new(&catalogue, Arc::clone(&record_view)));
     let catalogue = Arc::new(catalogue);
     let settings = TopologySettings::default();
@@ -374,7 +378,7 @@ pub async fn start_of(
     let state = State {
         totals,
         emissions,
-        alarms: Alarms::none(Arc::clone(&facts)).unwrap(),
+        alarms: alarms.clone(),
         indicators: Arc::new(indicators),
         catalogue,
         health: health.clone(),
@@ -396,5 +400,17 @@ pub async fn start_of(
     };
     let cancel = CancellationToken::new();
     let task = tokio::spawn(serve(listener, state, cancel.clone()));
-    Served { address, record, health, tokens, facts, data, readiness, cancel, task }
+    Served { address, record, health, tokens, facts, data, alarms, readiness, cancel, task }
+}
+
+impl Served {
+    /// Alarm events that happen now, each under the next number.
+    pub fn happen(&self, events: impl IntoIterator<Item = Event>) {
+        let mut outbox = Outbox::open(self.alarms.path().unwrap()).unwrap();
+        let numbered = events.into_iter().zip(self.alarms.last_seq() + 1..);
+        let events = numbered.map(|(event, seq)| Event { seq, epoch: outbox.epoch().to_owned(), ..event }).collect();
+        let batch = Batch { events, ..Batch::default() };
+        outbox.commit(&batch).unwrap();
+        self.alarms.publish(&batch.events, None);
+    }
 }

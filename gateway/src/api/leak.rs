@@ -27,6 +27,8 @@ use crate::access::{Identity, Role, Scope};
 use crate::rollup::Level;
 use crate::store::{EntryKind, NewEntry};
 
+mod facts;
+
 /// Devices: id, enterprise, medium of its two points.
 const DEVICES: &[(&str, Option<&str>, [Medium; 2])] = &[
     ("acme/main", Some("acme"), [Medium::Power, Medium::Gas]),
@@ -185,9 +187,11 @@ async fn served_of(park: Catalogue) -> Served {
     let of = |id: &str| park.device(id).unwrap().points.iter().map(|point| point.id.0).collect();
     let devices: Vec<(String, Vec<u32>)> = park.devices.iter().map(|device| (device.id.clone(), of(&device.id))).collect();
     let outlets = outlets(&park);
-    let served = start_of("127.0.0.1:0", park, (&outlets, &[]), None, "boot-1", false).await;
+    let pairs = facts::pairs(&park);
+    let served = start_of("127.0.0.1:0", park, (&outlets, &pairs), None, "boot-1", false).await;
     entered(&served);
     entered_of_meters(&served);
+    facts::happened(&served);
     served.readiness.set("journal", Err("mark-problem".into()));
     // As a sink says it: what it was sent.
     served.readiness.degraded("sink mark-sink", Some("mark-problem: 400 unable to parse mark3id,device=acme/stack".into()));
@@ -248,6 +252,7 @@ fn scopes() -> Vec<Scope> {
         scope(&[], &["acme/stack"], &[]),
         scope(&[], &["bloom/stack"], &[]),
         scope(&[], &[], &[Medium::Power]),
+        scope(&[], &[], &[Medium::Emission]),
         scope(&[], &[], &[Medium::Gas, Medium::Water]),
         scope(&[], &[], &[Medium::Gateway]),
         scope(&["bloom"], &[], &[Medium::Power]),

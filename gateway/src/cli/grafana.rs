@@ -33,7 +33,7 @@ pub enum GrafanaCommand {
 #[derive(Debug, Args)]
 pub struct ExportArguments {
     /// Main configuration file.
-    #[arg(long, value_name = "FILE", default_value = "parkgate.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = super::default_config())]
     pub config: PathBuf,
     /// Folder to write to: boards in dashboards/, the rest in provisioning/.
     #[arg(long, value_name = "DIR")]

@@ -165,7 +165,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct RunArguments {
     /// Main configuration file.
-    #[arg(long, value_name = "FILE", default_value = "parkgate.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = default_config())]
     pub config: PathBuf,
     /// Address of the page and the API, instead of the configured one.
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -198,11 +198,17 @@ pub struct CheckArguments {
     pub json: bool,
 }
 
+/// The main configuration file where none is named: `parkgate.toml` in this folder, else the installed one.
+fn default_config() -> PathBuf {
+    let (here, installed) = (Path::new("parkgate.toml"), Path::new("/etc/parkgate/parkgate.toml"));
+    if !here.exists() && installed.exists() { installed } else { here }.to_owned()
+}
+
 /// Where the data directory is.
 #[derive(Clone, Debug, Args)]
 pub struct DataArguments {
     /// Main configuration file, which names the data directory.
-    #[arg(long, value_name = "FILE", default_value = "parkgate.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = default_config())]
     pub config: PathBuf,
     /// The data directory itself, instead of the configured one.
     #[arg(long, value_name = "DIR")]

@@ -18,7 +18,7 @@ use crate::app::{self, Exit};
 #[derive(Debug, Args)]
 pub struct PlanArguments {
     /// Main configuration file.
-    #[arg(long, value_name = "FILE", default_value = "parkgate.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = super::default_config())]
     pub config: PathBuf,
     /// Milliseconds assumed from a request to its answer, instead of what is usual.
     #[arg(long, value_name = "MS")]

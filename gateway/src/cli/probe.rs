@@ -24,7 +24,7 @@ pub struct ProbeArguments {
     #[arg(value_name = "DEVICE", required_unless_present = "host", conflicts_with = "host")]
     pub device: Option<String>,
     /// Main configuration file.
-    #[arg(long, value_name = "FILE", default_value = "parkgate.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = super::default_config())]
     pub config: PathBuf,
     /// Without a configuration: host name or address of a Modbus TCP device, with its port unless 502.
     #[arg(long, value_name = "HOST[:PORT]", requires = "profile")]

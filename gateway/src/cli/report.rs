@@ -20,9 +20,10 @@ use parkgate_rules::emission::{Averaging, UtcMillis};
 use serde_json::json;
 
 use super::{DataArguments, say};
+use crate::access::Identity;
 use crate::app::{self, ReadOnly};
 use crate::emission::store::EmissionStore;
-use crate::emission::{EmissionView as _, Emissions, Plan};
+use crate::emission::{Emissions, Plan};
 use crate::report::{self, Asked, Form, PublicKey, ReportKey, archive, ask, package};
 use crate::store::{DataDirectory, EntryKind, Facts};
 
@@ -141,7 +142,7 @@ fn emissions(arguments: &EmissionsArguments) -> Result<ExitCode> {
     let commit = option_env!("PARKGATE_COMMIT").unwrap_or("unknown");
     let software = format!("parkgate {} ({commit})", env!("CARGO_PKG_VERSION"));
     let asked = Asked { outlet: arguments.outlet.clone(), averaging: arguments.period, range, made_at, software };
-    let made = report::make(&view, &catalogue, &asked, &|pair| view.plan().pair(pair).is_some()).context("the emissions cannot be read")?;
+    let made = report::make(&view, &catalogue, &asked, &Identity::local()).context("the emissions cannot be read")?;
     let made = made.context("the outlet is gone")?;
     let written = report::write(&made, arguments.format, || ReportKey::of(directory.path()))?;
     match &arguments.out {

@@ -5,12 +5,14 @@
 //! Figures are a view of the record and of the entries: `emission.db` can be deleted and is made again. What was told to
 //! others is a fact of its own: compliance events and corrections are entered, versions of them as further entries.
 //!
-//! In reading order: [`settings`] what the configuration may say; [`plan`] joined to points; [`entered`] limits and marks;
+//! In reading order: [`settings`] what the configuration may say; [`plan`] joined to points; [`seen`] what of
+//! an event somebody may see; [`entered`] limits and marks;
 //! [`span`] calendars; [`readings`] from the record; [`store`] the file; [`events`] and [`correction`] what is entered by
 //! the program; [`count`] hours, days, months; [`watch`] abatement; [`mod@follow`] the journal; [`view`] answers.
 
 pub mod settings;
 pub mod plan;
+pub mod seen;
 pub mod entered;
 pub mod span;
 pub mod readings;
@@ -40,6 +42,7 @@ use crate::threads::Thread;
 pub use entered::{Author, HeldLimit, HeldMark, LimitStep, MarkStep, NewLimit, NewMark, Refusal};
 pub use events::KeptEvent;
 pub use plan::Plan;
+pub use seen::Sight;
 pub use view::{EmissionView, Emissions, Judged, KeptCorrection};
 
 /// What emissions are counted from.

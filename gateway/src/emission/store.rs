@@ -23,7 +23,8 @@ use super::entered::Seen;
 use crate::rollup::ParkZone;
 use crate::store::StoreError;
 
-const FORMAT: i64 = 1;
+/// 2: figures have mass rates.
+const FORMAT: i64 = 2;
 const TABLES: [&str; 6] = ["series", "figure", "outlet", "pair", "cursor", "zone"];
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS series (id INTEGER PRIMARY KEY, outlet TEXT NOT NULL, factor TEXT NOT NULL, UNIQUE (outlet, factor));

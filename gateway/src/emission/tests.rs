@@ -233,13 +233,17 @@ impl Case {
     }
 
     fn limit(&self, averaging: Averaging, value: &str) -> String {
+        self.limit_on(AppliesTo::Converted, averaging, value)
+    }
+
+    fn limit_on(&self, applies_to: AppliesTo, averaging: Averaging, value: &str) -> String {
         let new = NewLimit {
             outlet: "stack".into(),
             factor: "so2".into(),
             averaging,
             value: value.parse().unwrap(),
             unit: None,
-            applies_to: AppliesTo::Converted,
+            applies_to,
             bound: Bound::Upper,
             clause: "permit 1, table 2".into(),
             valid_from: Time(MONDAY.0),

@@ -3,7 +3,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use flate2::Compression;
@@ -11,18 +10,16 @@ use flate2::write::GzEncoder;
 use parkgate_collector::catalogue::Secret;
 use ureq::Agent;
 use ureq::http::Response;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::settings::{SinkKind, SinkSettings};
 use super::verdict::{Answer, Verdict, verdict};
+use crate::outgoing;
 use parkgate_collector::model::UtcMillis;
 
 /// Bytes of an answer that are read; the rest of it is of no use.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 /// Bytes of an answer to a query of reconcile.
 const QUERY_BYTES_MAX: u64 = 1 << 30;
-/// Longest that a connection may take to open.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The sending and asking side of a sink.
 pub struct Client {
@@ -43,31 +40,7 @@ impl Client {
     /// # Errors
     /// A file of a token or certificate cannot be used.
     pub fn new(settings: &SinkSettings, base: &Path) -> Result<Self> {
-        let mut tls = TlsConfig::builder();
-        if let Some(file) = &settings.ca_file {
-            let path = base.join(file);
-            let pem = std::fs::read(&path).with_context(|| format!("ca_file {} cannot be read", path.display()))?;
-            let mut certificates = Vec::new();
-            for item in parse_pem(&pem) {
-                if let PemItem::Certificate(certificate) = item.with_context(|| format!("ca_file {}", path.display()))? {
-                    certificates.push(certificate);
-                }
-            }
-            if certificates.is_empty() {
-                bail!("ca_file {} holds no certificate", path.display());
-            }
-            tls = tls.root_certs(RootCerts::new_with_certs(&certificates));
-        }
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_global(Some(Duration::from_millis(u64::from(settings.timeout_ms))))
-            .timeout_connect(Some(CONNECT_LIMIT))
-            .user_agent(concat!("parkgate/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls.build())
-            .build()
-            .into();
+        let agent = outgoing::agent(settings.timeout_ms, settings.ca_file.as_deref(), base)?;
         let url = settings.url.trim_end_matches('/');
         let precision = ("precision", "ms".to_owned());
         let named = |name, value: &Option<String>| value.clone().map(|value| (name, value));
@@ -188,28 +161,14 @@ fn answer_of(mut response: Response<ureq::Body>) -> Result<Answer, ureq::Error> 
 
 /// The header's value: `Token` as InfluxDB 2 wants it, `Bearer` elsewhere, else basic.
 fn authorization(settings: &SinkSettings, base: &Path) -> Result<Option<Secret>> {
-    let token = match (&settings.token, &settings.token_file) {
-        (Some(token), _) => Some(token.reveal().to_owned()),
-        (None, Some(file)) => {
-            let path = base.join(file);
-            let text = std::fs::read_to_string(&path).with_context(|| format!("token_file {} cannot be read", path.display()))?;
-            let token = text.lines().next().unwrap_or("").trim().to_owned();
-            if token.is_empty() {
-                bail!("token_file {} has nothing in its first line", path.display());
-            }
-            Some(token)
-        }
-        (None, None) => None,
-    };
+    let token = outgoing::secret(settings.token.as_ref(), settings.token_file.as_deref(), base);
+    let token = token.with_context(|| format!("sink `{}`: token", settings.id))?;
     let value = match (token, &settings.username) {
-        (Some(token), _) if settings.kind == SinkKind::Influxdb2 => format!("Token {token}"),
-        (Some(token), _) => format!("Bearer {token}"),
+        (Some(token), _) if settings.kind == SinkKind::Influxdb2 => format!("Token {}", token.reveal()),
+        (Some(token), _) => format!("Bearer {}", token.reveal()),
         (None, Some(user)) => format!("Basic {}", base64(format!("{user}:{}", settings.password.as_ref().map_or("", Secret::reveal)))),
         (None, None) => return Ok(None),
     };
-    if !value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        bail!("sink `{}`: the token has characters that no header can carry", settings.id);
-    }
     Ok(Some(Secret::new(value)))
 }
 

@@ -7,7 +7,8 @@ use parkgate_collector::catalogue::{Point, Secret};
 use parkgate_collector::model::Medium;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use ureq::http::Uri;
+
+use crate::outgoing::{self, excludes};
 
 /// Most sinks: each has a thread and a connection.
 const SINKS_MAX: usize = 16;
@@ -60,7 +61,7 @@ pub struct SinkSettings {
     pub token: Option<Secret>,
     /// File whose first line is the token, relative to the main file.
     #[serde(default)]
-    #[garde(custom(excludes(self.token.is_some())))]
+    #[garde(custom(excludes(self.token.is_some(), "token")))]
     pub token_file: Option<PathBuf>,
     /// InfluxDB 1: database.
     #[serde(default)]
@@ -190,15 +191,7 @@ fn is_id(id: &str, (): &()) -> garde::Result {
 }
 
 fn is_url(url: &str, (): &()) -> garde::Result {
-    let whole = || garde::Error::new("must be like `http://influx.example.com:8086`, with a path where there is one");
-    let uri: Uri = url.parse().map_err(|_| whole())?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-        return Err(whole());
-    }
-    if uri.query().is_some() || url.contains('#') || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(garde::Error::new("must have no query and no user: parameters and secrets have keys of their own"));
-    }
-    Ok(())
+    outgoing::is_url(url, "http://influx.example.com:8086", false)
 }
 
 /// The key belongs to one kind of sink, and there it is needed.
@@ -211,13 +204,6 @@ fn goes_with(kind: SinkKind, owner: SinkKind, needed: bool) -> impl FnOnce(&Opti
     move |value, ()| match value.as_deref() {
         Some(_) if kind != owner => Err(garde::Error::new(format!("is for sinks of kind {name} only"))),
         None | Some("") if needed && kind == owner => Err(garde::Error::new(format!("a sink of kind {name} needs it"))),
-        _ => Ok(()),
-    }
-}
-
-fn excludes(other: bool) -> impl FnOnce(&Option<PathBuf>, &()) -> garde::Result {
-    move |value, ()| match value {
-        Some(_) if other => Err(garde::Error::new("excludes `token`: keep one")),
         _ => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use parkgate_collector::model::UtcMillis as Instant;
 use parkgate_rules::Number;
-use parkgate_rules::emission::event::EventKind;
+use parkgate_rules::emission::event::{EventKind, Evidence};
 use parkgate_rules::emission::limit::{AppliesTo, judge_hour, judge_period};
 use parkgate_rules::emission::mass::FilledHour;
 use parkgate_rules::emission::outlet::{Factor as Configured, FactorUnit, Outlet, OutletKind};
@@ -46,6 +46,8 @@ pub struct Frame {
     pub made_at: UtcMillis,
     /// Program and version.
     pub software: String,
+    /// Whoever gets it is told of every event of abatement of the enterprise, at least without figures.
+    pub all_abatement: bool,
 }
 
 /// A change of a figure as it was kept.
@@ -436,7 +438,7 @@ impl<'a> Builder<'a> {
         not_counted.sort_by_key(|(place, from, _)| (*place, *from));
         let touches = |from: UtcMillis, to: Option<UtcMillis>| from < range.to && to.is_none_or(|to| range.from < to);
         let mut events: Vec<&(ComplianceEvent, UtcMillis)> =
-            events.iter().filter(|(event, _)| self.is_ours(event) && touches(event.from, event.to)).collect();
+            events.iter().filter(|(event, _)| concerns(self.outlet, event) && touches(event.from, event.to)).collect();
         events.sort_by(|(a, _), (b, _)| (a.from, &a.id).cmp(&(b.from, &b.id)));
         let (limits, marks) = self.held;
         let limits = limits.iter().filter(|held| held.limit.outlet == self.outlet.id && self.holds(&held.limit));
@@ -444,7 +446,7 @@ impl<'a> Builder<'a> {
         let corrections = self.corrections.iter().filter(|one| one.outlet == self.outlet.id && one.period.meets(&range));
         let summary = Summary {
             schema: SCHEMA.to_owned(),
-            head: self.head(),
+            head: Head { left_out: self.left_out(&events), ..self.head() },
             above_limit_not_counted: not_counted.into_iter().map(|(_, _, line)| line).collect(),
             exceedances: events.iter().map(|(event, at)| lines::exceedance(&self.frame.zone, event, *at)).collect(),
             rows: all.into_iter().map(|(_, row)| row).collect(),
@@ -456,12 +458,11 @@ impl<'a> Builder<'a> {
         Report { summary, events: events.into_iter().map(|(event, _)| event.clone()).collect() }
     }
 
-    /// Exceedances of this outlet; of the events of its enterprise those of abatement, which are of a pair of devices.
-    fn is_ours(&self, event: &ComplianceEvent) -> bool {
-        match event.kind {
-            EventKind::Exceedance => event.subject == self.outlet.id,
-            EventKind::AbatementOff | EventKind::AbatementIdle => event.enterprise == self.outlet.enterprise,
-        }
+    /// What whoever gets the summary may not see of the events.
+    fn left_out(&self, events: &[&(ComplianceEvent, UtcMillis)]) -> Vec<Text> {
+        let figures = events.iter().any(|(event, _)| event.evidence == Evidence::LeftOut).then(words::without_power);
+        let events = (!self.frame.all_abatement).then(words::abatement_in_part);
+        figures.into_iter().chain(events).collect()
     }
 
     fn head(&self) -> Head {
@@ -491,7 +492,16 @@ impl<'a> Builder<'a> {
             configuration,
             factors: outlet.factors.iter().map(factor).collect(),
             parameters: parameters::of(outlet),
+            left_out: Vec::new(),
         }
+    }
+}
+
+/// Exceedances of the outlet; of the events of its enterprise those of abatement, which are of a pair of devices.
+pub fn concerns(outlet: &Outlet, event: &ComplianceEvent) -> bool {
+    match event.kind {
+        EventKind::Exceedance => event.subject == outlet.id,
+        EventKind::AbatementOff | EventKind::AbatementIdle => event.enterprise == outlet.enterprise,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Limits, marks, events and corrections as lines of a summary.
 
 use parkgate_collector::model::UtcMillis as Instant;
-use parkgate_rules::emission::event::{EventKind, EventState};
+use parkgate_rules::emission::event::{EventKind, EventState, Evidence};
 use parkgate_rules::emission::limit::{AppliesTo, Bound};
 use parkgate_rules::emission::{ComplianceEvent, UtcMillis};
 
@@ -40,6 +40,7 @@ pub fn exceedance(zone: &ParkZone, event: &ComplianceEvent, at: UtcMillis) -> Ex
         times_over: event.times_over.clone().map(|times| Figure::new(times, TIMES)),
         clause: event.clause.clone().unwrap_or_default(),
         changed_at: time(zone, at),
+        left_out: (event.evidence == Evidence::LeftOut).then(words::without_power),
     }
 }
 

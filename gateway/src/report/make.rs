@@ -9,8 +9,10 @@ use parkgate_rules::emission::mass::{self, FilledHour, MassHour};
 use parkgate_rules::emission::outlet::{Factor, FactorUnit, Outlet, OutletKind};
 use parkgate_rules::emission::{Averaging, ComplianceEvent, HourClass, HourFigure, Period, UtcMillis};
 
-use super::fill::{Builder, Corrected, Frame, Report};
+use super::fill::{Builder, Corrected, Frame, Report, concerns};
 use super::summary::Named;
+use crate::access::Identity;
+use crate::emission::seen::is_told_of_abatement;
 use crate::emission::{EmissionView, KeptCorrection};
 use crate::store::StoreError;
 
@@ -34,16 +36,11 @@ pub struct Asked {
     pub software: String,
 }
 
-/// The summary; `None` when there is no such outlet. `sees_pair`: whether events of an abatement pair may be told. Blocks.
+/// The summary as `identity` may see it, who sees the outlet; `None` when there is no such outlet. Blocks.
 ///
 /// # Errors
 /// When figures or entries cannot be read.
-pub fn make(
-    view: &dyn EmissionView,
-    catalogue: &Catalogue,
-    asked: &Asked,
-    sees_pair: &dyn Fn(&str) -> bool,
-) -> Result<Option<Report>, StoreError> {
+pub fn make(view: &dyn EmissionView, catalogue: &Catalogue, asked: &Asked, identity: &Identity) -> Result<Option<Report>, StoreError> {
     let plan = view.plan();
     let Some(planned) = plan.outlet(&asked.outlet) else { return Ok(None) };
     let (outlet, park) = (&planned.outlet, &catalogue.park);
@@ -62,6 +59,7 @@ pub fn make(
         zone: plan.zone.clone(),
         made_at: asked.made_at,
         software: asked.software.clone(),
+        all_abatement: is_told_of_abatement(identity, &outlet.enterprise),
     };
     let (limits, marks) = (view.limits()?, view.marks()?);
     let corrections: Vec<Corrected> = view.corrections(&outlet.id)?.iter().flat_map(corrected).collect();
@@ -87,7 +85,7 @@ pub fn make(
             }
         }
     }
-    let events = events(view, &outlet.id, sees_pair)?;
+    let events = events(view, outlet, identity)?;
     Ok(Some(builder.finish(&events)))
 }
 
@@ -146,21 +144,17 @@ fn corrected(kept: &KeptCorrection) -> impl Iterator<Item = Corrected> + '_ {
     })
 }
 
-/// The last version of each event of the outlet, and of the pairs that may be told of.
-fn events(
-    view: &dyn EmissionView,
-    outlet: &str,
-    sees_pair: &dyn Fn(&str) -> bool,
-) -> Result<Vec<(ComplianceEvent, UtcMillis)>, StoreError> {
+/// The last version of each event of the outlet, and of abatement of its enterprise, as somebody may see it.
+fn events(view: &dyn EmissionView, outlet: &Outlet, identity: &Identity) -> Result<Vec<(ComplianceEvent, UtcMillis)>, StoreError> {
     let mut last: BTreeMap<String, (ComplianceEvent, UtcMillis)> = BTreeMap::new();
     let mut after = 0;
     loop {
         let some = view.events(after, EVENTS_AT_ONCE)?;
         let Some(end) = some.last().map(|kept| kept.entry) else { break };
         after = end;
-        for kept in some {
-            if kept.event.subject == outlet || sees_pair(&kept.event.subject) {
-                last.insert(kept.event.id.clone(), (kept.event, kept.entered_at));
+        for kept in some.into_iter().filter(|kept| concerns(outlet, &kept.event)) {
+            if let Some(event) = view.plan().seen(identity, kept.event) {
+                last.insert(event.id.clone(), (event, kept.entered_at));
             }
         }
     }

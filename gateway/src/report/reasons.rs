@@ -18,7 +18,9 @@ fn plain(id: &str, words: Text) -> Reason {
 pub fn of_hour(figure: &HourFigure, outlet: &Outlet, marks: &[Mark], why: NotCounted) -> Vec<Reason> {
     let minutes = &figure.minutes;
     let (id, text) = words::not_counted(why);
-    let valid = format!("{} / {} min", minutes.valid, outlet.rules.valid_minutes);
+    // A valid hour without the figure of its limit: the flow of a mass rate.
+    let counted = if why == NotCounted::NoFigure { figure.flow.minutes } else { minutes.valid };
+    let valid = format!("{counted} / {} min", outlet.rules.valid_minutes);
     let mut all = vec![plain(id, words::with(text, &valid))];
     all.extend(marked(&minutes.by_letter, outlet, &figure.factor, figure.period, marks));
     if minutes.missing > 0 {
@@ -35,7 +37,8 @@ pub fn of_hour(figure: &HourFigure, outlet: &Outlet, marks: &[Mark], why: NotCou
 pub fn of_period(figure: &PeriodFigure, outlet: &Outlet, marks: &[Mark], why: NotCounted) -> Vec<Reason> {
     let counts = &figure.hours;
     let (id, text) = words::not_counted(why);
-    let mut all = vec![plain(id, words::with(text, &format!("{} / {} h", counts.valid, counts.operating())))];
+    let counted = if why == NotCounted::NoFigure { figure.mass_rate.hours } else { counts.valid };
+    let mut all = vec![plain(id, words::with(text, &format!("{counted} / {} h", counts.operating())))];
     all.extend(marked(&figure.by_letter, outlet, &figure.factor, figure.period, marks));
     for (id, zh, en, hours) in [("invalid_hours", "无效", "invalid", counts.invalid), ("missing_hours", "缺失", "missing", counts.missing)]
     {

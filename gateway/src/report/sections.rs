@@ -121,11 +121,12 @@ fn head(summary: &Summary) -> Section {
         ("配置摘要", "configuration hash", head.configuration.clone()),
         ("格式", "form", summary.schema.clone()),
     ];
+    let left_out = head.left_out.iter().map(|what| ("未列出", "left out", what.both()));
     Section {
         id: "head".into(),
         title: Text::new("排放汇总", "Emission summary"),
         columns: vec![column("项目", "item", ""), column("内容", "value", "")],
-        lines: lines.map(|(zh, en, value)| vec![text(Text::new(zh, en).both()), text(value)]).into(),
+        lines: lines.into_iter().chain(left_out).map(|(zh, en, value)| vec![text(Text::new(zh, en).both()), text(value)]).collect(),
         nothing: Text::default(),
     }
 }
@@ -179,6 +180,7 @@ fn exceedances(summary: &Summary) -> Section {
             text(&*one.clause),
             text(&*one.changed_at),
             one.exact.as_ref().map_or(Cell::Empty, |exact| Cell::Number(exact.to_string())),
+            one.left_out.as_ref().map_or(Cell::Empty, |what| text(what.both())),
         ]
     };
     Section {
@@ -199,9 +201,19 @@ fn exceedances(summary: &Summary) -> Section {
             column("依据", "clause", ""),
             column("最近变更", "changed at", ""),
             column("未修约值", "unrounded", ""),
+            column("未列出", "left out", ""),
         ],
         lines: summary.exceedances.iter().map(line).collect(),
-        nothing: Text::new("无", "none"),
+        nothing: none_but(&summary.head.left_out),
+    }
+}
+
+/// That there is nothing, as far as it may be told.
+fn none_but(left_out: &[Text]) -> Text {
+    let all = |text: fn(&Text) -> &str| left_out.iter().map(text).collect::<Vec<_>>().join("; ");
+    match left_out {
+        [] => Text::new("无", "none"),
+        _ => Text::new(format!("无可列出的事件；{}", all(|text| &text.zh)), format!("none that may be told; {}", all(|text| &text.en))),
     }
 }
 

@@ -160,6 +160,9 @@ pub struct Head {
     pub factors: Vec<Factor>,
     /// What the figures rest on.
     pub parameters: Vec<Parameter>,
+    /// What is not in it since whoever asked for it may not see it. None: nothing is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Text>,
 }
 
 /// A factor.
@@ -368,6 +371,9 @@ pub struct Exceedance {
     pub clause: String,
     /// When it was last raised, amended or withdrawn.
     pub changed_at: String,
+    /// What is not told of it since whoever asked may not see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<Text>,
 }
 
 /// A figure compared with one limit.

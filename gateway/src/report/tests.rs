@@ -12,7 +12,7 @@ use parkgate_rules::emission::hour::{Mean, MinuteCounts, Regardless};
 use parkgate_rules::emission::limit::{AppliesTo, Bound, judge_hour};
 use parkgate_rules::emission::mass::{FillRule, FilledHour};
 use parkgate_rules::emission::outlet::Outlet;
-use parkgate_rules::emission::period::{HourCounts, PeriodClass};
+use parkgate_rules::emission::period::{HourCounts, MassRate, PeriodClass};
 use parkgate_rules::emission::{Averaging, HourClass, HourFigure, Letter, Limit, Mark, Period, PeriodFigure, UtcMillis};
 
 use super::fill::Corrected;
@@ -120,6 +120,7 @@ pub fn figure(factor: &str, period: Period, class: HourClass) -> HourFigure {
         volume_m3: None,
         volume_weighted_m3: None,
         mass_kg: None,
+        mass_rate_kg_h: None,
         partial_mass_kg: None,
         auxiliary: BTreeMap::new(),
         regardless: Regardless::default(),
@@ -142,6 +143,7 @@ fn figures() -> Vec<HourFigure> {
         converted_of_means: Some(converted.kept()),
         volume_m3: Some(n("62973.95")),
         mass_kg: Some(n("1.80105497")),
+        mass_rate_kg_h: Some(n("1.80105497")),
         auxiliary: [("o2", "9.2"), ("temperature", "130"), ("pressure", "-200"), ("humidity", "8")]
             .into_iter()
             .map(|(name, value)| (name.to_owned(), mean(value, 60)))
@@ -152,7 +154,13 @@ fn figures() -> Vec<HourFigure> {
         minutes: MinuteCounts { valid: 30, marked: 20, missing: 10, by_letter: [(Letter::C, 20)].into(), ..MinuteCounts::default() },
         concentration: mean("31.2", 30),
         converted: Some(mean("39.9", 30)),
-        regardless: Regardless { concentration: Some(n("31.5")), converted: Some(n("40.05")), minutes: 50, raw: Some(n("31.5")) },
+        regardless: Regardless {
+            concentration: Some(n("31.5")),
+            converted: Some(n("40.05")),
+            minutes: 50,
+            raw: Some(n("31.5")),
+            mass_rate_kg_h: Some(n("2.05")),
+        },
         ..figure("so2", hour(21), HourClass::Invalid)
     };
     let stopped = HourFigure {
@@ -163,6 +171,7 @@ fn figures() -> Vec<HourFigure> {
         minutes: MinuteCounts { valid: 60, ..MinuteCounts::default() },
         concentration: mean("45.1785714285", 60),
         mass_kg: Some(n("2.8450")),
+        mass_rate_kg_h: Some(n("2.8450")),
         ..figure("nox", hour(20), HourClass::Valid)
     };
     vec![exceeds, uncounted, stopped, nox]
@@ -179,6 +188,7 @@ fn frame(averaging: Averaging, range: Period) -> Frame {
         zone: ParkZone::new("Asia/Shanghai"),
         made_at: at("2026-11-23T15:30:00+08:00"),
         software: "parkgate 1.2.3 (abc)".into(),
+        all_abatement: true,
     }
 }
 
@@ -285,11 +295,8 @@ fn every_row_has_its_status_and_no_gap_is_compliant() {
     assert_eq!(summary.exceedances.len(), 1);
 }
 
-#[test]
-fn days_are_judged_by_limits_of_the_day_and_stay_open_until_they_are_over() {
-    let by_day = Limit { id: "so2-day".into(), averaging: Averaging::Day, value: n("30.0"), ..limit() };
-    let (outlet, limits) = (outlet(), [held(limit()), held(by_day)]);
-    let day = |from: &str, class, converted: &str, hours| PeriodFigure {
+fn day(from: &str, class: PeriodClass, converted: &str, hours: HourCounts) -> PeriodFigure {
+    PeriodFigure {
         outlet: "acme-stack".into(),
         factor: "so2".into(),
         averaging: Averaging::Day,
@@ -309,7 +316,14 @@ fn days_are_judged_by_limits_of_the_day_and_stay_open_until_they_are_over() {
         mass_kg: Some(n("40")),
         partial_mass_kg: None,
         mass_hours: 24,
-    };
+        mass_rate: MassRate { kg_h: Some(n("1.6666")), hours: 24, valid: true },
+    }
+}
+
+#[test]
+fn days_are_judged_by_limits_of_the_day_and_stay_open_until_they_are_over() {
+    let by_day = Limit { id: "so2-day".into(), averaging: Averaging::Day, value: n("30.0"), ..limit() };
+    let (outlet, limits) = (outlet(), [held(limit()), held(by_day)]);
     let hours = |valid, invalid, stopped| HourCounts { hours: 24, valid, invalid, missing: 24 - valid - invalid - stopped, stopped };
     let range = Period { from: at("2026-10-29T00:00:00+08:00"), to: at("2026-11-02T00:00:00+08:00") };
     let mut builder = Builder::new(frame(Averaging::Day, range), &outlet, &limits, &[], &[]);
@@ -333,6 +347,32 @@ fn days_are_judged_by_limits_of_the_day_and_stay_open_until_they_are_over() {
     assert_eq!(second.valid_rate.as_ref().unwrap().text(), "0.909091");
     // Of hours that were given with them: their temperature.
     assert_eq!(summary.rows[2].temperature.as_ref().unwrap().text(), "130.00");
+}
+
+#[test]
+fn a_day_of_which_too_little_flow_is_known_is_not_compliant() {
+    let rate = |id: &str, value: &str| {
+        let limit = Limit { averaging: Averaging::Day, value: n(value), unit: "kg/h".into(), applies_to: AppliesTo::MassRate, ..limit() };
+        held(Limit { id: id.into(), ..limit })
+    };
+    let (outlet, limits) = (outlet(), [rate("high", "2"), rate("low", "1.5")]);
+    let range = Period { from: at("2026-10-29T00:00:00+08:00"), to: at("2026-10-31T00:00:00+08:00") };
+    let mut builder = Builder::new(frame(Averaging::Day, range), &outlet, &limits, &[], &[]);
+    let hours = HourCounts { hours: 24, valid: 24, ..HourCounts::default() };
+    // 24 valid concentrations, and the flow of one hour: its 1.6666 kg/h is below one limit and above the other, and neither is judged.
+    let mut first = day("2026-10-29T00:00:00+08:00", PeriodClass::Valid, "20", hours);
+    first.mass_rate = MassRate { hours: 1, valid: false, ..first.mass_rate };
+    builder.period(&first);
+    builder.period(&day("2026-10-30T00:00:00+08:00", PeriodClass::Valid, "20", hours));
+    let summary = builder.finish(&[]).summary;
+    let so2: Vec<&summary::Row> = summary.rows.iter().filter(|row| row.factor == "so2").collect();
+    assert_eq!(so2.iter().map(|row| row.status).collect::<Vec<_>>(), [Status::NotValid, Status::Exceeded]);
+    let of_limits = |row: &summary::Row| row.judgements.iter().map(|judged| judged.status).collect::<Vec<_>>();
+    assert_eq!(of_limits(so2[0]), [Status::NotValid, Status::NotValid]);
+    assert_eq!(of_limits(so2[1]), [Status::Compliant, Status::Exceeded]);
+    let [one] = &summary.above_limit_not_counted[..] else { panic!("{:?}", summary.above_limit_not_counted) };
+    assert_eq!((one.value.text().as_str(), one.limit.to_string().as_str(), &*one.reasons[0].id), ("1.667", "1.5", "no_figure"));
+    assert!(one.reasons[0].words.en.ends_with("1 / 24 h"), "{}", one.reasons[0].words.en);
 }
 
 #[test]

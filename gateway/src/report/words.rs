@@ -43,7 +43,7 @@ pub fn not_counted(why: NotCounted) -> (&'static str, Text) {
         NotCounted::Missing => ("missing", "数据缺失", "values are missing"),
         NotCounted::Stopped => ("stopped", "停运", "the source stood still"),
         NotCounted::Open => ("open", "周期未结束", "the period is not over"),
-        NotCounted::NoFigure => ("no_figure", "缺少评价所需数值", "the figure that the limit looks at is not there"),
+        NotCounted::NoFigure => ("no_figure", "评价所需数值缺失或不足", "the figure that the limit looks at is not there, or too little of it"),
     };
     (id, Text::new(zh, en))
 }
@@ -57,6 +57,16 @@ pub fn fill(rule: FillRule) -> Text {
         FillRule::NoRule => ("有效率低于75%，无填补规则", "valid rate below 75 %, no rule to fill"),
     };
     Text::new(zh, en)
+}
+
+/// Power that whoever asks may not see.
+pub fn without_power() -> Text {
+    Text::new("治理设施事件不含功率数值（超出本令牌可见范围）", "events of abatement are without their power: this token may not see it")
+}
+
+/// Events of abatement that whoever asks may not see.
+pub fn abatement_in_part() -> Text {
+    Text::new("治理设施事件只列出本令牌可见其功率的部分", "of the events of abatement only those are here whose power this token may see")
 }
 
 /// A text with a number behind it: `12 min`.

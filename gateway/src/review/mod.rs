@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use parkgate_collector::model::UtcMillis;
 use parkgate_rules::Number;
-use parkgate_rules::ledger::entry::DECIMALS;
+use parkgate_rules::ledger::entry::given;
 use parkgate_rules::ledger::{Body, Book, Draft, Entry, Refusal, admit};
 use parkgate_rules::review::park::{ParkLedger, ParkSource, ParkUse};
 use parkgate_rules::review::reason::Text;
@@ -165,17 +165,19 @@ pub fn take(
     Ok(Reserved { reviewed, entries: Ledger::of(&of_ledger)?.rows().to_vec() })
 }
 
-/// The park as a project finds it.
+/// The park as a project finds it. The headroom is rounded as what the ledger gives, and amounts of the project as what it takes
+/// ([`ParkLedger::is_kept`]): what a review shows is what is entered, and a pass can be entered.
 fn state(figures: &Figures, book: &Book<'_>, project: &Project) -> ParkState {
     let mut state = figures.declared.clone();
     let year = project.applied_on.given().map(|day| day.0.year());
     // Whatever the forecast leaves, no more than the allowance is there to reserve from.
     let left = year.and_then(|year| book.quota(year)).map(|quota| quota.left());
     let headroom = figures.headroom_tce.as_ref().map(|headroom| headroom - &book.reserved());
-    state.quota_headroom_tce = match (headroom, left) {
+    let headroom = match (headroom, left) {
         (Some(headroom), Some(left)) => Some(headroom.min(left)),
         (headroom, _) => headroom,
     };
+    state.quota_headroom_tce = headroom.as_ref().map(given);
     let (mut sources, mut uses) = (Vec::new(), Vec::new());
     for one in book.active() {
         let Draft { date, document, body, .. } = &one.entry.draft;
@@ -206,7 +208,7 @@ fn state(figures: &Figures, book: &Book<'_>, project: &Project) -> ParkState {
             _ => {}
         }
     }
-    (state.ledger.balances_t, state.ledger.sources, state.ledger.uses) = (None, Some(sources), Some(uses));
+    state.ledger = ParkLedger { balances_t: None, sources: Some(sources), uses: Some(uses), is_kept: true };
     state
 }
 
@@ -259,16 +261,10 @@ fn drafts(name: &str, project: &Project, taken: &Reservation, document: &str) ->
     });
     let energy = Body::Reservation {
         project: name.to_owned(),
-        controlled_tce: up(&taken.controlled_tce),
-        amount_tce: up(&taken.from_headroom_tce),
+        controlled_tce: taken.controlled_tce.clone(),
+        amount_tce: taken.from_headroom_tce.clone(),
         covered_by,
     };
     let bodies = own.chain(needs).chain([energy]);
     bodies.map(|body| Draft { date, document: document.to_owned(), corrects: None, body }).collect()
-}
-
-/// Rounded up to the decimals of the ledger, so that nothing is promised that is not reserved.
-fn up(number: &Number) -> Number {
-    let scale = Number::decimal(10_i128.pow(DECIMALS), 0);
-    (number * &scale).ceil() * Number::decimal(1, DECIMALS)
 }

@@ -121,11 +121,36 @@ fn own_reductions_enter_once_and_the_province_covers_what_is_short() {
 #[test]
 fn what_the_ledger_cannot_keep_is_refused_whole() {
     let facts = memory();
-    let projects = [project("a", "1", "1", json!({})), project("b", "1.00001", "1", json!({"applied_on": "2026-01-06"}))];
+    // No allowance of 2027 is entered.
+    let later = json!({"applied_on": "2027-01-06", "production_on": "2028-01-01"});
+    let projects = [project("a", "1", "1", json!({})), project("b", "1", "1", later)];
     let refused = take(&facts, &figures(), &projects, &Tables::shipped(), WHO, NOW).unwrap_err();
-    assert!(refused.to_string().contains("project `b`") && refused.to_string().contains("3 decimals"), "{refused}");
+    assert!(refused.to_string().contains("project `b`") && refused.to_string().contains("for 2027 or later"), "{refused}");
     assert_eq!(left(&facts), ("10".into(), "5000".into()));
     assert_eq!(facts.last_entry(EntryKind::Review).unwrap(), 0);
+}
+
+#[test]
+fn what_passes_with_many_decimals_is_entered_as_it_was_shown() {
+    let facts = memory();
+    let figures = Figures { headroom_tce: "500.99999".parse().ok(), ..figures() };
+    // 2 x 2.500001 = 5.000002, of 10 + 0.0019; 500.0001 tce of 500.99999.
+    let own = json!({"own_verified_reduction_t": {"NOx": "0.0019", "COD": "0.0001"}});
+    let projects = [project("a", "2.500001", "500.0001", own)];
+    let looked = look(&facts, &figures, &projects, &Tables::shipped()).unwrap();
+    let taken = take(&facts, &figures, &projects, &Tables::shipped(), WHO, NOW).unwrap();
+    assert_eq!((told(&looked), told(&taken.reviewed)), (vec!["a pass".to_owned()], vec!["a pass".to_owned()]));
+    for answer in [&looked[0].answer, &taken.reviewed[0].answer] {
+        let row = answer.pollutants.iter().find(|row| row.pollutant == "NOx").unwrap();
+        assert_eq!((row.need_t.as_str(), row.own_verified_reduction_t.as_str()), ("5.001", "0.001"));
+        assert_eq!((answer.controlled_tce.as_deref(), answer.headroom_tce.as_deref()), (Some("500.001"), Some("500.999")));
+    }
+    let entered: Vec<Value> = taken.entries.iter().map(|row| row.entry.draft.to_value()).collect();
+    let [source, used, energy] = &entered[..] else { panic!("{entered:?}") };
+    assert_eq!((&source["verified_t"], &used["amount_t"], &energy["amount_tce"]), (&json!("0.001"), &json!("5.001"), &json!("500.001")));
+    assert_eq!((used["increment_t"].as_str(), energy.get("covered_by")), (Some("2.500001"), None));
+    // 10 + 0.001 - 5.001; 5000 - 500.001.
+    assert_eq!(left(&facts), ("5".into(), "4499.999".into()));
 }
 
 #[test]

@@ -7,10 +7,13 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use parkgate_collector::journal::file::{self, Disk};
 use thiserror::Error;
+
+use crate::access::who;
 
 /// Version of the layout that this program writes.
 pub const VERSION: u32 = 1;
@@ -71,6 +74,14 @@ pub enum DirectoryError {
         /// What it holds.
         text: String,
     },
+    /// It is another user's, and the superuser opens it: files made in it would be out of that user's reach.
+    #[error("data directory {path} is that of user {owner}: run this as that user, for instance by: runuser -u {owner} -- parkgate ...")]
+    OfAnother {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
     /// There is no such directory.
     #[error("there is no data directory {path}")]
     Missing {
@@ -98,6 +109,7 @@ impl DataDirectory {
         if !path.is_dir() {
             return Err(DirectoryError::Missing { path: path.to_owned() });
         }
+        refuse_of_another(path)?;
         match read_version(path)? {
             Some(VERSION) => Ok(Self { path: path.to_owned(), _lock: None }),
             Some(found) if found > VERSION => Err(DirectoryError::Newer { path: path.to_owned(), found }),
@@ -108,6 +120,7 @@ impl DataDirectory {
 
     fn open_with(path: &Path, migrations: &[Migration]) -> Result<Self, DirectoryError> {
         fs::create_dir_all(path).map_err(io(path))?;
+        refuse_of_another(path)?;
         let lock = lock(path)?;
         let target = u32::try_from(migrations.len()).expect("a short list");
         let found = match read_version(path)? {
@@ -184,6 +197,16 @@ impl DataDirectory {
     pub fn normalise_state(&self) -> PathBuf {
         self.path.join("normalise.state")
     }
+}
+
+/// Refuses the superuser a record of another user: what it made there that user could not write to, and the gateway would
+/// not start. Everybody else has the modes of the files.
+fn refuse_of_another(directory: &Path) -> Result<(), DirectoryError> {
+    let owner = fs::metadata(directory.join("VERSION")).map_or(0, |file| file.uid());
+    if owner == 0 || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(DirectoryError::OfAnother { path: directory.to_owned(), owner: who::name(owner) })
 }
 
 fn lock(directory: &Path) -> Result<File, DirectoryError> {
@@ -304,6 +327,20 @@ mod tests {
         DataDirectory::open_read_only(&path).unwrap();
         drop(first);
         DataDirectory::open_exclusive(&path).unwrap();
+    }
+
+    #[test]
+    fn the_superuser_leaves_a_record_of_another_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(DataDirectory::open_exclusive(folder.path()).unwrap());
+        // Nobody else can give files away; what they meet are the modes.
+        if std::os::unix::fs::chown(folder.path().join("VERSION"), Some(65_534), None).is_err() {
+            return;
+        }
+        for error in [DataDirectory::open_exclusive(folder.path()), DataDirectory::open_read_only(folder.path())] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("runuser -u nobody"), "{error}");
+        }
     }
 
     #[test]

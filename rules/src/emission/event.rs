@@ -107,6 +107,8 @@ pub enum Evidence {
         /// Minutes inside in which the abatement's power is not known. They count neither for nor against.
         unknown_minutes: u32,
     },
+    /// Not shown to who asks, nor are the figures. Never kept.
+    LeftOut,
 }
 
 /// Mean power of a minute.

@@ -73,6 +73,8 @@ enum Conversion {
 struct SharedMeans {
     o2: Mean,
     flow: Mean,
+    /// Mean flow without regard to marks.
+    flow_regardless: Option<Number>,
     auxiliary: BTreeMap<String, Mean>,
     no_flow: u32,
 }
@@ -175,7 +177,16 @@ impl<'a> Gas<'a> {
         keep("pressure", self.outlet.pressure.is_some(), mean(&|gas| gas.pressure.as_ref()));
         keep("humidity", self.outlet.humidity.is_some(), mean(&|gas| gas.humidity.as_ref()));
         let no_flow = self.minutes.iter().filter(|minute| self.outlet.flow.is_some() && minute.counted.flow.is_err()).count();
-        SharedMeans { o2, flow: mean(&|gas| gas.flow.as_ref().ok()), auxiliary, no_flow: u32::try_from(no_flow).unwrap_or(u32::MAX) }
+        let flow = mean(&|gas| gas.flow.as_ref().ok());
+        let flow_regardless = if self.minutes.iter().all(|minute| minute.regardless.is_none()) {
+            flow.value.clone()
+        } else {
+            let mut total = Total::default();
+            let of_minute = |minute: &GasMinute| minute.regardless.as_ref().unwrap_or(&minute.counted).flow.clone().ok();
+            self.minutes.iter().filter_map(of_minute).for_each(|flow| total.add(&flow));
+            total.value()
+        };
+        SharedMeans { o2, flow, flow_regardless, auxiliary, no_flow: u32::try_from(no_flow).unwrap_or(u32::MAX) }
     }
 
     fn factor(&self, factor: &Factor, shared: &SharedMeans) -> HourFigure {
@@ -231,10 +242,12 @@ impl<'a> Gas<'a> {
         let concentration = concentration.mean(rules.valid_minutes);
         let converted = factor.reference.as_ref().map(|_| converted.mean(rules.valid_minutes));
         let class = counts.class(converted.as_ref().unwrap_or(&concentration).valid, rules.valid_minutes);
-        let rate = match (&concentration.value, &shared.flow.value) {
-            (Some(concentration), Some(flow)) => Some(convert::mass_rate(concentration, flow).kept()),
-            _ => None,
+        let rate_of = |concentration: Option<&Number>, flow: Option<&Number>| {
+            concentration.zip(flow).map(|(concentration, flow)| convert::mass_rate(concentration, flow).kept())
         };
+        let rate = rate_of(concentration.value.as_ref(), shared.flow.value.as_ref());
+        let mass_kg = rate.clone().filter(|_| concentration.valid && shared.flow.valid);
+        let regardless = regardless_concentration.value();
         let minutes = i128::try_from(self.minutes.len()).unwrap_or(60);
         let part = Number::fraction(i128::from(concentration.minutes), minutes);
         HourFigure {
@@ -248,11 +261,13 @@ impl<'a> Gas<'a> {
             flow: shared.flow.clone(),
             volume_m3: shared.flow.value.clone().filter(|_| shared.flow.valid),
             volume_weighted_m3: None,
-            mass_kg: rate.clone().filter(|_| concentration.valid && shared.flow.valid),
+            mass_rate_kg_h: mass_kg.clone(),
+            mass_kg,
             partial_mass_kg: rate.zip(part).filter(|_| class == HourClass::Stopped).map(|(rate, part)| (rate * part).kept()),
             auxiliary: shared.auxiliary.clone(),
             regardless: Regardless {
-                concentration: regardless_concentration.value(),
+                mass_rate_kg_h: rate_of(regardless.as_ref(), shared.flow_regardless.as_ref()),
+                concentration: regardless,
                 converted: regardless_converted.value(),
                 minutes: regardless_concentration.count,
                 raw: self.raw(factor),

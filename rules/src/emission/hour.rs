@@ -86,6 +86,8 @@ pub struct Regardless {
     pub minutes: u32,
     /// Mean of the readings as they came, in the unit of the point, good or bad, marked or not.
     pub raw: Option<Number>,
+    /// As [`HourFigure::mass_rate_kg_h`], of every minute that has a concentration and every minute that has a flow.
+    pub mass_rate_kg_h: Option<Number>,
 }
 
 /// Figures of one clock hour of one factor.
@@ -120,6 +122,10 @@ pub struct HourFigure {
     /// Mass in kg when concentration and flow are valid, else `None`. Gas: mean concentration (not converted) x mean flow x 1e-6, also
     /// when the converted value is not valid. Water: sum of the slices of a valid hour.
     pub mass_kg: Option<Number>,
+    /// Rate in kg/h: mean concentration (not converted) x mean flow, both valid, else `None`. This one is judged. Gas: the number of
+    /// `mass_kg`. Water: `mass_kg` is what was measured, which is less where only a part of the hour is valid; the rate is that of the
+    /// whole hour, as mean concentration = mass / volume asks (HJ 212-2017 appendix D.1).
+    pub mass_rate_kg_h: Option<Number>,
     /// Mass in kg of the valid minutes of a stopped hour, while it ran: part of what was emitted, of no valid hour.
     pub partial_mass_kg: Option<Number>,
     /// Means of `o2` (dry), `temperature`, `pressure`, `humidity`, where measured, by their name.

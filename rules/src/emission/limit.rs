@@ -19,7 +19,8 @@ pub enum AppliesTo {
     Converted,
     /// The concentration, dry, standard state, not converted; of water mg/L or pH.
     AsIs,
-    /// Mass in kg/h: of an hour its mass, of a longer period its mass / hours with a mass.
+    /// Mass in kg/h: of an hour mean concentration x mean flow, of a longer period the mean of its hours. It needs as many hours
+    /// with a flow as the period needs valid hours: what was measured in one hour says nothing of a day.
     MassRate,
 }
 
@@ -95,7 +96,8 @@ pub enum NotCounted {
     Stopped,
     /// The day or month is not over.
     Open,
-    /// Valid, but the figure that the limit looks at is not there: no flow for a mass rate, no O2 for a converted value.
+    /// Valid, but the figure that the limit looks at is not there, or too little of it: no flow for a mass rate, no O2 for a converted
+    /// value.
     NoFigure,
 }
 
@@ -133,7 +135,7 @@ pub fn judge_hour(figure: &HourFigure, limits: &[Limit]) -> Vec<Judgement> {
                 (figure.judged().counted(), figure.regardless.converted.as_ref().or(figure.regardless.concentration.as_ref()))
             }
             AppliesTo::AsIs => (figure.concentration.counted(), figure.regardless.concentration.as_ref()),
-            AppliesTo::MassRate => (figure.mass_kg.as_ref(), None),
+            AppliesTo::MassRate => (figure.mass_rate_kg_h.as_ref(), figure.regardless.mass_rate_kg_h.as_ref()),
         };
         // The class is that of the converted value: a concentration may be valid where there was no O2 to convert it.
         let why_not = if counted.is_some() { None } else { figure.class.into() };
@@ -145,12 +147,12 @@ pub fn judge_hour(figure: &HourFigure, limits: &[Limit]) -> Vec<Judgement> {
 /// Judges a day or a month by every limit that names it and is in force; one `NotJudged` when there is none.
 pub fn judge_period(figure: &PeriodFigure, limits: &[Limit]) -> Vec<Judgement> {
     let what = |limit: &Limit| {
-        let value = match limit.applies_to {
-            AppliesTo::Converted => figure.judged().cloned(),
-            AppliesTo::AsIs => figure.concentration.clone(),
-            AppliesTo::MassRate => figure.mass_kg.as_ref().and_then(|mass| mass.over(&Number::from(i64::from(figure.mass_hours)))),
+        let (value, is_enough) = match limit.applies_to {
+            AppliesTo::Converted => (figure.judged(), true),
+            AppliesTo::AsIs => (figure.concentration.as_ref(), true),
+            AppliesTo::MassRate => (figure.mass_rate.kg_h.as_ref(), figure.mass_rate.valid),
         };
-        Looked { counted: value.clone(), uncounted: value, why_not: figure.class.into() }
+        Looked { counted: value.filter(|_| is_enough).cloned(), uncounted: value.cloned(), why_not: figure.class.into() }
     };
     judge(&figure.outlet, &figure.factor, figure.averaging, figure.period, limits, what)
 }

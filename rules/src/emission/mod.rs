@@ -43,7 +43,7 @@ pub use hour::{HourClass, HourFigure};
 pub use limit::{Judgement, Limit, Verdict};
 pub use mark::{Letter, Mark};
 pub use outlet::Outlet;
-pub use period::PeriodFigure;
+pub use period::{MassRate, PeriodFigure};
 pub use sample::{Reading, Readings, Series};
 pub use time::{Averaging, Period, UtcMillis};
 

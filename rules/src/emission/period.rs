@@ -73,6 +73,18 @@ pub enum PeriodClass {
     Open,
 }
 
+/// The mass rate of a day or a month.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct MassRate {
+    /// kg/h: mean of the rates of the hours that have one. Shown also when it is not valid.
+    pub kg_h: Option<Number>,
+    /// Hours that have one.
+    pub hours: u32,
+    /// Whether they are as many as valid hours have to be; of a month counted by days, whether the days whose rate is valid are as many as
+    /// valid days have to be. Else it is not judged: concentrations may be valid where flow was not.
+    pub valid: bool,
+}
+
 /// Figures of a day or a month of one factor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PeriodFigure {
@@ -116,6 +128,9 @@ pub struct PeriodFigure {
     pub partial_mass_kg: Option<Number>,
     /// Hours with a mass.
     pub mass_hours: u32,
+    /// What a limit on the mass rate looks at.
+    #[serde(default)]
+    pub mass_rate: MassRate,
 }
 
 /// Figures of a day of one factor.
@@ -132,11 +147,11 @@ pub fn day(outlet: &Outlet, factor: &Factor, day: &Period, hours: &[HourFigure],
             parts.hour(figure);
         }
     }
-    let enough = match outlet.rules.day(outlet.kind) {
-        DayRule::Hours(needed) => parts.hours.valid >= needed.max(1),
-        DayRule::PercentOfOperating(percent) => parts.hours.is_share(percent),
+    let enough = |hours: &HourCounts, _: u32| match outlet.rules.day(outlet.kind) {
+        DayRule::Hours(needed) => hours.valid >= needed.max(1),
+        DayRule::PercentOfOperating(percent) => hours.is_share(percent),
     };
-    parts.figure(outlet, factor, Averaging::Day, day, enough, until)
+    parts.figure(outlet, factor, (Averaging::Day, day), enough, until)
 }
 
 /// Figures of a month of one factor, from its days.
@@ -152,16 +167,16 @@ pub fn month(outlet: &Outlet, factor: &Factor, month: &Period, days: &[PeriodFig
     let over = Period { from: month.from, to: month.to.min(until) };
     let due = u32::try_from(over.length_ms() / HOUR_MS).unwrap_or(u32::MAX);
     (parts.hours.hours..due).for_each(|_| parts.hours.add(HourClass::Missing));
-    let enough = match outlet.rules.month(outlet.kind) {
+    let enough = |hours: &HourCounts, valid_days: u32| match outlet.rules.month(outlet.kind) {
         // 25 of 30 or 31 days, 23 of 28 or 29. Where clocks change a month is an hour shorter or longer.
         MonthRule::Days(needed) => {
             let month_days = month.length_ms().saturating_add(12 * HOUR_MS) / (24 * HOUR_MS);
             let needed = if month_days < 30 { needed.saturating_sub(2) } else { needed };
-            parts.valid_days.unwrap_or(0) >= needed.max(1)
+            valid_days >= needed.max(1)
         }
-        MonthRule::PercentOfOperating(percent) => parts.hours.is_share(percent),
+        MonthRule::PercentOfOperating(percent) => hours.is_share(percent),
     };
-    parts.figure(outlet, factor, Averaging::Month, month, enough, until)
+    parts.figure(outlet, factor, (Averaging::Month, month), enough, until)
 }
 
 /// What is summed up over hours or days.
@@ -181,6 +196,10 @@ struct Parts {
     mass: Total,
     partial: Total,
     mass_hours: u32,
+    rates: Number,
+    rate_hours: u32,
+    /// Days whose mass rate is valid.
+    rate_days: u32,
 }
 
 /// A sum of numbers and how many they are.
@@ -214,6 +233,10 @@ impl Parts {
         self.mass.add(figure.mass_kg.as_ref());
         self.mass_hours = self.mass_hours.saturating_add(u32::from(figure.mass_kg.is_some()));
         self.partial.add(figure.partial_mass_kg.as_ref());
+        if let Some(rate) = &figure.mass_rate_kg_h {
+            self.rates += rate;
+            self.rate_hours = self.rate_hours.saturating_add(1);
+        }
         if figure.class != HourClass::Valid {
             return;
         }
@@ -234,6 +257,12 @@ impl Parts {
         self.mass.add(figure.mass_kg.as_ref());
         self.mass_hours = self.mass_hours.saturating_add(figure.mass_hours);
         self.partial.add(figure.partial_mass_kg.as_ref());
+        let rate = &figure.mass_rate;
+        if let Some(mean) = &rate.kg_h {
+            self.rates += &(mean * &Number::from(i64::from(rate.hours)));
+            self.rate_hours = self.rate_hours.saturating_add(rate.hours);
+            self.rate_days = self.rate_days.saturating_add(u32::from(rate.valid));
+        }
         self.extremes(figure.min.as_ref(), figure.max.as_ref());
         if figure.class != PeriodClass::Valid {
             return;
@@ -264,19 +293,24 @@ impl Parts {
         self,
         outlet: &Outlet,
         factor: &Factor,
-        averaging: Averaging,
-        period: &Period,
-        enough: bool,
+        (averaging, period): (Averaging, &Period),
+        enough: impl Fn(&HourCounts, u32) -> bool,
         until: UtcMillis,
     ) -> PeriodFigure {
         let class = if until < period.to {
             PeriodClass::Open
         } else if self.hours.operating() == 0 {
             PeriodClass::Stopped
-        } else if enough {
+        } else if enough(&self.hours, self.valid_days.unwrap_or(0)) {
             PeriodClass::Valid
         } else {
             PeriodClass::Invalid
+        };
+        let with_rate = HourCounts { valid: self.rate_hours, ..self.hours };
+        let mass_rate = MassRate {
+            kg_h: self.rates.over(&Number::from(i64::from(self.rate_hours))).map(|mean| mean.kept()),
+            hours: self.rate_hours,
+            valid: enough(&with_rate, self.rate_days),
         };
         // Water: g / m3 = mg/L over all that was weighed; else the mean of the means.
         let weighted = (self.mass_weighted.sum * Number::from(1000)).over(&self.volume_weighted.sum).map(|mean| mean.kept());
@@ -306,6 +340,7 @@ impl Parts {
             mass_kg: self.mass.sum(),
             partial_mass_kg: self.partial.sum(),
             mass_hours: self.mass_hours,
+            mass_rate,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Points in time and half-open periods. Calendar periods follow a time zone, by default the park's UTC+8.
+//! Points in time and half-open periods. Hours, days and months of the calendar come from whoever asks; `crate::period` knows them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -52,23 +52,6 @@ impl UtcMillis {
 }
 
 impl Period {
-    /// The calendar hour, day or month that holds `at`, in `zone`. `None` beyond the calendar's range (years -9999 to 9999).
-    pub fn of(averaging: Averaging, at: UtcMillis, zone: &TimeZone) -> Option<Self> {
-        let local = Timestamp::from_millisecond(at.0).ok()?.to_zoned(zone.clone());
-        if averaging == Averaging::Hour {
-            // Hours are counted in elapsed time, so that no hour is missing or doubled where clocks change.
-            let offset = i64::from(local.offset().seconds()).checked_mul(1000)?;
-            let from = at.0.checked_add(offset)?.div_euclid(HOUR_MS).checked_mul(HOUR_MS)?.checked_sub(offset)?;
-            return Some(Self { from: UtcMillis(from), to: UtcMillis(from.checked_add(HOUR_MS)?) });
-        }
-        let date = local.date();
-        let (first, next) = match averaging {
-            Averaging::Month => (date.first_of_month(), date.first_of_month().checked_add(1.month()).ok()?),
-            Averaging::Hour | Averaging::Day => (date, date.tomorrow().ok()?),
-        };
-        Some(Self { from: midnight(first.into(), zone)?, to: midnight(next.into(), zone)? })
-    }
-
     /// The calendar quarter that holds `at`, in `zone`: for the valid rate by which mass is filled.
     pub fn quarter(at: UtcMillis, zone: &TimeZone) -> Option<Self> {
         let date = Timestamp::from_millisecond(at.0).ok()?.to_zoned(zone.clone()).date();
@@ -111,11 +94,6 @@ impl Period {
     pub fn hours(&self) -> impl Iterator<Item = Self> + use<> {
         self.pieces(HOUR_MS)
     }
-}
-
-/// The park's zone where nothing else is said: UTC+8 without summer time.
-pub fn park_zone() -> TimeZone {
-    TimeZone::fixed(jiff::tz::offset(8))
 }
 
 fn midnight(civil: DateTime, zone: &TimeZone) -> Option<UtcMillis> {
@@ -179,27 +157,15 @@ mod tests {
     }
 
     #[test]
-    fn calendar_periods_are_the_parks() {
-        let zone = park_zone();
-        for (averaging, time, from, to) in [
-            (Averaging::Hour, "2026-11-23T13:59:59.999+08:00", "2026-11-23T13:00:00+08:00", "2026-11-23T14:00:00+08:00"),
-            (Averaging::Day, "2026-11-22T16:00:00Z", "2026-11-23T00:00:00+08:00", "2026-11-24T00:00:00+08:00"),
-            (Averaging::Day, "2026-11-22T15:59:59Z", "2026-11-22T00:00:00+08:00", "2026-11-23T00:00:00+08:00"),
-            (Averaging::Month, "2026-02-28T23:00:00+08:00", "2026-02-01T00:00:00+08:00", "2026-03-01T00:00:00+08:00"),
-            (Averaging::Month, "2025-12-31T23:59:59+08:00", "2025-12-01T00:00:00+08:00", "2026-01-01T00:00:00+08:00"),
-        ] {
-            assert_eq!(Period::of(averaging, at(time), &zone), Some(Period { from: at(from), to: at(to) }), "{time}");
-        }
+    fn quarters_are_the_parks() {
+        let zone = TimeZone::fixed(jiff::tz::offset(8));
         for (time, from, to) in [
             ("2026-01-01T00:00:00+08:00", "2026-01-01T00:00:00+08:00", "2026-04-01T00:00:00+08:00"),
             ("2026-11-30T00:00:00+08:00", "2026-10-01T00:00:00+08:00", "2027-01-01T00:00:00+08:00"),
+            ("2026-09-30T23:59:59.999+08:00", "2026-07-01T00:00:00+08:00", "2026-10-01T00:00:00+08:00"),
         ] {
             assert_eq!(Period::quarter(at(time), &zone), Some(Period { from: at(from), to: at(to) }), "{time}");
         }
-        // A zone of half an hour: its hours begin at its own full hours.
-        let india = TimeZone::fixed(jiff::tz::Offset::from_seconds(19_800).unwrap());
-        let hour = Period::of(Averaging::Hour, at("2026-11-23T06:10:00+05:30"), &india).unwrap();
-        assert_eq!(hour.from, at("2026-11-23T06:00:00+05:30"));
     }
 
     #[test]

@@ -151,7 +151,16 @@ struct FlowHour {
     /// Of each minute: whether a mark on the flow takes it away.
     marked: Vec<bool>,
     mean: Mean,
+    /// The mean without regard to marks.
+    regardless: Option<Number>,
     volume_m3: Option<Number>,
+}
+
+/// What is known of the flow in some minutes.
+struct Known {
+    volume_m3: Number,
+    /// m3/h over the time that is known.
+    mean: Option<Number>,
 }
 
 /// What a factor has in some pieces.
@@ -184,16 +193,24 @@ impl FlowHour {
         });
         let steps = steps.map(Steps::forward);
         let marked: Vec<bool> = hour.minutes().map(|minute| against.letter(&minute).is_some_and(|letter| letter != Letter::F)).collect();
-        let mut flow = Self { steps, marked, mean: Mean::default(), volume_m3: None };
-        flow.sum(hour, outlet);
+        let mut flow = Self { steps, marked, mean: Mean::default(), regardless: None, volume_m3: None };
+        let (known, minutes) = flow.known(hour, outlet, false);
+        let valid = minutes >= outlet.rules.valid_minutes.max(1);
+        flow.mean = Mean { value: known.as_ref().and_then(|known| known.mean.clone()), minutes, valid };
+        flow.volume_m3 = known.map(|known| known.volume_m3);
+        flow.regardless = if flow.marked.contains(&true) {
+            flow.known(hour, outlet, true).0.and_then(|known| known.mean)
+        } else {
+            flow.mean.value.clone()
+        };
         flow
     }
 
-    /// Volume and mean flow over all that is known.
-    fn sum(&mut self, hour: &Period, outlet: &Outlet) {
-        let Some(steps) = &self.steps else { return };
+    /// What is known of the flow, and in how many minutes that is enough of it; of marked minutes only with `regardless`.
+    fn known(&self, hour: &Period, outlet: &Outlet, regardless: bool) -> (Option<Known>, u32) {
+        let Some(steps) = &self.steps else { return (None, 0) };
         let (mut volume, mut time_ms, mut minutes) = (Sum::default(), 0_i64, 0_u32);
-        for (minute, _) in hour.minutes().zip(&self.marked).filter(|(_, marked)| !**marked) {
+        for (minute, _) in hour.minutes().zip(&self.marked).filter(|(_, marked)| regardless || !**marked) {
             let mut covered_ms = 0_i64;
             for step in steps.within(&minute) {
                 if let Some(value) = step.value {
@@ -204,14 +221,13 @@ impl FlowHour {
             time_ms = time_ms.saturating_add(covered_ms);
             minutes = minutes.saturating_add(u32::from(enough(covered_ms, &minute, outlet)));
         }
-        if time_ms > 0 {
-            let volume = volume.number(steps.decimals).kept();
-            let hours = Number::fraction(i128::from(time_ms), i128::from(HOUR_MS));
-            self.mean.value = hours.and_then(|hours| volume.over(&hours)).map(|mean| mean.kept());
-            self.volume_m3 = Some(volume);
+        if time_ms <= 0 {
+            return (None, minutes);
         }
-        self.mean.minutes = minutes;
-        self.mean.valid = minutes >= outlet.rules.valid_minutes.max(1);
+        let volume_m3 = volume.number(steps.decimals).kept();
+        let hours = Number::fraction(i128::from(time_ms), i128::from(HOUR_MS));
+        let mean = hours.and_then(|hours| volume_m3.over(&hours)).map(|mean| mean.kept());
+        (Some(Known { volume_m3, mean }), minutes)
     }
 
     /// Nothing flowed, and that is known.
@@ -265,6 +281,10 @@ impl FlowHour {
             regardless.figures(&all, self.steps.as_ref().filter(|_| weighs))
         });
         let of_all = of_all.map_or_else(|| (figures.mean.clone(), figures.minutes), |all| (all.mean, all.minutes));
+        let rate_of = |concentration: Option<&Number>, flow: Option<&Number>| {
+            concentration.zip(flow).filter(|_| weighs).map(|(concentration, flow)| mass_rate(concentration, flow))
+        };
+        let mass_rate_kg_h = rate_of(figures.mean.as_ref(), self.mean.counted()).filter(|_| class == HourClass::Valid);
         HourFigure {
             outlet: outlet.id.clone(),
             factor: factor.id.clone(),
@@ -279,9 +299,11 @@ impl FlowHour {
             volume_m3: self.volume_m3.clone(),
             volume_weighted_m3: figures.volume_m3,
             mass_kg: figures.mass_kg.clone().filter(|_| class == HourClass::Valid),
+            mass_rate_kg_h,
             partial_mass_kg: figures.mass_kg.filter(|mass| class == HourClass::Stopped && !mass.is_zero()),
             auxiliary: BTreeMap::new(),
             regardless: Regardless {
+                mass_rate_kg_h: rate_of(of_all.0.as_ref(), self.regardless.as_ref()),
                 concentration: of_all.0,
                 converted: None,
                 minutes: of_all.1,
@@ -354,6 +376,11 @@ impl Weighed {
             minutes: self.minutes,
         }
     }
+}
+
+/// kg/h = mg/L x m3/h x 1e-3.
+fn mass_rate(concentration: &Number, flow: &Number) -> Number {
+    (concentration * flow * Number::decimal(1, 3)).kept()
 }
 
 /// The letter of the held readings of a minute, when what is left does not make it valid.

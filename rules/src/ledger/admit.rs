@@ -2,8 +2,10 @@
 //! project holds twice; whoever calls this inside the transaction that writes cannot over-commit.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use super::entry::DECIMALS;
+use super::book::Standing;
+use super::entry::{DECIMALS, taken};
 use super::{Body, Book, Draft, Entry, Pollutant};
 use crate::Number;
 
@@ -30,11 +32,11 @@ pub enum Refusal {
         reduction: String,
     },
     /// A use whose amount does not follow from increment and ratio.
-    #[error("amount_t is {given}, but increment x ratio is {due} t/a")]
+    #[error("amount_t is {given}, but increment x ratio is {due} t/a, rounded up to {DECIMALS} decimals")]
     Amount {
         /// As given.
         given: String,
-        /// Increment x ratio.
+        /// Increment x ratio, rounded up.
         due: String,
     },
     /// A source is there already.
@@ -82,24 +84,63 @@ pub enum Refusal {
         new: &'static str,
     },
     /// Uses would be more than what there is.
-    #[error("the balance of {pollutant} would be below zero: {short} t/a are missing")]
+    #[error("the balance of {pollutant} would be below zero: {short} t/a are missing{holders}")]
     Overdrawn {
         /// Pollutant.
         pollutant: &'static str,
         /// What is missing.
         short: Number,
+        /// Of a correction or withdrawal: who holds it.
+        holders: Holders,
     },
     /// Reservations would be more than the quota.
-    #[error("the energy quota of {year} would be over-committed by {short} tce")]
+    #[error("the energy quota of {year} would be over-committed by {short} tce{holders}")]
     OverQuota {
         /// Year.
         year: i16,
         /// What is missing.
         short: Number,
+        /// Of a correction or withdrawal: who holds it.
+        holders: Holders,
     },
+    /// Reservations would have no quota.
+    #[error("reserved energy would have no allowance of its year or a later one{0}")]
+    Uncovered(Holders),
     /// There is no quota to reserve from.
     #[error("no allowance of energy is entered for {0} or later, so none can be reserved")]
     NoAllowance(i16),
+}
+
+/// Projects that hold what an entry would take away, with their amounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holders(Vec<(String, Number)>);
+
+/// Most projects that a refusal names.
+const NAMED_MAX: usize = 5;
+
+impl Holders {
+    fn of<'a: 'b, 'b>(standing: impl Iterator<Item = &'b Standing<'a>>) -> Self {
+        let held = |one: &Standing<'_>| match &one.entry.draft.body {
+            Body::Reservation { project, amount_tce, .. } => Some((project.clone(), amount_tce.clone())),
+            Body::Use { project, amount_t, .. } => Some((project.clone(), amount_t.clone())),
+            _ => None,
+        };
+        Self(standing.filter_map(held).filter(|(_, amount)| amount.is_positive()).collect())
+    }
+}
+
+impl fmt::Display for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<String> = self.0.iter().take(NAMED_MAX).map(|(project, amount)| format!("`{project}` ({amount})")).collect();
+        write!(f, "; held by {}", named.join(", "))?;
+        if self.0.len() > NAMED_MAX {
+            write!(f, " and {} more", self.0.len().saturating_sub(NAMED_MAX))?;
+        }
+        f.write_str(": let it lapse or cancel it first")
+    }
 }
 
 /// The entries that the drafts become, all or none, numbered after the last one.
@@ -110,10 +151,18 @@ pub fn admit(entries: &[Entry], drafts: &[Draft]) -> Result<Vec<Entry>, Refusal>
     let mut all = entries.to_vec();
     for draft in drafts {
         check_form(draft)?;
-        check_against(&Book::new(&all), &all, draft)?;
+        let before = Book::new(&all);
+        check_against(&before, &all, draft)?;
+        let uncovered_before: BTreeSet<i64> = uncovered(&before).map(|one| one.root).collect();
         let id = all.last().map_or(0, |entry| entry.id).saturating_add(1);
         all.push(Entry { id, draft: draft.clone() });
-        check_balances(&Book::new(&all))?;
+        let after = Book::new(&all);
+        check_balances(&after, draft.corrects.is_some())?;
+        // What had no allowance before stands in the way of nothing else.
+        let holders = Holders::of(uncovered(&after).filter(|one| !uncovered_before.contains(&one.root)));
+        if holders != Holders::default() {
+            return Err(Refusal::Uncovered(holders));
+        }
     }
     Ok(all.split_off(entries.len()))
 }
@@ -145,10 +194,12 @@ fn check_form(draft: &Draft) -> Result<(), Refusal> {
         }
         Body::Use { project, increment_t, ratio, why, amount_t, .. } => {
             [("project", project), ("why", why)].into_iter().try_for_each(|(name, value)| text(name, value))?;
-            amount("increment_t", increment_t)?;
+            if increment_t.is_negative() {
+                return Err(Refusal::TooSmall("increment_t", increment_t.clone()));
+            }
             amount("ratio", ratio)?;
             amount("amount_t", amount_t)?;
-            let due = (increment_t * ratio).rounded(DECIMALS);
+            let due = taken(&(increment_t * ratio));
             if *amount_t == due { Ok(()) } else { Err(Refusal::Amount { given: amount_t.to_string(), due: due.to_string() }) }
         }
         Body::Started { project } | Body::Lapse { project } | Body::Cancellation { project } => text("project", project),
@@ -224,21 +275,36 @@ fn check_against(book: &Book<'_>, entries: &[Entry], draft: &Draft) -> Result<()
     }
 }
 
-/// That nothing is over-committed.
-fn check_balances(book: &Book<'_>) -> Result<(), Refusal> {
+/// That nothing is over-committed. `is_correction`: the last entry took the place of another one.
+fn check_balances(book: &Book<'_>, is_correction: bool) -> Result<(), Refusal> {
     for pollutant in Pollutant::ALL {
-        let overdrawn = book.totals(pollutant, None).balance.overdrawn;
-        if overdrawn.is_positive() {
-            return Err(Refusal::Overdrawn { pollutant: pollutant.name(), short: overdrawn });
+        let short = book.totals(pollutant, None).balance.overdrawn;
+        if short.is_positive() {
+            let is_use = |one: &&Standing<'_>| matches!(&one.entry.draft.body, Body::Use { pollutant: of, .. } if *of == pollutant);
+            let holders = Holders::of(book.active().filter(is_use).filter(|_| is_correction));
+            return Err(Refusal::Overdrawn { pollutant: pollutant.name(), short, holders });
         }
     }
     for year in book.years() {
         let short = book.quota(year).map(|quota| -quota.left()).unwrap_or_default();
         if short.is_positive() {
-            return Err(Refusal::OverQuota { year, short });
+            let counts = |one: &&Standing<'_>| one.entry.draft.date.0.year() <= year;
+            let holders = Holders::of(reserved(book).filter(counts).filter(|_| is_correction));
+            return Err(Refusal::OverQuota { year, short, holders });
         }
     }
     held_once(book)
+}
+
+/// Reservations of projects that do not produce yet.
+fn reserved<'a, 'b>(book: &'b Book<'a>) -> impl Iterator<Item = &'b Standing<'a>> {
+    book.active().filter(|one| !one.started && matches!(one.entry.draft.body, Body::Reservation { .. }))
+}
+
+/// Those of which the year and all later ones are without an allowance. None is admitted so, and no allowance can go from under one.
+fn uncovered<'a, 'b>(book: &'b Book<'a>) -> impl Iterator<Item = &'b Standing<'a>> {
+    let last = book.years().last().copied();
+    reserved(book).filter(move |one| last.is_none_or(|last| last < one.entry.draft.date.0.year()))
 }
 
 /// That no project holds twice, also after a lapse was withdrawn.

@@ -1,4 +1,5 @@
-//! What can be entered in the ledgers. Energy in tce, pollutants in t a year; both with at most 3 decimals.
+//! What can be entered in the ledgers. Energy in tce, pollutants in t a year; what is given and taken has at most 3 decimals: what is
+//! computed is rounded by [`taken`] and [`given`], nowhere else.
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,17 @@ use crate::period::Day;
 
 /// Decimals of an amount.
 pub const DECIMALS: u32 = 3;
+
+/// An amount that is taken, as the ledgers keep it: rounded up, so that nobody uses what was not taken.
+pub fn taken(amount: &Number) -> Number {
+    -given(&-amount.clone())
+}
+
+/// An amount that is given, as the ledgers keep it: rounded down, so that nothing is given that is not there.
+pub fn given(amount: &Number) -> Number {
+    let scale = Number::decimal(10_i128.pow(DECIMALS), 0);
+    (amount * &scale).floor() * Number::decimal(1, DECIMALS)
+}
 
 /// What an entry does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,13 +90,13 @@ pub enum Body {
         project: String,
         /// Pollutant.
         pollutant: Pollutant,
-        /// Increment of the project, t a year.
+        /// Increment of the project, t a year, with as many decimals as it was declared.
         increment_t: Number,
         /// Ratio.
         ratio: Number,
         /// Why this ratio.
         why: String,
-        /// Increment x ratio, t a year.
+        /// Increment x ratio, t a year, rounded up to 3 decimals.
         amount_t: Number,
     },
     /// A project's approval lapsed: what it took before this entry comes back.

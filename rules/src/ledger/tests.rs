@@ -164,6 +164,56 @@ fn the_quota_is_kept_by_year() {
 }
 
 #[test]
+fn an_allowance_cannot_go_from_under_what_is_reserved() {
+    let allowance = |year: i16| json!({"entry": "allowance", "year": year, "amount_tce": 100});
+    let out = |id: i64| json!({"entry": "withdrawal", "corrects": id});
+    let start = [allowance(2026), reservation("p", "60.5"), reservation("q", "30")];
+    let with = |more: &[Value]| enter(&[&start[..], more].concat());
+    let said =
+        "reserved energy would have no allowance of its year or a later one; held by `p` (60.5), `q` (30): let it lapse or cancel it first";
+    assert_eq!(with(&[out(1)]).unwrap_err(), said);
+    // Nor by a correction to a year before.
+    let earlier = json!({"entry": "allowance", "year": 2025, "amount_tce": 100, "corrects": 1});
+    assert_eq!(with(&[earlier]).unwrap_err(), said);
+    // To less than what is reserved: who holds it is named.
+    let less = json!({"entry": "allowance", "year": 2026, "amount_tce": 90, "corrects": 1});
+    let refused = with(&[less]).unwrap_err();
+    assert!(refused.starts_with("the energy quota of 2026 would be over-committed by 0.5 tce; held by `p` (60.5), `q` (30)"), "{refused}");
+    let refused = enter(&[source("a", json!(10)), taken("p", "4", 2, "8"), out(1)]).unwrap_err();
+    assert!(refused.contains("8 t/a are missing; held by `p` (8)"), "{refused}");
+    // Once the projects gave it back, produce, or another year's quota has room, it can go.
+    let lapse = |project: &str| json!({"entry": "lapse", "project": project});
+    let started = |project: &str| json!({"entry": "started", "project": project});
+    assert!(with(&[lapse("p"), lapse("q"), out(1)]).is_ok());
+    assert!(with(&[lapse("p"), out(1)]).unwrap_err().contains("held by `q` (30)"));
+    assert!(with(&[allowance(2027), out(1)]).is_ok());
+    assert!(with(&[allowance(2025), out(1)]).is_err());
+    let all_started = [started("p"), started("q"), out(1)];
+    assert!(with(&all_started).is_ok());
+    // That p does not produce after all comes too late.
+    assert!(with(&[&all_started[..], &[out(4)]].concat()).unwrap_err().contains("held by `p` (60.5)"));
+    // A ledger that is so already can be mended step by step.
+    let mut bare: Vec<Entry> = with(&[]).unwrap();
+    bare.push(Entry { id: 4, draft: draft(out(1)) });
+    for value in [lapse("p"), source("a", json!(10)), allowance(2026)] {
+        assert!(admit(&bare, &[draft(value.clone())]).is_ok(), "{value}");
+    }
+    assert!(admit(&bare, &[draft(reservation("r", "1"))]).is_err());
+}
+
+#[test]
+fn what_is_taken_is_rounded_up_and_what_is_given_down() {
+    for (amount, up, down) in [("2.001", "2.001", "2.001"), ("2.0010001", "2.002", "2.001"), ("0", "0", "0"), ("-0.0001", "0", "-0.001")] {
+        let amount: Number = amount.parse().unwrap();
+        assert_eq!((entry::taken(&amount).to_string(), entry::given(&amount).to_string()), (up.into(), down.into()));
+    }
+    // 2 x 1.00001 = 2.00002: 2.001 are taken.
+    assert_eq!(left(&enter(&[source("a", json!(10)), taken("p", "1.00001", 2, "2.001")]).unwrap()), "7.999");
+    let refused = enter(&[source("a", json!(10)), taken("p", "1.00001", 2, "2")]).unwrap_err();
+    assert_eq!(refused, "amount_t is 2, but increment x ratio is 2.001 t/a, rounded up to 3 decimals");
+}
+
+#[test]
 fn all_drafts_are_admitted_or_none_and_the_order_decides() {
     let entries = enter(&[source("a", json!(10))]).unwrap();
     let (p, q) = (draft(taken("p", "3", 2, "6")), draft(taken("q", "3", 2, "6")));
@@ -254,6 +304,11 @@ proptest! {
             }
             for year in book.years() {
                 prop_assert!(!book.quota(year).unwrap().left().is_negative());
+            }
+            let last = book.years().last().copied().unwrap_or(i16::MIN);
+            for one in book.active().filter(|one| !one.started) {
+                let Body::Reservation { amount_tce, .. } = &one.entry.draft.body else { continue };
+                prop_assert!(amount_tce.is_zero() || one.entry.draft.date.0.year() <= last);
             }
         }
     }

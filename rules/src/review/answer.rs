@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::Review;
-use super::case::{Case, land, plain, tce, tonnes};
+use super::case::{Case, land, plain, tce};
 use super::reason::{Decision, Reason, Rule, Text};
 use super::rule::energy_review::{self, Level};
 use super::rule::{capacity, complete, land as land_rule, pollutant};
@@ -163,7 +163,7 @@ impl Answer {
             energy_review: level,
             leading_industry: leading(),
             land: land_rule::figures(case).0.iter().map(LandRow::new).collect(),
-            pollutants: pollutant::needs(case).iter().map(PollutantRow::new).collect(),
+            pollutants: pollutant::needs(case).iter().map(|need| PollutantRow::new(case, need)).collect(),
             capacity: capacity::demands(case).iter().map(CapacityRow::new).collect(),
             rules: review.findings.iter().map(rule).collect(),
             reasons: review.reasons().cloned().collect(),
@@ -180,8 +180,9 @@ impl LandRow {
 }
 
 impl PollutantRow {
-    fn new(need: &pollutant::Need) -> Self {
+    fn new(case: &Case<'_>, need: &pollutant::Need) -> Self {
         let (zh, en) = need.why();
+        let tonnes = |number: &Number| case.tonnes(number);
         Self {
             pollutant: need.pollutant.name(),
             increment_t: plain(&need.increment),

@@ -7,7 +7,12 @@ use super::park::ParkState;
 use super::read::Field;
 use super::tables::{COAL, ELECTRICITY, Tables};
 use crate::Number;
+use crate::ledger::Pollutant;
+use crate::ledger::entry::{DECIMALS, given, taken};
 use crate::period::Day;
+
+/// Decimals of t of a pollutant in a review.
+const TONNES: u32 = 2;
 
 /// What rules are asked about.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +42,24 @@ impl<'a> Case<'a> {
     pub fn controlled_tce(&self) -> Option<Number> {
         let certified = self.project.certified_renewable.given()? * &self.kgce(ELECTRICITY)? * Number::decimal(1, 3);
         let feedstock = self.tce(self.project.feedstock.given()?)?;
-        Some((self.total_tce()? - feedstock - certified).at_least_zero())
+        Some(self.as_taken((self.total_tce()? - feedstock - certified).at_least_zero()))
+    }
+
+    /// An amount that the project takes: exact, or as the program's ledger keeps it.
+    pub fn as_taken(&self, amount: Number) -> Number {
+        if self.park.ledger.is_kept { taken(&amount) } else { amount }
+    }
+
+    /// Own verified reduction of a pollutant, t a year: exact, or as the program's ledger keeps it; 0 when none is given.
+    pub fn own_reduction(&self, pollutant: Pollutant) -> Number {
+        let own = self.project.own_verified_reduction_t.get(&pollutant).cloned().unwrap_or_default();
+        if self.park.ledger.is_kept { given(&own) } else { own }
+    }
+
+    /// t of a pollutant a year as they are shown: 2 decimals, and all that the program's ledger keeps.
+    pub fn tonnes(&self, number: &Number) -> String {
+        let is_finer = self.park.ledger.is_kept && number.rounded(TONNES) != *number;
+        number.fixed(if is_finer { DECIMALS } else { TONNES })
     }
 
     /// Shortfall of the quota, tce: controlled energy less headroom, where that is above 0.
@@ -88,11 +110,6 @@ impl<'a> Case<'a> {
 /// tce as they are shown: 3 decimals.
 pub fn tce(number: &Number) -> String {
     number.fixed(3)
-}
-
-/// t of a pollutant a year as they are shown in a review: 2 decimals.
-pub fn tonnes(number: &Number) -> String {
-    number.fixed(2)
 }
 
 /// Figures and ratios of land as they are shown: 4 decimals.

@@ -50,6 +50,10 @@ pub struct ParkLedger {
     pub sources: Option<Vec<ParkSource>>,
     /// Uses.
     pub uses: Option<Vec<ParkUse>>,
+    /// Whether it is the ledger that the program keeps, into which a project is entered: then a need is rounded as it will be entered,
+    /// so that a review shows what is reserved. A ledger from a file is exact.
+    #[schemars(skip)]
+    pub is_kept: bool,
 }
 
 /// A reduction that may be given to projects.
@@ -202,7 +206,7 @@ impl ParkState {
 
     /// What contradicts itself.
     fn check(&self, reader: &mut Reader) {
-        let ParkLedger { balances_t, sources, uses } = &self.ledger;
+        let ParkLedger { balances_t, sources, uses, .. } = &self.ledger;
         if balances_t.is_some() && (sources.is_some() || uses.is_some()) {
             reader.problem("ledger", "has balances beside sources and uses: give the balances, or the entries they follow from");
             return;
@@ -235,7 +239,7 @@ impl ParkState {
 
     /// Balance of a pollutant on a day, t a year; `None` when it is not known.
     pub fn balance(&self, pollutant: Pollutant, on: Option<Day>) -> Option<Number> {
-        let ParkLedger { balances_t, sources, uses } = &self.ledger;
+        let ParkLedger { balances_t, sources, uses, .. } = &self.ledger;
         if sources.is_some() || uses.is_some() {
             let (sources, uses) = self.amounts(pollutant);
             return Some(balance(&sources, &uses, on).net());

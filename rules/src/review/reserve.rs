@@ -86,10 +86,10 @@ pub fn reservation(case: &Case<'_>, review: &Review) -> Option<Reservation> {
     }
     let controlled_tce = case.controlled_tce()?;
     let headroom = case.park.quota_headroom_tce.clone()?.at_least_zero();
-    let own = case.project.own_verified_reduction_t.iter().filter(|(_, amount)| amount.is_positive());
+    let own = case.project.own_verified_reduction_t.keys().map(|pollutant| (*pollutant, case.own_reduction(*pollutant)));
     Some(Reservation {
         on: case.on(),
-        own: own.map(|(pollutant, amount)| (*pollutant, amount.clone())).collect(),
+        own: own.filter(|(_, amount)| amount.is_positive()).collect(),
         needs: needs(case).into_iter().filter(|need| need.need.is_positive()).collect(),
         from_headroom_tce: std::cmp::min(&controlled_tce, &headroom).clone(),
         controlled_tce,

@@ -198,6 +198,11 @@ impl Tables {
         let counts = |ratio: &&Ratio| ratio.pollutants.contains(&pollutant) && on.is_none_or(|on| ratio.from <= on);
         self.ratios.iter().filter(counts).max_by_key(|ratio| ratio.from)
     }
+
+    /// The first day for which a pollutant has a ratio.
+    pub fn first_ratio(&self, pollutant: Pollutant) -> Option<Day> {
+        self.ratios.iter().filter(|ratio| ratio.pollutants.contains(&pollutant)).map(|ratio| ratio.from).min()
+    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(text: &str) -> T {

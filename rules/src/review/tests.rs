@@ -306,6 +306,55 @@ fn r6_air_needs_twice_where_air_was_missed_and_water_where_water_was() {
     assert_eq!(answer.missing, ["pollutants_t_per_a.COD"]);
 }
 
+#[test]
+fn r6_before_its_first_ratio_is_not_tested_and_says_so() {
+    let nox = ("pollutants_t_per_a.NOx", json!(1000));
+    let on = |day: &str| ("applied_on", json!(day));
+    check(&[nox.clone(), on("2014-12-30")], "reject R2:no_order R6:pollutant_short");
+    let answer = check(&[nox, on("2014-12-29")], "pass R2:no_order R6:no_ratio");
+    assert_eq!((answer.rules[5].outcome, answer.missing.len(), answer.pollutants.len()), ("not_tested", 0, 0));
+    let reason = &answer.reasons[1];
+    assert!(reason.en.starts_with("filed on 2014-12-29, before 2014-12-30"), "{}", reason.en);
+    assert_eq!(reason.numbers["pollutants"], "SO2, NOx, VOCs, COD, NH3N");
+    // Without a filing date it is the date that is missing.
+    check(&[on("absent")], "incomplete R8:inputs_missing");
+}
+
+/// The program's ledger keeps 3 decimals: needs are rounded up, own reductions down, as they will be entered.
+#[test]
+fn a_kept_ledger_shows_what_it_will_take() {
+    let project = with(
+        project(),
+        &[
+            ("pollutants_t_per_a.NOx", json!("5.00001")),
+            ("own_verified_reduction_t", json!({"NOx": "0.0019", "COD": "0.0009"})),
+            ("energy", json!({"other_tce": "100.00001"})),
+        ],
+    );
+    let tables = Tables::shipped();
+    let project = Project::read(&project, "", &tables).unwrap();
+    let mut park = ParkState::read(&park()).unwrap();
+    let run = |park: &ParkState| {
+        let found = reserve::one(0, "p", &project, park, &tables);
+        let row = found.answer.pollutants.iter().find(|row| row.pollutant == "NOx").unwrap().clone();
+        (found, [row.need_t, row.own_verified_reduction_t, row.available_t.unwrap()])
+    };
+    // 2 x 5.00001 = 10.00002 of 10 + 0.0019: exact, a pass.
+    let (found, shown) = run(&park);
+    assert_eq!((found.answer.decision.name(), shown), ("pass", ["10.00", "0.00", "10.00"].map(str::to_owned)));
+    let nox = |taken: &Reservation| taken.needs.iter().find(|need| need.pollutant == Pollutant::Nox).unwrap().need.to_string();
+    assert_eq!(nox(&found.reservation.unwrap()), "10.00002");
+    // As it is entered: 10.001 of 10 + 0.001.
+    park.ledger.is_kept = true;
+    let (found, shown) = run(&park);
+    assert_eq!((found.answer.decision.name(), shown), ("pass", ["10.001", "0.001", "10.001"].map(str::to_owned)));
+    let taken = found.reservation.unwrap();
+    assert_eq!((nox(&taken), taken.controlled_tce.to_string()), ("10.001".to_owned(), "100.001".to_owned()));
+    assert_eq!(found.answer.controlled_tce.as_deref(), Some("100.001"));
+    // 0.0009 t of COD are nothing that could be entered.
+    assert_eq!(taken.own.iter().map(|(pollutant, own)| format!("{} {own}", pollutant.name())).collect::<Vec<_>>(), ["NOx 0.001"]);
+}
+
 fn answer_in(park: &Value, changes: &[(&str, Value)]) -> Answer {
     answer(&with(project(), changes), park)
 }

@@ -24,7 +24,7 @@ static TARGETS: LazyLock<Targets> = LazyLock::new(|| {
 });
 
 static SERIES: LazyLock<SeriesMap> = LazyLock::new(|| {
-    let pairs = [("gas.volume", "gas-1/gas_volume"), ("gas.volume,host=a", "gas-1/gas_volume")];
+    let pairs = [("gas.volume", "my-park/gas-1/gas_volume"), ("gas.volume,host=a", "my-park/gas-1/gas_volume")];
     SeriesMap::new(&pairs.map(|(from, to)| (from.to_owned(), to.to_owned())), &TARGETS).expect("a mapping")
 });
 

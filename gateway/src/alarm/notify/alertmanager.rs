@@ -15,8 +15,6 @@ use crate::store::StoreError;
 
 /// Alerts in one request.
 const BATCH: usize = 64;
-/// Events read at once.
-const EVENTS: usize = 1_000;
 /// Longest wait for news; then it is looked for what is to be sent again.
 const IDLE: Duration = Duration::from_millis(500);
 /// What was over so long ago is not sent again after a restart.
@@ -72,14 +70,8 @@ impl Worker {
                 return Ok(Cancelled);
             }
             self.common.look();
-            while plan.waiting().0 < EVENTS {
-                let events = outbox.events(plan.added(), EVENTS)?;
-                if events.is_empty() {
-                    break;
-                }
-                events.into_iter().for_each(|event| plan.add(event));
-            }
             let now = self.common.now();
+            plan.fill(now, |after, limit| outbox.events(after, limit))?;
             let (depth, oldest) = plan.waiting();
             self.common.waiting(depth, oldest);
             let due = plan.due(now, BATCH, self.generator_url.as_deref());

@@ -4,12 +4,12 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use parkgate_collector::catalogue::Secret;
 use ureq::Agent;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::super::settings::{AlertmanagerSettings, WebhookSettings};
+use crate::outgoing::{agent, secret};
 
 /// Bytes of an answer that are read; the rest of it is of no use.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024;
@@ -113,50 +113,6 @@ fn verdict(status: u16, text: &str, after: Option<Duration>) -> Verdict {
         408 | 425 | 429 | 500..=599 => Verdict::Later { why, after },
         _ => Verdict::Refused { why },
     }
-}
-
-/// A secret as given, or the first line of its file.
-pub(super) fn secret(given: Option<&Secret>, file: Option<&Path>, base: &Path) -> Result<Option<Secret>> {
-    let text = match (given, file) {
-        (Some(given), _) => given.reveal().to_owned(),
-        (None, Some(file)) => {
-            let path = base.join(file);
-            let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-            text.lines().next().unwrap_or("").trim().to_owned()
-        }
-        (None, None) => return Ok(None),
-    };
-    if text.is_empty() || !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        bail!("the secret is empty, or has characters that no header can carry");
-    }
-    Ok(Some(Secret::new(text)))
-}
-
-fn agent(timeout_ms: u32, ca_file: Option<&Path>, base: &Path) -> Result<Agent> {
-    let mut tls = TlsConfig::builder();
-    if let Some(file) = ca_file {
-        let path = base.join(file);
-        let pem = std::fs::read(&path).with_context(|| format!("ca_file {} cannot be read", path.display()))?;
-        let mut certificates = Vec::new();
-        for item in parse_pem(&pem) {
-            if let PemItem::Certificate(certificate) = item.with_context(|| format!("ca_file {}", path.display()))? {
-                certificates.push(certificate);
-            }
-        }
-        if certificates.is_empty() {
-            bail!("ca_file {} holds no certificate", path.display());
-        }
-        tls = tls.root_certs(RootCerts::new_with_certs(&certificates));
-    }
-    Ok(Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .timeout_global(Some(Duration::from_millis(u64::from(timeout_ms))))
-        .user_agent(concat!("parkgate/", env!("CARGO_PKG_VERSION")))
-        .tls_config(tls.build())
-        .build()
-        .into())
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! Alertmanager keeps an alarm by its labels and forgets it after `endsAt`. So what is on is sent again and again, with an
 //! end that lies four times so far ahead, and what is over for a quarter of an hour (as Prometheus does it). An alarm that is
 //! over before its first notification is told to nobody there; so it stays on for a hold, also one that was over when it was
-//! found. Events of one alarm go in their order; a hold is cut short only by the alarm's own next episode.
+//! found. Events of one alarm go in their order; a hold is cut short by the alarm's own next episode, and where so many are
+//! held that memory would go. What is held delays nothing else: alarms that are on go first.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,6 +17,10 @@ use super::super::event::{Event, Standing, Texts};
 const RESOLVED_MS: i64 = 15 * 60_000;
 /// `endsAt` of what is on lies so many resends ahead.
 const ENDS_RESENDS: i64 = 4;
+/// Further events are read while fewer than so many can be sent; so many at once.
+const READY_MAX: usize = 1_000;
+/// Most alarms that are held. While there are more, holds are cut short: what is new does not wait for what is over.
+const HELD_MAX: usize = 20_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -116,32 +121,40 @@ impl Plan {
         (count, self.alarms.values().filter_map(|alarm| alarm.queue.front()).map(|event| event.time).min())
     }
 
-    /// What is to be sent now, at most `limit`, news first.
-    pub fn due(&self, now: UtcMillis, limit: usize, generator_url: Option<&str>) -> Vec<Push> {
-        let push = |event: &Event| self.push(event, now, generator_url);
-        let news = self.alarms.values().filter_map(|alarm| self.next(alarm, now));
-        let again = self.alarms.values().filter_map(|alarm| self.again(alarm, now));
-        news.chain(again).take(limit).map(push).collect()
+    /// Adds what `read` has behind an event, at most so much, until there is enough to be sent. What is held does not count.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn fill<E>(&mut self, now: UtcMillis, mut read: impl FnMut(u64, usize) -> Result<Vec<Event>, E>) -> Result<(), E> {
+        while self.waiting().0.saturating_sub(self.held(now)) < READY_MAX {
+            let events = read(self.added, READY_MAX)?;
+            if events.is_empty() {
+                break;
+            }
+            events.into_iter().for_each(|event| self.add(event));
+        }
+        Ok(())
     }
 
-    /// The next event of an alarm, if its time has come.
-    fn next<'a>(&self, alarm: &'a Alarm, now: UtcMillis) -> Option<&'a Event> {
-        let event = alarm.queue.front()?;
-        if event.state == Standing::Firing {
-            // Of one episode only the newest word counts.
-            let same = alarm.queue.iter().take_while(|later| later.state == Standing::Firing && later.starts_at == event.starts_at);
-            return same.last();
-        }
-        let is_held =
-            alarm.queue.len() == 1 && alarm.told.as_ref().is_some_and(|told| is_on(told) && !passed(told.first, now, self.hold_ms));
-        (!is_held).then_some(event)
+    /// How many alarms are held.
+    fn held(&self, now: UtcMillis) -> usize {
+        self.alarms.values().filter(|alarm| is_held(alarm, now, self.hold_ms)).count()
+    }
+
+    /// What is to be sent now, at most `limit`: news of what is on, of what is over, what is sent again.
+    pub fn due(&self, now: UtcMillis, limit: usize, generator_url: Option<&str>) -> Vec<Push> {
+        let hold_ms = if self.held(now) > HELD_MAX { 0 } else { self.hold_ms };
+        let mut news: Vec<&Event> = self.alarms.values().filter_map(|alarm| next(alarm, now, hold_ms)).collect();
+        news.sort_by_key(|event| (event.state == Standing::Resolved, event.seq));
+        let again = self.alarms.values().filter_map(|alarm| self.again(alarm, now, hold_ms));
+        news.into_iter().chain(again).take(limit).map(|event| self.push(event, now, generator_url)).collect()
     }
 
     /// What was delivered and has to be sent again, while nothing of it is news.
-    fn again<'a>(&self, alarm: &'a Alarm, now: UtcMillis) -> Option<&'a Event> {
+    fn again<'a>(&self, alarm: &'a Alarm, now: UtcMillis, hold_ms: i64) -> Option<&'a Event> {
         let told = alarm.told.as_ref()?;
         let is_wanted = is_on(told) || !passed(told.first, now, RESOLVED_MS);
-        (self.next(alarm, now).is_none() && is_wanted && passed(told.last, now, self.resend_ms)).then_some(&told.event)
+        (next(alarm, now, hold_ms).is_none() && is_wanted && passed(told.last, now, self.resend_ms)).then_some(&told.event)
     }
 
     fn push(&self, event: &Event, now: UtcMillis, generator_url: Option<&str>) -> Push {
@@ -203,6 +216,23 @@ impl Plan {
         let told = self.alarms.values().filter_map(|alarm| alarm.told.as_ref()).find(|told| is_on(told))?;
         Some(self.push(&told.event, now, generator_url))
     }
+}
+
+/// The next event of an alarm, if its time has come.
+fn next(alarm: &Alarm, now: UtcMillis, hold_ms: i64) -> Option<&Event> {
+    let event = alarm.queue.front()?;
+    if event.state == Standing::Firing {
+        // Of one episode only the newest word counts.
+        let same = alarm.queue.iter().take_while(|later| later.state == Standing::Firing && later.starts_at == event.starts_at);
+        return same.last();
+    }
+    (!is_held(alarm, now, hold_ms)).then_some(event)
+}
+
+/// Whether all that waits of an alarm is that it is over, and it has not been on long enough.
+fn is_held(alarm: &Alarm, now: UtcMillis, hold_ms: i64) -> bool {
+    let is_over = alarm.queue.len() == 1 && alarm.queue.front().is_some_and(|event| event.state == Standing::Resolved);
+    is_over && alarm.told.as_ref().is_some_and(|told| is_on(told) && !passed(told.first, now, hold_ms))
 }
 
 fn is_on(told: &Told) -> bool {

@@ -17,8 +17,9 @@ use tracing::error;
 use super::super::event::{Event, WebhookBody};
 use super::super::outbox::Outbox;
 use super::super::settings::WebhookSettings;
-use super::client::{self, Client, Verdict};
+use super::client::{Client, Verdict};
 use super::common::{Cancelled, Common, TROUBLE};
+use crate::outgoing;
 use crate::store::StoreError;
 
 /// Events read at once.
@@ -41,7 +42,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(settings: &WebhookSettings, client: Client, common: Common, external_url: Option<&str>, base: &Path) -> Result<Self> {
-        let secret = client::secret(settings.secret.as_ref(), settings.secret_file.as_deref(), base)
+        let secret = outgoing::secret(settings.secret.as_ref(), settings.secret_file.as_deref(), base)
             .with_context(|| format!("[[gateway.webhook]] `{}`", settings.name()))?;
         Ok(Self { name: settings.name().to_owned(), client, secret, external_url: external_url.unwrap_or_default().to_owned(), common })
     }

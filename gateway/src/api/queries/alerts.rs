@@ -3,7 +3,7 @@
 use parkgate_rules::alarm::{Condition, Rule};
 use serde_json::{Value, json};
 
-use super::super::alarms::sees;
+use super::super::alarms::seen;
 use super::Shared;
 use crate::access::Identity;
 use crate::alarm::{Event, Standing};
@@ -12,7 +12,7 @@ use crate::alarm::{Event, Standing};
 pub fn alerts(shared: &Shared, asker: &Identity) -> Vec<Value> {
     let now = shared.alarms.now();
     let on = now.operator.iter().chain(&now.compliance).filter(|event| event.state == Standing::Firing && !event.suppressed);
-    on.filter(|event| sees(&shared.catalogue, asker, event)).map(alert).collect()
+    on.filter_map(|event| seen(shared, asker, event)).map(|event| alert(&event)).collect()
 }
 
 fn alert(event: &Event) -> Value {

@@ -75,6 +75,37 @@ fn without_a_limit_nothing_is_judged_and_a_later_one_judges_backwards() {
 }
 
 #[test]
+fn a_day_is_judged_by_its_mass_rate_only_when_enough_of_its_flow_came() {
+    let mut case = Case::new();
+    case.limit_on(AppliesTo::MassRate, Averaging::Day, "10");
+    case.limit_on(AppliesTo::MassRate, Averaging::Day, "1.25");
+    // Concentrations all day, the flow in the first hour only: 20 x 62 974 x 1e-6 = 1.25948 kg/h.
+    case.minutes(hour(0), 60, 20_000);
+    for minute in 60..24 * 60 + 11 {
+        case.push("cems/so2_concentration", hour(0).plus(minute * MINUTE), 20_000);
+        case.push("cems/o2_content", hour(0).plus(minute * MINUTE), 9_200);
+    }
+    case.count();
+    let judged = |case: &Case| {
+        let day = case.view().periods("stack", "so2", Averaging::Day, hour(0), hour(24)).unwrap().remove(0);
+        let verdict = |verdict| serde_json::to_value(verdict).unwrap();
+        day.judgements
+            .iter()
+            .map(|one| (verdict(one.verdict)["verdict"].clone(), one.above_uncounted.as_ref().map(|rate| rate.text(5))))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(judged(&case), [("not_counted".into(), None), ("not_counted".into(), Some("1.25948".to_owned()))]);
+    assert_eq!(case.told(), []);
+    // The flow of 19 hours more comes late: 20 are enough.
+    for minute in 60..20 * 60 {
+        case.push("cems/flue_gas_flow", hour(0).plus(minute * MINUTE), 629_740);
+    }
+    case.count();
+    assert_eq!(judged(&case), [("complies".into(), None), ("exceeds".into(), None)]);
+    assert_eq!(case.told(), [(Raised, 1, 0)]);
+}
+
+#[test]
 fn late_values_change_hour_day_and_event() {
     let mut case = Case::new();
     case.limit(Averaging::Hour, "30");

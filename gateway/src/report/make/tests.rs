@@ -1,12 +1,14 @@
 use std::collections::HashMap;
 
 use parkgate_collector::catalogue::{Catalogue, Enterprise, Names, Park};
+use parkgate_collector::model::Medium;
 use parkgate_rules::Number;
 use parkgate_rules::emission::event::{EventKind, EventState, Evidence};
 use parkgate_rules::emission::{Judgement, PeriodFigure, Readings};
 
 use super::super::tests::{figure, outlet};
 use super::*;
+use crate::access::{Role, Scope};
 use crate::emission::correction::{Correction, FigureChange};
 use crate::emission::{Author, HeldLimit, HeldMark, Judged, KeptEvent, LimitStep, MarkStep, Plan, Refusal};
 
@@ -132,13 +134,15 @@ fn fake() -> (Catalogue, Fake) {
         causes: vec!["late_data".into(), "mark-7".into()],
         changes: vec![change("mass_kg"), change("class")],
     };
+    let mut pair = event(4, "pair", "coating", EventKind::AbatementOff, EventState::Raised, day);
+    (pair.event.value, pair.event.limit, pair.event.unit) = (Some(Number::from(6)), Some(Number::from(30)), "kW".into());
     let fake = Fake {
         plan,
         first,
         masses: (0..216).map(mass).collect(),
         events: vec![
             event(3, "one", "acme-stack", EventKind::Exceedance, EventState::Raised, day),
-            event(4, "pair", "coating", EventKind::AbatementOff, EventState::Raised, day),
+            pair,
             event(7, "one", "acme-stack", EventKind::Exceedance, EventState::Withdrawn, day),
             event(8, "other", "other-stack", EventKind::Exceedance, EventState::Raised, day),
             event(9, "before", "acme-stack", EventKind::Exceedance, EventState::Raised, day.plus(-3_600_000)),
@@ -156,7 +160,7 @@ fn asked(fake: &Fake, averaging: Averaging) -> Asked {
 #[test]
 fn missing_mass_is_filled_by_the_hours_before_and_told_apart() {
     let (catalogue, fake) = fake();
-    let report = make(&fake, &catalogue, &asked(&fake, Averaging::Hour), &|_| false).unwrap().unwrap();
+    let report = make(&fake, &catalogue, &asked(&fake, Averaging::Hour), &Identity::local()).unwrap().unwrap();
     let rows: Vec<_> = report.summary.rows.iter().filter(|row| row.factor == "so2").collect();
     assert_eq!(rows.len(), 24);
     for (hour, row) in rows.iter().enumerate() {
@@ -177,14 +181,34 @@ fn missing_mass_is_filled_by_the_hours_before_and_told_apart() {
 }
 
 #[test]
-fn of_each_event_the_last_version_is_told_and_of_pairs_only_what_may_be_seen() {
+fn of_each_event_the_last_version_is_told_and_of_abatement_what_may_be_seen() {
     let (catalogue, fake) = fake();
-    let told = |sees: bool| {
-        let report = make(&fake, &catalogue, &asked(&fake, Averaging::Day), &|pair| sees && pair == "coating").unwrap().unwrap();
-        report.summary.exceedances.iter().map(|one| format!("{} {} {}", one.event, one.kind, one.state)).collect::<Vec<_>>()
+    let told = |role, media: &[Medium], enterprise: &str| {
+        let scope = Scope { media: media.iter().copied().collect(), enterprises: [enterprise.to_owned()].into(), ..Scope::default() };
+        let scope = if enterprise.is_empty() { Scope { enterprises: Default::default(), ..scope } } else { scope };
+        let identity = Identity { name: "bureau".into(), role, scope };
+        let report = make(&fake, &catalogue, &asked(&fake, Averaging::Day), &identity).unwrap().unwrap();
+        let event = |one: &super::super::summary::Exceedance| {
+            let left_out = if one.left_out.is_some() { " left out" } else { "" };
+            format!("{} {} {} {:?}{left_out}", one.event, one.kind, one.state, one.limit.as_ref().map(ToString::to_string))
+        };
+        assert!(report.events.iter().all(|event| event.limit.is_some() || event.evidence == Evidence::LeftOut || event.id == "one"));
+        let words = report.summary.head.left_out.iter().map(|text| text.en.split(':').next().unwrap().to_owned());
+        (report.summary.exceedances.iter().map(event).collect::<Vec<_>>(), words.collect::<Vec<_>>())
     };
-    assert_eq!(told(false), ["one exceedance withdrawn"]);
-    assert_eq!(told(true), ["one exceedance withdrawn", "pair abatement_off raised"]);
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let all = texts(&["one exceedance withdrawn None", "pair abatement_off raised Some(\"30\")"]);
+    assert_eq!(told(Role::Viewer, &[], ""), (all.clone(), vec![]));
+    // Exceedances are seen by who sees the points of the outlet; there are none here.
+    let without = (texts(&["pair abatement_off raised None left out"]), texts(&["events of abatement are without their power"]));
+    assert_eq!(told(Role::Regulator, &[Medium::Emission], ""), without);
+    assert_eq!(told(Role::Regulator, &[], "acme"), without);
+    let nothing = (vec![], texts(&["of the events of abatement only those are here whose power this token may see"]));
+    for (role, media, enterprise) in
+        [(Role::Viewer, Medium::Emission, ""), (Role::Regulator, Medium::Emission, "bloom"), (Role::Regulator, Medium::Gas, "")]
+    {
+        assert_eq!(told(role, &[media], enterprise), nothing, "{role:?} {media:?} {enterprise}");
+    }
     let asked = Asked { outlet: "nobody".into(), ..asked(&fake, Averaging::Day) };
-    assert_eq!(make(&fake, &catalogue, &asked, &|_| true).unwrap(), None);
+    assert_eq!(make(&fake, &catalogue, &asked, &Identity::local()).unwrap(), None);
 }

@@ -147,6 +147,10 @@ fn a_marked_minute_is_not_valid_and_keeps_its_value() {
     // One on the flow takes the mass, not the hour.
     let figure = first_hour(&outlet, &data, &[mark(Letter::C, Some("flow"), 0, 16)]);
     assert_eq!((figure.class, figure.mass_kg, figure.flow.minutes), (HourClass::Valid, None, 44));
+    // Without marks it would be 10 x 10 000 / 1e6; also where the flow is marked all hour.
+    assert_eq!((figure.mass_rate_kg_h, figure.regardless.mass_rate_kg_h), (None, Some(n("0.1"))));
+    let figure = first_hour(&outlet, &data, &[mark(Letter::C, Some("flow"), 0, 60)]);
+    assert_eq!((figure.flow.value, figure.regardless.mass_rate_kg_h), (None, Some(n("0.1"))));
 }
 
 #[test]

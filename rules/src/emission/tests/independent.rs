@@ -210,6 +210,8 @@ struct Expected {
     volume: Option<Number>,
     weighed: Option<Number>,
     mass: Option<Number>,
+    /// kg/h.
+    rate: Option<Number>,
     partial: Option<Number>,
 }
 
@@ -267,6 +269,7 @@ fn expected_gas(truth: &Truth, outage: &[bool], factor: usize, hour: usize) -> E
     // Tenths x tenths / 1e6.
     let rate = Number::fraction(i128::from(c) * i128::from(q), i128::from(nc) * i128::from(nq) * 100_000_000);
     let volume = ratio(q, nq * 10).filter(|_| nq >= 45);
+    let mass = rate.clone().filter(|_| nc >= 45 && nq >= 45);
     Expected {
         class: Some(class),
         counts,
@@ -275,7 +278,8 @@ fn expected_gas(truth: &Truth, outage: &[bool], factor: usize, hour: usize) -> E
         o2: ratio(o, no * 10),
         volume,
         weighed: None,
-        mass: rate.clone().filter(|_| nc >= 45 && nq >= 45),
+        rate: mass.clone(),
+        mass,
         partial: rate.filter(|_| class == HourClass::Stopped).map(|rate| rate * ratio(nc, 60).unwrap()),
     }
 }
@@ -313,6 +317,8 @@ fn expected_water(truth: &Truth, outage: &[bool], factor: usize, hour: usize) ->
     let (is_ph, any) = (factor == 5, valid > 0);
     // mg/L x m3/h in hundredths, a minute each, is grams / 6000.
     let mass = ratio(grams, 6_000_000).filter(|_| !is_ph && any);
+    // Tenths of mg/L, weighed, x tenths of m3/h over the minutes with a flow.
+    let rate = Number::fraction(i128::from(grams) * i128::from(volume), i128::from(weighed) * i128::from(flow_minutes) * 100_000);
     Expected {
         class: Some(class),
         counts,
@@ -322,6 +328,7 @@ fn expected_water(truth: &Truth, outage: &[bool], factor: usize, hour: usize) ->
         volume: ratio(volume, 600).filter(|_| flow_minutes > 0),
         weighed: ratio(weighed, 600).filter(|_| !is_ph && any),
         mass: mass.clone().filter(|_| class == HourClass::Valid),
+        rate: rate.filter(|_| !is_ph && class == HourClass::Valid),
         partial: mass.filter(|mass| class == HourClass::Stopped && !mass.is_zero()),
     }
 }
@@ -341,6 +348,7 @@ fn check_hour(figure: &HourFigure, expected: &Expected) {
     same(&what("volume"), figure.volume_m3.as_ref(), expected.volume.as_ref());
     same(&what("weighed"), figure.volume_weighted_m3.as_ref(), expected.weighed.as_ref());
     same(&what("mass"), figure.mass_kg.as_ref(), expected.mass.as_ref());
+    same(&what("mass rate"), figure.mass_rate_kg_h.as_ref(), expected.rate.as_ref());
     same(&what("partial mass"), figure.partial_mass_kg.as_ref(), expected.partial.as_ref());
 }
 
@@ -391,6 +399,13 @@ fn check_period(truth: &Truth, figure: &PeriodFigure, expected: &ExpectedPeriod,
     let masses: Vec<&Number> = hours.iter().filter_map(|hour| hour.mass.as_ref()).collect();
     let sum = (!masses.is_empty()).then(|| masses.iter().copied().sum::<Number>());
     same(&what("mass"), figure.mass_kg.as_ref(), sum.as_ref());
+    let rates: Vec<Number> = hours.iter().filter_map(|hour| hour.rate.clone()).collect();
+    same(&what("mass rate"), figure.mass_rate.kg_h.as_ref(), mean(&rates).as_ref());
+    if figure.averaging == Averaging::Day {
+        let operating = hours.len() - usize::try_from(counts[3]).unwrap();
+        let enough = if truth.is_stack { rates.len() >= 20 } else { !rates.is_empty() && rates.len() * 4 >= operating * 3 };
+        assert_eq!(figure.mass_rate.valid, enough, "{}", what("mass rate"));
+    }
     if truth.is_stack && figure.converted.is_some() {
         let of_means = expected
             .concentration

@@ -111,9 +111,20 @@ fn what_is_not_valid_is_not_judged_and_said_when_above() {
     let below = judged(&hour(100, &[mark(Letter::C, None, 0, 60)]), &limit);
     assert_eq!((below.verdict, below.above_uncounted), (Verdict::NotCounted(NotCounted::Invalid), None));
     // A valid hour whose flow is marked has no mass rate.
-    let rate = judged(&hour(200, &[mark(Letter::C, Some("flow"), 0, 60)]), &Limit { applies_to: AppliesTo::MassRate, ..limit });
+    let rate = judged(&hour(200, &[mark(Letter::C, Some("flow"), 0, 60)]), &Limit { applies_to: AppliesTo::MassRate, ..limit.clone() });
     assert_eq!(rate.verdict, Verdict::NotCounted(NotCounted::NoFigure));
     assert_eq!(serde_json::to_value(&rate).unwrap()["because"], "no_figure");
+    // 0.2 kg/h is below 50; above 0.19, and told, whatever is marked: the flow, all of it, or the whole stack.
+    assert_eq!(rate.above_uncounted, None);
+    let by_rate = Limit { applies_to: AppliesTo::MassRate, value: n("0.19"), ..limit.clone() };
+    for (mark, because) in [
+        (mark(Letter::C, Some("flow"), 0, 60), NotCounted::NoFigure),
+        (mark(Letter::C, None, 0, 60), NotCounted::Invalid),
+        (mark(Letter::F, None, 0, 60), NotCounted::Stopped),
+    ] {
+        let judged = judged(&hour(200, &[mark]), &by_rate);
+        assert_eq!((judged.verdict, judged.above_uncounted), (Verdict::NotCounted(because), Some(n("0.2"))));
+    }
     let text = serde_json::to_string(&rate).unwrap();
     assert_eq!(serde_json::from_str::<Judgement>(&text).unwrap(), rate);
 }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::emission::hour::{Mean, MinuteCounts, Regardless};
+use crate::emission::limit::{AppliesTo, Bound, Limit, NotCounted, Verdict, judge_period};
 use crate::emission::outlet::{DayRule, MonthRule, OutletKind};
-use crate::emission::period::{self, PeriodClass, PeriodFigure};
+use crate::emission::period::{self, MassRate, PeriodClass, PeriodFigure};
 use crate::emission::time::{Averaging, HOUR_MS};
 
 fn stack() -> Outlet {
@@ -48,6 +49,7 @@ fn figure(index: i64, class: HourClass, concentration: i64) -> HourFigure {
         volume_m3: valid.then(|| n("1000")),
         volume_weighted_m3: None,
         mass_kg: valid.then(|| n("2")),
+        mass_rate_kg_h: valid.then(|| n("2")),
         partial_mass_kg: (class == HourClass::Stopped).then(|| n("0.5")),
         auxiliary: [("o2".to_owned(), mean(11))].into(),
         regardless: Regardless::default(),
@@ -178,9 +180,76 @@ fn months_count_valid_days() {
     assert_eq!((figure.concentration, figure.converted, figure.converted_of_means), (Some(n("25")), Some(n("50")), Some(n("37.5"))));
     assert_eq!((figure.mass_kg, figure.mass_hours), (Some(n("1000")), 500));
     assert_eq!((figure.min, figure.max), (Some(n("20")), Some(n("80"))));
+    assert_eq!(figure.mass_rate, MassRate { kg_h: Some(n("2")), hours: 500, valid: true });
     // A month that is not over.
     let open = period::month(&outlet, &outlet.factors[0], &april, &days(25), at(25 * 1440));
     assert_eq!((open.class, open.hours.hours, open.hours.missing), (PeriodClass::Open, 600, 25));
+}
+
+/// As [`day_of`], where only the first `count` hours have a mass rate.
+fn day_with_rates(outlet: &Outlet, text: &str, count: usize) -> PeriodFigure {
+    let mut some = hours(text);
+    some.iter_mut().skip(count).for_each(|hour| hour.mass_rate_kg_h = None);
+    period::day(outlet, &outlet.factors[0], &whole_day(), &some, whole_day().to)
+}
+
+/// The verdict of a limit of this many kg/h, and what is above and not counted.
+fn rate_judged(figure: &PeriodFigure, kg_h: &str) -> (Verdict, Option<Number>) {
+    let limit = Limit {
+        id: "permit-1".into(),
+        outlet: "stack".into(),
+        factor: "so2".into(),
+        averaging: figure.averaging,
+        value: n(kg_h),
+        unit: "kg/h".into(),
+        applies_to: AppliesTo::MassRate,
+        bound: Bound::Upper,
+        clause: "permit, table 9".into(),
+        valid_from: at(0),
+        valid_to: None,
+        author: "li".into(),
+        set_at: None,
+    };
+    let judgement = judge_period(figure, &[limit]).remove(0);
+    (judgement.verdict, judgement.above_uncounted)
+}
+
+#[test]
+fn a_mass_rate_needs_as_many_hours_as_a_concentration() {
+    let (all, none) = ("vvvvvvvvvvvvvvvvvvvvvvvv", Verdict::NotCounted(NotCounted::NoFigure));
+    let stack = stack();
+    // 20 hours with a flow are a day; 19 and 1 are none, though all 24 concentrations are valid. 2 kg/h is above 1.9 all the same.
+    for (count, verdict) in [(24, Verdict::Complies), (20, Verdict::Complies), (19, none), (1, none), (0, none)] {
+        let day = day_with_rates(&stack, all, count);
+        assert_eq!((day.class, usize::try_from(day.mass_rate.hours).unwrap()), (PeriodClass::Valid, count));
+        assert_eq!(rate_judged(&day, "2"), (verdict, None), "{count}");
+        let above = if verdict == none { (none, (count > 0).then(|| n("2"))) } else { (Verdict::Exceeds, None) };
+        assert_eq!(rate_judged(&day, "1.9"), above, "{count}");
+    }
+    // Waste water: 75 % of 20 operating hours are 15.
+    let water = water("mg/L");
+    for (count, verdict) in [(15, Verdict::Complies), (14, none)] {
+        assert_eq!(rate_judged(&day_with_rates(&water, "vvvvvvvvvvvvvvvvvvvvssss", count), "2").0, verdict, "{count}");
+    }
+    // A month of 30 days: 25 days with a valid rate. 24 such days and 6 with one hour each are none.
+    let april = Period { from: at(0), to: at(30 * 1440) };
+    for (count, verdict) in [(25, Verdict::Complies), (24, none)] {
+        let days = (0..30).map(|index| PeriodFigure {
+            period: Period { from: at(index * 1440), to: at(index * 1440 + 1440) },
+            ..day_with_rates(&stack, all, if index < count { 24 } else { 1 })
+        });
+        let month = period::month(&stack, &stack.factors[0], &april, &days.collect::<Vec<_>>(), april.to);
+        assert_eq!((month.class, rate_judged(&month, "2").0), (PeriodClass::Valid, verdict), "{count}");
+    }
+    // Days with other numbers of hours weigh by them: 20 x 2 and 24 x 4 in 44 h.
+    let mut other = day_with_rates(&stack, all, 24);
+    (other.period, other.mass_rate.kg_h) = (Period { from: at(1440), to: at(2880) }, Some(n("4")));
+    let month = period::month(&stack, &stack.factors[0], &april, &[day_with_rates(&stack, all, 20), other], april.to);
+    assert_eq!(month.mass_rate.kg_h, Some(Number::fraction(136, 44).unwrap().kept()));
+    // Kept by a program that knew no rates: not judged.
+    let mut old = serde_json::to_value(day_with_rates(&stack, all, 24)).unwrap();
+    old.as_object_mut().unwrap().remove("mass_rate");
+    assert_eq!(rate_judged(&serde_json::from_value(old).unwrap(), "2").0, none);
 }
 
 #[test]

@@ -97,6 +97,7 @@ fn three_quarters_of_a_minute_make_it_valid() {
         assert_eq!(figure.class, class, "{hold} s");
         // 36 m3/h over 60 x 45 s = 27 m3; the mean flow is over the time that is known.
         assert_eq!(figure.mass_kg, (hold == 45).then(|| n("1.35")));
+        assert_eq!(figure.mass_rate_kg_h, (hold == 45).then(|| n("1.8")));
         assert_eq!((figure.volume_m3, figure.flow.value), (ratio(36 * hold, 60), Some(n("36"))));
     }
 }
@@ -131,6 +132,7 @@ fn ph_is_a_mean_over_time_without_mass() {
     let figure = first_hour(&outlet(&text), &data(held(&[(0, 7), (20, 8)]), flow(|minute| minute * minute + 1)), &[]);
     assert_eq!(shown(figure.judged().value.as_ref(), 3), "7.667");
     assert_eq!((figure.class, figure.mass_kg, figure.volume_weighted_m3), (HourClass::Valid, None, None));
+    assert_eq!((figure.mass_rate_kg_h, figure.regardless.mass_rate_kg_h), (None, None));
 }
 
 #[test]
@@ -139,6 +141,15 @@ fn marks_take_minutes_out_of_the_sums() {
     let all = data(held(&[(0, 50)]), flow(|_| 36));
     let figure = first_hour(&outlet(OUTLET), &all, &[mark(Letter::C, Some("cod"), 0, 15)]);
     assert_eq!((figure.class, figure.mass_kg), (HourClass::Valid, Some(n("1.35"))));
+    // The rate is that of the hour: 50 mg/L x 36 m3/h.
+    assert_eq!((figure.mass_rate_kg_h, figure.regardless.mass_rate_kg_h), (Some(n("1.8")), Some(n("1.8"))));
+    // With ten times the flow in those 15 min the mean is (45 x 36 + 15 x 360) / 60 = 117 m3/h.
+    let gush = data(held(&[(0, 50)]), flow(|minute| if minute < 15 { 360 } else { 36 }));
+    let figure = first_hour(&outlet(OUTLET), &gush, &[mark(Letter::C, Some("cod"), 0, 15)]);
+    assert_eq!((figure.mass_kg, figure.mass_rate_kg_h), (Some(n("1.35")), Some(n("5.85"))));
+    // The flow is marked: no rate, and what it would be.
+    let figure = first_hour(&outlet(OUTLET), &gush, &[mark(Letter::C, Some("flow"), 0, 60)]);
+    assert_eq!((figure.class, figure.mass_rate_kg_h, figure.regardless.mass_rate_kg_h), (HourClass::Invalid, None, Some(n("5.85"))));
     let figure = first_hour(&outlet(OUTLET), &all, &[mark(Letter::C, None, 0, 16)]);
     assert_eq!((figure.class, figure.mass_kg, figure.regardless.concentration), (HourClass::Invalid, None, Some(n("50"))));
     // Stopped by a mark for 20 min, and 40 min of 36 m3/h before: 24 m3 x 50 mg/L.

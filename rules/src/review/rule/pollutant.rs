@@ -1,15 +1,17 @@
 //! R6: yearly increment x ratio against the ledger's balance and the project's own verified reductions. Equal passes; what
-//! is short rejects, one reason per pollutant.
+//! is short rejects, one reason per pollutant. Filed before the first ratio of the table, it is not tested and says so.
 //!
 //! The ratio is 2 where last year's quality of the medium was not attained, else 1; own reductions are not multiplied. Source:
 //! 环发〔2014〕197号; the factor 2 is from memory and shown with that mark.
 
-use super::super::case::{Case, plain, tonnes};
+use super::super::case::{Case, plain};
 use super::super::read::Field;
 use super::super::reason::{Effect, Finding, Reason, Rule};
 use super::super::tables::{AttainedBy, Ratio};
 use crate::Number;
 use crate::ledger::Pollutant;
+
+const BASIS: &str = "环发〔2014〕197号；环办环评〔2020〕36号";
 
 /// What a project needs of a pollutant, t a year.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +28,11 @@ pub struct Need {
     pub attained: bool,
     /// How sure the ratio is.
     pub mark: String,
-    /// Increment x ratio.
+    /// Increment x ratio, as it will be taken.
     pub need: Number,
     /// Balance of the ledger; `None` when it is not known.
     pub balance: Option<Number>,
-    /// Own verified reduction.
+    /// Own verified reduction, as it will be given.
     pub own: Number,
 }
 
@@ -88,28 +90,47 @@ fn need(case: &Case<'_>, pollutant: Pollutant, increment: &Field<Number>) -> Opt
     let ratio = if attained { row.attained.clone() } else { row.missed.clone() };
     Some(Need {
         pollutant,
-        need: &increment * &ratio,
+        need: case.as_taken(&increment * &ratio),
         increment,
         ratio,
         attained_by: row.attained_by,
         attained,
         mark: row.mark.clone(),
         balance: case.park.balance(pollutant, case.on()),
-        own: case.project.own_verified_reduction_t.get(&pollutant).cloned().unwrap_or_default(),
+        own: case.own_reduction(pollutant),
     })
 }
 
 /// R6.
 pub fn test(case: &Case<'_>) -> Finding {
     let needs = needs(case);
-    let reasons: Vec<Reason> = needs.iter().filter_map(reason).collect();
+    let reasons: Vec<Reason> = needs.iter().filter_map(|need| reason(case, need)).chain(no_ratio(case)).collect();
     let is_there = |pollutant: Pollutant| needs.iter().any(|need| need.pollutant == pollutant && need.is_judged());
     let named = case.project.pollutants_t_per_a.given().into_iter().flat_map(|named| named.keys().copied());
     let is_whole = Pollutant::REQUIRED.into_iter().chain(named).all(is_there);
     Finding { reasons, whole: is_whole }
 }
 
-fn reason(need: &Need) -> Option<Reason> {
+/// That the table has no ratio for the filing date. It is said, never guessed and never passed over.
+fn no_ratio(case: &Case<'_>) -> Option<Reason> {
+    let on = case.on()?;
+    let named = case.project.pollutants_t_per_a.given()?.keys().copied();
+    let without: Vec<Pollutant> = named.filter(|pollutant| ratio(case, *pollutant).is_none()).collect();
+    let first = without.iter().filter_map(|pollutant| case.tables.first_ratio(*pollutant)).min()?;
+    let names = without.iter().map(|pollutant| pollutant.name()).collect::<Vec<_>>().join(", ");
+    let reason = Reason::new(Rule::R6, Effect::NotTested, "no_ratio")
+        .says(
+            format!("{on} 申报，早于 {first}，替代比例表没有适用的比例，{names} 未测算"),
+            format!("filed on {on}, before {first}: the table has no ratio for that day, so {names} was not tested"),
+        )
+        .changed_by("由主管部门确认当时适用的规定", "the authority names the rule of that time")
+        .number("pollutants", names)
+        .basis(BASIS, "program");
+    Some(reason)
+}
+
+fn reason(case: &Case<'_>, need: &Need) -> Option<Reason> {
+    let tonnes = |number: &Number| case.tonnes(number);
     let (shortage, available, balance) = (need.shortage()?, need.available()?, need.balance.as_ref()?);
     let (name, zh) = (need.pollutant.name(), need.pollutant.zh());
     let (why_zh, why_en) = need.why();
@@ -145,6 +166,6 @@ fn reason(need: &Need) -> Option<Reason> {
         .number("own_verified_reduction_t", tonnes(&need.own))
         .number("available_t", tonnes(&available))
         .number("shortage_t", tonnes(&shortage))
-        .basis("环发〔2014〕197号；环办环评〔2020〕36号", &need.mark);
+        .basis(BASIS, &need.mark);
     Some(reason)
 }

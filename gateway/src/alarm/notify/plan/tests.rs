@@ -104,3 +104,67 @@ fn a_restart_sends_at_once_what_is_on_and_what_was_over_of_late() {
     sent.sort_unstable();
     assert_eq!((sent, plan.delivered()), (vec![(5, true), (6, false)], 7));
 }
+
+#[test]
+fn what_is_held_delays_nothing_new() {
+    let mut plan = Plan::new(60, 30);
+    let now = UtcMillis(100_000);
+    let read = |all: &[Event]| {
+        let all = all.to_vec();
+        move |after: u64, limit: usize| Ok::<_, ()>(all.iter().filter(|event| event.seq > after).take(limit).cloned().collect::<Vec<_>>())
+    };
+    // Short alarms, each on and over when it is found: twice as many as are kept ready to be sent.
+    let count = 2 * u64::try_from(READY_MAX).unwrap();
+    let short = |number: u64| {
+        let name = format!("short-{number}");
+        [event(2 * number + 1, &name, '+', 90, 100), event(2 * number + 2, &name, '-', 90, 100)]
+    };
+    let mut all: Vec<Event> = (0..count).flat_map(short).collect();
+    while plan.delivered() < 2 * count && plan.added() < 2 * count {
+        plan.fill(now, read(&all)).unwrap();
+        let due = plan.due(now, 64, None);
+        assert!(!due.is_empty(), "{} of {} are read", plan.added(), 2 * count);
+        plan.taken(&due, now);
+    }
+    let due = plan.due(now, usize::MAX, None);
+    plan.taken(&due, now);
+    // All of them are held now; a new alarm goes out at once.
+    assert_eq!(plan.waiting().0, usize::try_from(count).unwrap());
+    all.push(event(2 * count + 1, "new", '+', 100, 101));
+    plan.fill(UtcMillis(101_000), read(&all)).unwrap();
+    let due = plan.due(UtcMillis(101_000), 64, None);
+    assert_eq!(due.iter().map(|push| push.seq).collect::<Vec<_>>(), [2 * count + 1]);
+    plan.taken(&due, UtcMillis(101_000));
+    // When holds are over, nothing further is read before much of that is sent; and what is on goes before what is over.
+    let now = UtcMillis(130_000);
+    all.extend((2..5_000).map(|number| event(2 * count + number, &format!("late-{number}"), '+', 129, 130)));
+    plan.fill(now, read(&all)).unwrap();
+    assert_eq!(plan.added(), 2 * count + 1);
+    plan.add(event(2 * count + 2, "late-2", '+', 129, 130));
+    let due = plan.due(now, READY_MAX + 1, None);
+    assert_eq!(due.iter().take(2).map(|push| push.seq).collect::<Vec<_>>(), [2 * count + 2, 2]);
+    plan.taken(&due, now);
+    plan.taken(&plan.due(now, READY_MAX / 2, None), now);
+    plan.fill(now, read(&all)).unwrap();
+    assert_eq!(plan.waiting().0, READY_MAX / 2 + READY_MAX);
+}
+
+#[test]
+fn holds_are_cut_short_before_memory_goes() {
+    let mut plan = Plan::new(60, 30);
+    let now = UtcMillis(100_000);
+    let count = u64::try_from(HELD_MAX).unwrap() + 1;
+    for number in 0..count {
+        plan.add(event(number + 1, &number.to_string(), '+', 90, 100));
+    }
+    plan.taken(&plan.due(now, usize::MAX, None), now);
+    for number in 0..count - 1 {
+        plan.add(event(count + number + 1, &number.to_string(), '-', 90, 100));
+    }
+    assert_eq!(plan.due(now, 64, None), []);
+    plan.add(event(2 * count, &(count - 1).to_string(), '-', 90, 100));
+    let due = plan.due(now, 1, None);
+    assert_eq!(due.iter().map(|push| push.seq).collect::<Vec<_>>(), [count + 1]);
+    plan.taken(&due, now);
+    assert_eq!(plan.due(now, 64, None), []);
+}
