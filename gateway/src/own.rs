@@ -28,7 +28,9 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::current::Current;
 use crate::metrics::Metrics;
+use crate::reload::ReloadResult;
 
 /// How often the metrics become samples.
 const EVERY_MS: u32 = 15_000;
@@ -68,6 +70,8 @@ const RESULTS: &[&str] = &["good", "timeout", "exception", "bad_answer", "link_d
 const QUERY_FAILED: &[&str] = &["bad_data", "execution", "timeout", "canceled", "unavailable", "internal"];
 /// Why a request was not let in.
 const REFUSED: &[&str] = &["role", "no_token", "unknown", "expired"];
+/// Results of a reload of the configuration.
+const CONFIG_RELOADS: &[&str] = &[ReloadResult::Applied.name(), ReloadResult::Unchanged.name(), ReloadResult::Refused.name()];
 const RELOADED: &[&str] = &["loaded", "failed"];
 const QUALITIES: &[&str] = &["good", "uncertain", "bad"];
 
@@ -153,6 +157,9 @@ rows! {
     Counter "parkgate_emission_events_total" "1" 0 Per::Gateway, None;
     Gauge "parkgate_http_stream_clients" "1" 0 Per::Gateway, None;
     Counter "parkgate_http_stream_lagged_total" "1" 0 Per::Gateway, None;
+    Gauge "parkgate_config_last_reload_successful" "1" 0 Per::Gateway, None;
+    Gauge "parkgate_config_last_reload_success_timestamp_seconds" "s" 3 Per::Gateway, None;
+    Counter "parkgate_config_reloads_total" "1" 0 Per::Gateway, Some(("result", CONFIG_RELOADS));
     Gauge "parkgate_process_start_time_seconds" "s" 3 Per::Gateway, None;
     Gauge "parkgate_process_resident_bytes" "B" 0 Per::Gateway, None;
     Gauge "parkgate_process_open_files" "1" 0 Per::Gateway, None;
@@ -302,15 +309,15 @@ fn each_figure(kind: MetricType, metric: &Metric, figure: &mut dyn FnMut(&str, f
 /// Hands the figures to the pipeline every 15 s until `cancel`, or until the pipeline is gone. While the journal is full
 /// it waits as every driver does.
 pub async fn run(
-    catalogue: Arc<Catalogue>,
+    catalogue: Current<Catalogue>,
     registry: Registry,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     outlet: Outlet,
     cancel: CancellationToken,
 ) {
-    let Some(own) = catalogue.device(OWN_ID) else { return };
-    let series = Arc::new(Series::new(&catalogue));
+    let (mut present, mut following) = catalogue.follow();
+    let mut series = Arc::new(Series::new(&present));
     let mut tick = tokio::time::interval(Duration::from_millis(EVERY_MS.into()));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -319,6 +326,11 @@ pub async fn run(
             () = cancel.cancelled() => return,
             _ = tick.tick() => {}
         }
+        if let Some(newer) = following.news() {
+            series = Arc::new(Series::new(&newer));
+            present = newer;
+        }
+        let Some(own) = present.device(OWN_ID) else { return };
         let (series, registry, metrics) = (Arc::clone(&series), registry.clone(), metrics.clone());
         let read = tokio::task::spawn_blocking(move || {
             metrics.scrape();

@@ -13,6 +13,7 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::{Extension, Json};
 use parkgate_collector::catalogue::Catalogue;
+use parkgate_collector::clock::Clock;
 use parkgate_collector::model::Medium;
 use parkgate_rules::alarm::UtcMillis;
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::enter::{self, Body};
 use super::error::Problem;
 use super::params::{self, Nothing, Params};
-use super::{App, Asker, Shared, Visible};
-use crate::access::{Grant, Identity, Role};
+use super::{App, Asker, Shared, Visible, stream};
+use crate::access::{Grant, Identity, Role, Tokens};
 use crate::alarm::act::{ActError, Doing, Done};
 use crate::alarm::event::{Hello, Replay, Texts};
 use crate::alarm::view::EnterError;
@@ -197,7 +198,10 @@ pub async fn stream(
     let hello = Hello { epoch: shared.alarms.epoch(), last_seq: shared.alarms.last_seq() };
     let first = tokio_stream::iter([Some(Message::default().event("hello").data(text(&hello)))]);
     let past = tokio_stream::iter(past).map(|event| Some(message(&event)));
-    let messages = first.chain(past).chain(live(shared, grant, receiver, told));
+    // Not the whole of it: what is configured may change while the stream goes on.
+    let held = (Arc::clone(&shared.live), Arc::clone(&shared.tokens), Arc::clone(&shared.clock));
+    drop(shared);
+    let messages = first.chain(past).chain(live(held, grant, receiver, told));
     let messages = messages.filter_map(|message| message.map(Ok::<_, Infallible>));
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_SECONDS)).text("still here");
     // Tells nginx not to hold events back.
@@ -207,16 +211,14 @@ pub async fn stream(
 
 /// What happens behind `told`, until the client falls behind, its token ends or the gateway stops.
 fn live(
-    shared: Arc<Shared>,
+    (open, tokens, clock): (Arc<stream::Live>, Arc<Tokens>, Arc<dyn Clock>),
     grant: Grant,
     receiver: tokio::sync::broadcast::Receiver<Arc<Event>>,
     told: u64,
 ) -> impl Stream<Item = Option<Message>> {
     let events = BroadcastStream::new(receiver).map(|event| event.map(Some));
     let looks = IntervalStream::new(tokio::time::interval(LOOK)).map(|_| Ok(None));
-    let both = events
-        .merge(looks)
-        .take_while(move |item| item.is_ok() && shared.live.is_open() && shared.tokens.is_in_force(&grant, shared.clock.now().utc));
+    let both = events.merge(looks).take_while(move |item| item.is_ok() && open.is_open() && tokens.is_in_force(&grant, clock.now().utc));
     both.map(move |item| item.ok().flatten().filter(|event| event.seq > told).map(|event| message(&event)))
 }
 
