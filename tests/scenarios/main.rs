@@ -16,5 +16,6 @@ mod mqtt_kill;
 mod start_order;
 mod transfer;
 mod promql;
+mod reload;
 mod report;
 mod review;
