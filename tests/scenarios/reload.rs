@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Reloads, unless `PARKGATE_RELOADS` says otherwise.
-const ROUNDS: u64 = 200;
+const ROUNDS: u64 = 1_000;
 /// Messages published in one go.
 const MESSAGES: u64 = 40;
 /// Rounds after which all threads and files are there that there will be.
@@ -29,7 +29,7 @@ const WARM_ROUNDS: u64 = 20;
 const MORE: u64 = 12;
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long a register takes to be read.
-const ANSWER: Duration = Duration::from_millis(3);
+const ANSWER: Duration = Duration::from_millis(10);
 
 /// A register holds its own address, beyond this.
 const BASE: u16 = 0x4000;
