@@ -114,7 +114,7 @@ fn another_catalogue_counts_while_the_engine_runs() {
     );
     let first = crate::testing::catalogue(PARK, &mut registry);
     let wider = Arc::new(crate::testing::catalogue(&more, &mut registry));
-    let none = Arc::new(crate::testing::catalogue(&PARK.replace("gas_volume", "gas_volume_2"), &mut registry));
+    let none = Arc::new(crate::testing::catalogue(&PARK.replace("id = \"gas\"", "id = \"other\""), &mut registry));
     assert_eq!(first.points[0].id, place.point(), "numbers are the same in every registry that is asked so");
     let engine = place.start();
     let is_compliance = |id: PointId| engine.compliance.read().unwrap().contains(&id);

@@ -84,7 +84,7 @@ listen = "127.0.0.1:1"
 [gateway.journal]
 budget_megabytes = 1000
 [gateway.alarms]
-rules = "a.toml"
+rules = ["a.toml"]
 [gateway.review]
 park_state = "s.json"
 [[gateway.sink]]
@@ -118,7 +118,7 @@ token = "one"
                 &["gateway.log.level", "gateway.totals.grace_minutes"],
             ),
             ("a.toml", "b.toml", &[]),
-            ("rules = \"a.toml\"", "late_hours = 7", &["gateway.alarms.late_hours"]),
+            ("rules = [\"a.toml\"]", "rules = [\"a.toml\"]\nlate_hours = 7", &["gateway.alarms.late_hours"]),
             ("s.json", "t.json", &[]),
             ("http://a:8086", "http://b:8086", &["gateway.sink[0].url"]),
             ("token = \"one\"", "token = \"two\"", &["gateway.sink"]),
