@@ -67,10 +67,11 @@ bench: tools ## performance figures as a table, in release build
 	cargo build --release --workspace --bins
 	$(TARGET)/release/bench
 
-soak: tools ## the kill test with 1,000 rounds instead of 50, a million polls of misbehaving servers each way: hours
+soak: tools ## the kill test with 1,000 rounds instead of 50, 10,000 reloads instead of 1,000, a million polls of misbehaving servers each way: hours
 	cargo build --workspace --all-targets
 	PARKGATE_POLLS=1000000 cargo test --workspace --lib no_wrong_value -- --nocapture --test-threads=1
 	PARKGATE_ROUNDS=1000 cargo test --workspace --test scenarios mqtt_kill -- --nocapture
+	PARKGATE_RELOADS=10000 cargo test --workspace --test scenarios reload -- --nocapture
 
 package: package-tool ## the stripped program and a package for Debian of this machine's kind, in target/package
 	$(PACKER) --package parkgate-gateway --strip --output $(TARGET)/package/

@@ -124,6 +124,15 @@ impl HealthBoard {
         }
     }
 
+    /// Forgets links and devices that are no more; and what was heard of devices that were not configured on the links that
+    /// `heard_anew` names.
+    pub fn retain(&self, link: impl Fn(&str) -> bool, device: impl Fn(&str) -> bool, heard_anew: impl Fn(&str) -> bool) {
+        let mut inner = self.lock();
+        inner.links.retain(|id, _| link(id));
+        inner.devices.retain(|id, _| device(id));
+        inner.unknown.retain(|(id, _), _| link(id) && !heard_anew(id));
+    }
+
     /// What was heard of devices that are not configured.
     pub fn unknowns(&self) -> Unknowns {
         let inner = self.lock();

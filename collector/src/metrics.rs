@@ -117,6 +117,30 @@ metrics! {
     rejects_dropped: IntCounter "parkgate_rejects_dropped_total" [];
 }
 
+impl Metrics {
+    /// Forgets what is told of a device that is no more. What was refused or failed stays counted.
+    pub fn forget_device(&self, driver: &str, link: &str, device: &str) {
+        let labels = [driver, link, device];
+        for counters in [&self.readings_received, &self.polls_skipped, &self.samples_durable] {
+            let _ = counters.remove_label_values(&labels);
+        }
+        let _ = self.poll_lateness.remove_label_values(&labels);
+        let _ = self.learned_gaps.remove_label_values(&labels);
+        let _ = self.device_lag.remove_label_values(&labels);
+        let _ = self.nameplate_ratio.remove_label_values(&labels);
+        let _ = self.nameplate_doubt.remove_label_values(&labels);
+    }
+
+    /// Forgets what is told of a link that is no more.
+    pub fn forget_link(&self, driver: &str, link: &str) {
+        let labels = [driver, link];
+        for counters in [&self.messages, &self.answers_dropped, &self.connects] {
+            let _ = counters.remove_label_values(&labels);
+        }
+        let _ = self.link_up.remove_label_values(&labels);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

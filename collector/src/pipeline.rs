@@ -24,7 +24,7 @@ use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::driver::{Batch, LinkChange, Message, Outcome};
 use crate::journal::file::{self, Disk};
-use crate::journal::{AppendError, ClockRecord, Journal, LinkRecord, Next, Receipt, Record, SampleRecord, Sequence};
+use crate::journal::{AppendError, CatalogueRecord, ClockRecord, Journal, LinkRecord, Next, Receipt, Record, SampleRecord, Sequence};
 use crate::metrics::Metrics;
 use crate::model::{Now, Quality, Sample, UtcMillis};
 use crate::normalise::{Input, Normaliser, StepReport};
@@ -90,6 +90,8 @@ enum Unanswered {
     Batch { receipt: Option<Receipt>, counts: Vec<(usize, u64)>, arrived: Instant, done: Option<oneshot::Sender<Outcome>> },
     /// Someone who wants to know the sequence that all before it is durable under.
     Flush(oneshot::Sender<Sequence>),
+    /// What is behind this is counted for these devices.
+    Devices(Vec<Counted>),
 }
 
 impl Pipeline {
@@ -121,6 +123,16 @@ impl Pipeline {
                     None
                 }
                 Some(Message::Link(change)) => Some(self.append(&link_record(change))),
+                Some(Message::Catalogue(catalogue, done)) => {
+                    let devices = self.set_catalogue(&catalogue);
+                    if !self.answer_later(&answers, Unanswered::Devices(devices)) {
+                        break;
+                    }
+                    let record = CatalogueRecord { version: catalogue.version, time: now.utc };
+                    let appended = self.append(&Record::Catalogue(record));
+                    let _ = done.send(());
+                    Some(appended)
+                }
                 Some(Message::Batch(batch)) => {
                     let (report, unanswered) = self.take(batch, now);
                     good.inc_by(report.good.into());
@@ -194,6 +206,15 @@ impl Pipeline {
 
     fn answer_later(&mut self, answers: &mpsc::Sender<Unanswered>, unanswered: Unanswered) -> bool {
         self.wait(answers.send(unanswered)).is_ok()
+    }
+
+    /// Reads what comes from now on by another catalogue; gives the counters of its devices.
+    fn set_catalogue(&mut self, catalogue: &Catalogue) -> Vec<Counted> {
+        self.normaliser.set_catalogue(catalogue);
+        self.tally = Tally::new(catalogue, &self.metrics);
+        self.plates.set_catalogue(catalogue, &self.metrics);
+        self.catalogue_version = catalogue.version;
+        std::mem::take(&mut self.tally.devices)
     }
 
     fn take(&mut self, batch: Batch, now: Now) -> (StepReport, Unanswered) {
@@ -319,7 +340,7 @@ fn link_record(change: LinkChange) -> Record {
 }
 
 /// Waits for the journal, batch by batch in order, and tells drivers.
-async fn answer(mut unanswered: mpsc::Receiver<Unanswered>, mut durable: Sequence, metrics: Metrics, devices: Vec<Counted>) {
+async fn answer(mut unanswered: mpsc::Receiver<Unanswered>, mut durable: Sequence, metrics: Metrics, mut devices: Vec<Counted>) {
     // Once one record is refused nothing is answered any more: a repeat of what was refused must not be.
     let mut refused = false;
     while let Some(next) = unanswered.recv().await {
@@ -354,6 +375,7 @@ async fn answer(mut unanswered: mpsc::Receiver<Unanswered>, mut durable: Sequenc
                 let _ = sender.send(durable);
             }
             Unanswered::Flush(_) => {}
+            Unanswered::Devices(others) => devices = others,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Composition root: read it to see the whole program.
 //!
+//! [`mod@reload`] takes over a changed configuration while everything runs.
+//!
 //! Start: configuration -> data directory (lock) -> facts (point registry) -> catalogue -> engine (normaliser, journal,
 //! history) -> sinks -> HTTP -> control socket -> drivers. Stop is the other way round for what feeds, so that nothing taken over
 //! is lost: drivers, sinks, normaliser, journal, history, HTTP, each by name with a deadline.
@@ -20,6 +22,7 @@ use parkgate_collector::journal::Journal;
 use parkgate_collector::model::Origin;
 use parkgate_collector::rejects;
 use parkgate_rules::alarm::Rule;
+use parkgate_rules::factor::FactorRow;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -34,6 +37,8 @@ use crate::api;
 use crate::cli::DemoArguments;
 use crate::cli::RunArguments;
 use crate::control::{self, Answer, Asked, Request};
+use crate::current::{Configured, Current};
+use crate::drivers::{Drivers, Means};
 use crate::emission;
 use crate::engine::Engine;
 use crate::forward;
@@ -46,9 +51,10 @@ use crate::threads::{Thread, Threads};
 use crate::transfer::import;
 use crate::{cli, logging, metrics, own, replay, service, watch};
 
-/// How long drivers may take to hand over what they have. MQTT takes up to 6 s: 3 s for its last answers, 3 s to part from
-/// the broker.
-const DRIVERS_STOP: Duration = Duration::from_secs(10);
+mod reload;
+
+pub(crate) use reload::Source;
+
 /// How long HTTP may take to answer the last requests.
 const HTTP_STOP: Duration = Duration::from_secs(3);
 /// Between two notes of when tokens were last used.
@@ -95,6 +101,8 @@ pub(crate) struct Start {
     pub(crate) base: PathBuf,
     /// Alarm rules; none where alarms do not matter.
     pub(crate) rules: Vec<Rule>,
+    /// Where the configuration is read again; `None` where there is no file.
+    pub(crate) source: Option<Source>,
 }
 
 /// `parkgate run`.
@@ -174,7 +182,8 @@ fn prepare(config: &Path, listen: Option<SocketAddr>, clock: Arc<dyn Clock>) -> 
     }
     logging::start(&loaded.gateway.log);
     let rules = alarm_rules(&loaded.gateway, &base_of(config), &Disk)?;
-    Ok(Start { rules, ..open(loaded, &base_of(config), clock, false)? })
+    let source = Some(Source { config: config.to_owned(), listen });
+    Ok(Start { rules, source, ..open(loaded, &base_of(config), clock, false)? })
 }
 
 /// Reads the alarm rules that settings name, relative to `folder`.
@@ -202,15 +211,18 @@ pub(crate) fn open(loaded: Loaded<GatewaySettings>, base: &Path, clock: Arc<dyn 
     belongs_to(&facts, &directory, "park", &park)?;
     let mut registry = facts.registry()?;
     let origin = if demo { Origin::Simulated } else { Origin::Metered };
-    let sinks: Vec<&str> = settings.sink.iter().map(|sink| sink.id.as_str()).collect();
-    let catalogue = Arc::new(own::with_own(draft.build(&mut registry)?, origin, &sinks, &mut registry)?);
+    let catalogue = Arc::new(own::with_own(draft.build(&mut registry)?, origin, &sink_ids(&settings), &mut registry)?);
     registry.commit().context("new points cannot be entered in facts.db")?;
     facts.catalogue_loaded(catalogue.version, clock.now().utc)?;
     // The demo's has ports of its own at every start, and nobody chose it.
     if !demo {
         facts.configuration_loaded(&lines, &park, clock.now().utc, &who::user())?;
     }
-    Ok(Start { catalogue, settings, directory, facts, clock, base: base.to_owned(), demo, rules: Vec::new() })
+    Ok(Start { catalogue, settings, directory, facts, clock, base: base.to_owned(), demo, rules: Vec::new(), source: None })
+}
+
+fn sink_ids(settings: &GatewaySettings) -> Vec<&str> {
+    settings.sink.iter().map(|sink| sink.id.as_str()).collect()
 }
 
 /// What a command that only reads works on.
@@ -283,33 +295,48 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 /// A running gateway.
 pub(crate) struct Gateway {
     catalogue: Arc<Catalogue>,
+    settings: GatewaySettings,
+    source: Option<Source>,
+    /// What followers of the journal work by.
+    configured: Current<Configured>,
+    /// The catalogue for what feeds and asks the normaliser: never ahead of it.
+    fed: Current<Catalogue>,
     engine: Engine,
+    totals: Arc<rollup::Totals>,
     rollup: Thread,
-    emission: Thread,
-    health: HealthBoard,
-    clock: Arc<dyn Clock>,
-    metrics: parkgate_collector::metrics::Metrics,
-    shared: driver::Shared,
-    drivers: std::sync::Mutex<JoinSet<()>>,
-    drivers_cancel: CancellationToken,
+    plan: emission::Plan,
+    emissions: Arc<emission::Emissions>,
+    emission: Arc<Thread>,
+    factors: Vec<FactorRow>,
+    base: PathBuf,
+    means: Means,
+    gateway_metrics: metrics::Metrics,
+    readiness: Readiness,
+    drivers: std::sync::Mutex<Drivers>,
     rest: JoinSet<()>,
     rest_cancel: CancellationToken,
     forwarders: Threads,
     alarms: alarm::Threads,
+    alarms_view: alarm::Alarms,
+    server: api::Server,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     http_cancel: CancellationToken,
     address: SocketAddr,
     tokens: Arc<Tokens>,
-    // Held until the end: the lock on the data directory, and the registry.
-    _directory: DataDirectory,
-    _facts: Arc<Facts>,
+    // Holds the lock on the data directory until the end.
+    directory: Arc<DataDirectory>,
+    facts: Arc<Facts>,
+    reloads: mpsc::Receiver<crate::reload::Asked>,
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Gateway {
     /// Starts everything but the drivers.
     pub(crate) async fn start(start: Start) -> Result<Self> {
-        let Start { catalogue, settings, directory, facts, clock, demo, base, rules } = start;
-        let facts = Arc::new(facts);
+        let Start { catalogue, settings, directory, facts, clock, demo, base, rules, source } = start;
+        // At once: unasked for, it would end the program.
+        let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).context("no signals")?;
+        let (facts, directory) = (Arc::new(facts), Arc::new(directory));
         // The port before the engine: when it is taken, the journal need not have been read.
         let listener = TcpListener::bind(settings.http.listen)
             .await
@@ -328,6 +355,11 @@ impl Gateway {
         let shared = driver::Shared { learned: Learned::open(directory.learned()), ..Default::default() };
         let tokens = Arc::new(Tokens::open(Arc::clone(&facts)).context("the tokens cannot be read from facts.db")?);
         let identities = facts.identities().context("the points cannot be read from facts.db")?;
+        let configured = Current::new(Arc::new(Configured { catalogue: Arc::clone(&catalogue), identities, rules }));
+        let fed = Current::new(Arc::clone(&catalogue));
+        let (reloads, asked_to_reload) = crate::reload::channel();
+        gateway_metrics.config_last_reload_successful.set(1);
+        gateway_metrics.config_last_reload_success.set(clock.now().utc.0 as f64 / 1000.0);
         let readiness = Readiness::default();
         readiness.set("engine", Err("starting: reading the journal".into()));
 
@@ -340,13 +372,13 @@ impl Gateway {
             let mut engine_settings = settings.engine();
             engine_settings.health = health.clone();
             engine_settings.journal.resume_after = forward::furthest(directory.path()).max(alarm::furthest(directory.path()));
-            let start =
-                move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime).map(|engine| (engine, directory));
+            let directory = Arc::clone(&directory);
+            let start = move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime);
             tokio::task::spawn_blocking(start).await?
         };
-        let (engine, directory) = engine?;
+        let engine = engine?;
 
-        let totals = rollup::start(&catalogue, &engine, &directory, &facts, &gateway_metrics, settings.totals.grace_ms())
+        let totals = rollup::start(&configured, &engine, &directory, &facts, &gateway_metrics, settings.totals.grace_ms())
             .context("totals.db cannot be used; it may be deleted: it is made again from the record");
         let (totals, rollup) = match totals {
             Ok(started) => started,
@@ -357,7 +389,8 @@ impl Gateway {
         };
         let emissions = {
             let (facts, metrics, clock) = (&facts, &gateway_metrics, &clock);
-            let sources = emission::Sources { catalogue: &catalogue, engine: &engine, directory: &directory, facts, metrics, clock };
+            let (journal, history) = (engine.journal(), engine.history());
+            let sources = emission::Sources { catalogue: &catalogue, journal, history, directory: &directory, facts, metrics, clock };
             emission::start(&sources, &settings.outlet, &settings.abatement, settings.totals.grace_ms())
                 .context("emission.db cannot be used; it may be deleted: it is made again from the record")
         };
@@ -370,8 +403,7 @@ impl Gateway {
         };
         let forwarders = {
             let sources = forward::Sources {
-                catalogue: Arc::clone(&catalogue),
-                identities: identities.into(),
+                configured: configured.clone(),
                 journal: engine.journal().clone(),
                 history: engine.history().clone(),
                 totals: Some(Arc::clone(&totals) as Arc<dyn rollup::TotalsView>),
@@ -391,7 +423,7 @@ impl Gateway {
 
         let watched = {
             let sources = alarm::Sources {
-                catalogue: Arc::clone(&catalogue),
+                configured: configured.clone(),
                 journal: engine.journal().clone(),
                 history: engine.history().clone(),
                 facts: Arc::clone(&facts),
@@ -400,7 +432,7 @@ impl Gateway {
                 readiness: readiness.clone(),
             };
             let receivers = alarm::Receivers { alertmanagers: &settings.alertmanager, webhooks: &settings.webhook };
-            alarm::start(&rules, &settings.alarms, receivers, &base, &directory, &sources)
+            alarm::start(&settings.alarms, receivers, &base, &directory, &sources)
         };
         let (alarms, alarm_threads) = match watched {
             Ok(started) => started,
@@ -410,21 +442,16 @@ impl Gateway {
             }
         };
 
-        let indicators = {
-            let record = Arc::new(engine.history().clone());
-            let totals = Arc::clone(&totals) as Arc<dyn rollup::TotalsView>;
-            let live = Live::new(&catalogue, &settings.topology, factors, totals, record, Arc::clone(&facts));
-            Arc::new(live.with_emissions(Arc::clone(&emissions) as _))
-        };
+        let indicators = indicators(&catalogue, &settings, factors.clone(), (&totals, &emissions), engine.history(), &facts);
         let http_cancel = CancellationToken::new();
         let state = api::State {
             indicators,
             catalogue: Arc::clone(&catalogue),
             health: health.clone(),
             record: Arc::new(engine.history().clone()),
-            totals,
-            emissions,
-            alarms,
+            totals: Arc::clone(&totals) as _,
+            emissions: Arc::clone(&emissions) as _,
+            alarms: alarms.clone(),
             registry: registry.clone(),
             metrics: gateway_metrics.clone(),
             clock: Arc::clone(&clock),
@@ -435,12 +462,14 @@ impl Gateway {
             park_state: settings.review.park_state.as_ref().map(|path| base.join(path)),
             facts: Arc::clone(&facts),
             data: directory.path().to_owned(),
+            reloads,
             tokens: Arc::clone(&tokens),
             require_token: settings.http.require_token,
             tls,
             demo,
         };
-        let http = tokio::spawn(api::serve(listener, state, http_cancel.clone()));
+        let server = api::Server::new(state, address);
+        let http = tokio::spawn(api::serve(listener, server.clone(), http_cancel.clone()));
 
         let rest_cancel = CancellationToken::new();
         let mut rest = JoinSet::new();
@@ -448,7 +477,7 @@ impl Gateway {
         rest.spawn(control::serve(socket, asked, rest_cancel.clone()));
         rest.spawn(answer_control(
             requests,
-            Arc::clone(&catalogue),
+            fed.clone(),
             engine.outlet().downgrade(),
             engine.rejects().clone(),
             directory.rejects(),
@@ -457,7 +486,7 @@ impl Gateway {
         ));
         rest.spawn(keep_used(Arc::clone(&tokens)));
         rest.spawn(own::run(
-            Arc::clone(&catalogue),
+            fed.clone(),
             registry,
             gateway_metrics.clone(),
             Arc::clone(&clock),
@@ -469,32 +498,43 @@ impl Gateway {
             engine.history().clone(),
             engine.reader_stats(),
             directory.history(),
-            readiness,
-            gateway_metrics,
+            readiness.clone(),
+            gateway_metrics.clone(),
             rest_cancel.clone(),
         ));
         info!(address = %address, devices = catalogue.devices.len(), points = catalogue.points.len(), "gateway started");
         Ok(Self {
+            plan: emission::Plan::new(&catalogue, &settings.outlet, &settings.abatement),
             catalogue,
+            settings,
+            source,
+            configured,
+            fed,
             engine,
+            totals,
             rollup,
-            emission,
-            health,
-            clock,
-            metrics,
-            shared,
-            drivers: std::sync::Mutex::new(JoinSet::new()),
-            drivers_cancel: CancellationToken::new(),
+            emissions,
+            emission: Arc::new(emission),
+            factors,
+            base,
+            means: Means { health, metrics, clock, shared },
+            gateway_metrics,
+            readiness,
+            drivers: std::sync::Mutex::default(),
             rest,
             rest_cancel,
             forwarders,
             alarms: alarm_threads,
+            alarms_view: alarms,
+            server,
             http,
             http_cancel,
             address,
             tokens,
-            _directory: directory,
-            _facts: facts,
+            directory,
+            facts,
+            reloads: asked_to_reload,
+            hangup,
         })
     }
 
@@ -510,22 +550,22 @@ impl Gateway {
 
     /// Starts one driver per link.
     pub(crate) fn start_drivers(&self) {
+        for link in self.catalogue.links.iter().filter(|link| self.catalogue.devices_of(link).next().is_none()) {
+            warn!(link = %link.id, "no device uses this link; it is not opened");
+        }
+        self.start_lines(|_| true);
+    }
+
+    fn start_lines(&self, ids: impl Fn(&str) -> bool) {
         let mut drivers = self.drivers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for link in &self.catalogue.links {
-            let devices: Vec<_> = self.catalogue.devices.iter().filter(|device| device.link.key == link.key).cloned().collect();
-            if devices.is_empty() {
-                warn!(link = %link.id, "no device uses this link; it is not opened");
-                continue;
-            }
-            let devices = LinkDevices { link: Arc::clone(link), devices };
-            let (health, metrics, clock) = (self.health.clone(), self.metrics.clone(), Arc::clone(&self.clock));
-            let shared = self.shared.clone();
-            drivers.spawn(driver::run(devices, self.engine.outlet(), health, metrics, clock, shared, self.drivers_cancel.clone()));
+        for line in LinkDevices::of(&self.catalogue).into_iter().filter(|line| ids(&line.link.id)) {
+            drivers.start(line, self.engine.outlet(), &self.means);
         }
     }
 
-    /// Runs until SIGTERM, SIGINT or the failure of a part; then stops everything.
-    pub(crate) async fn until_stopped(self) -> Result<ExitCode> {
+    /// Runs until SIGTERM, SIGINT or the failure of a part; then stops everything. Reads the configuration again at SIGHUP,
+    /// and when asked over the API.
+    pub(crate) async fn until_stopped(mut self) -> Result<ExitCode> {
         let stopped = stop_signal();
         service::ready();
         tokio::pin!(stopped);
@@ -539,6 +579,21 @@ impl Gateway {
                 _ = look.tick() => {
                     if let Some(part) = self.failed() {
                         break Some(part);
+                    }
+                }
+                _ = self.hangup.recv() => {
+                    if let Some(ended) = self.reload_unless(&mut stopped, Vec::new()).await {
+                        ended?;
+                        break None;
+                    }
+                }
+                Some(asked) = self.reloads.recv() => {
+                    // Who asks while others do is answered with them: none of them began before it was asked for.
+                    let others = std::iter::from_fn(|| self.reloads.try_recv().ok());
+                    let asked = std::iter::once(asked).chain(others).collect();
+                    if let Some(ended) = self.reload_unless(&mut stopped, asked).await {
+                        ended?;
+                        break None;
                     }
                 }
             }
@@ -559,8 +614,8 @@ impl Gateway {
     }
 
     fn failed(&self) -> Option<&'static str> {
-        let mut drivers = self.drivers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match drivers.try_join_next() {
+        let drivers = self.drivers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match drivers.failed() {
             Some(_) => Some("driver"),
             None if self.http.is_finished() => Some("http"),
             None if self.rollup.failed() => Some("rollup"),
@@ -573,12 +628,9 @@ impl Gateway {
     /// Stops part by part; returns the names of those that did not stop in time.
     pub(crate) async fn stop(self) -> Vec<&'static str> {
         let mut late = Vec::new();
-        self.drivers_cancel.cancel();
         let mut drivers = self.drivers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if tokio::time::timeout(DRIVERS_STOP, async { while drivers.join_next().await.is_some() {} }).await.is_err() {
-            warn!(part = "drivers", "did not stop in time");
+        if !drivers.stop(|_| true).await.is_empty() {
             late.push("drivers");
-            drivers.shutdown().await;
         }
         info!(part = "drivers", "stopped");
         self.rest_cancel.cancel();
@@ -622,6 +674,20 @@ impl Gateway {
     }
 }
 
+/// The indicators of a park as it is configured.
+fn indicators(
+    catalogue: &Arc<Catalogue>,
+    settings: &GatewaySettings,
+    factors: Vec<FactorRow>,
+    (totals, emissions): (&Arc<rollup::Totals>, &Arc<emission::Emissions>),
+    history: &History,
+    facts: &Arc<Facts>,
+) -> Arc<Live> {
+    let totals = Arc::clone(totals) as Arc<dyn rollup::TotalsView>;
+    let live = Live::new(catalogue, &settings.topology, factors, totals, Arc::new(history.clone()), Arc::clone(facts));
+    Arc::new(live.with_emissions(Arc::clone(emissions) as _))
+}
+
 /// Returns when someone asks the program to stop: SIGTERM or SIGINT.
 async fn stop_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -637,7 +703,7 @@ async fn stop_signal() -> std::io::Result<()> {
 /// Does what commands ask for over the control socket, one at a time.
 async fn answer_control(
     mut requests: mpsc::Receiver<Asked>,
-    catalogue: Arc<Catalogue>,
+    catalogue: Current<Catalogue>,
     outlet: mpsc::WeakSender<driver::Message>,
     sink: rejects::Sink,
     directory: PathBuf,
@@ -645,6 +711,7 @@ async fn answer_control(
     (tokens, clock): (Arc<Tokens>, Arc<dyn Clock>),
 ) {
     while let Some((request, reply)) = requests.recv().await {
+        let catalogue = catalogue.get();
         let answer = match request {
             Request::ReplayRejects { device } => match outlet.upgrade() {
                 Some(outlet) => replay::replay(&catalogue, &outlet, &sink, &directory, device, (&journal, &history)).await,

@@ -1,7 +1,8 @@
 //! The path from a batch of readings to the record: normaliser, journal, history, each on its own thread. Drivers and
 //! HTTP are not part of it, so that benches and `rejects replay` run just this.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use parkgate_collector::model::PointId;
 use parkgate_collector::normalise::{NormaliseSettings, Normaliser};
 use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, Plates, SavedState, Tally};
 use parkgate_collector::rejects;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -50,6 +51,7 @@ pub struct EngineSettings {
 /// The running parts.
 pub struct Engine {
     outlet: Outlet,
+    compliance: Arc<RwLock<HashSet<PointId>>>,
     journal: Journal,
     history: History,
     rejects: rejects::Sink,
@@ -73,9 +75,13 @@ impl Engine {
         let mut normaliser = Normaliser::new(catalogue, settings.normalise);
         let saved_state = SavedState::new(directory.normalise_state());
         let position = saved_state.load(&mut normaliser).context("normalise.state cannot be read")?;
-        let points = Arc::clone(catalogue);
-        let compliance = move |id: PointId| points.point(id).is_some_and(|point| point.compliance);
-        let history = History::open(&directory.history(), settings.history, Arc::new(compliance)).context("history cannot be opened")?;
+        let compliance = Arc::new(RwLock::new(HashSet::new()));
+        note_compliance(&compliance, catalogue);
+        let is_compliance = {
+            let points = Arc::clone(&compliance);
+            move |id: PointId| points.read().unwrap_or_else(PoisonError::into_inner).contains(&id)
+        };
+        let history = History::open(&directory.history(), settings.history, Arc::new(is_compliance)).context("history cannot be opened")?;
         let journal_settings =
             JournalSettings { resume_after: position.max(history.position()).max(settings.journal.resume_after), ..settings.journal };
         let journal = Journal::open(&directory.journal(), journal_settings, Arc::clone(&clock), metrics.clone())
@@ -130,7 +136,20 @@ impl Engine {
                 }
             })?
         };
-        Ok(Self { outlet, journal, history, rejects, pipeline, reader, reader_stats, reader_cancel })
+        Ok(Self { outlet, compliance, journal, history, rejects, pipeline, reader, reader_stats, reader_cancel })
+    }
+
+    /// Goes on with another catalogue: what is sent from the answer on is read by it, and what was sent before the call is
+    /// not. Waits while the journal is full.
+    ///
+    /// # Errors
+    /// When the normaliser ended.
+    pub async fn set_catalogue(&self, catalogue: &Arc<Catalogue>) -> Result<()> {
+        note_compliance(&self.compliance, catalogue);
+        let (done, holds) = oneshot::channel();
+        let message = Message::Catalogue(Arc::clone(catalogue), done);
+        self.outlet.send(message).await.ok().context("the normaliser ended")?;
+        holds.await.context("the normaliser ended")
     }
 
     /// Where drivers send their batches.
@@ -189,6 +208,19 @@ impl Engine {
         let durable: Sequence = self.journal.durable();
         info!(durable = durable.0, "journal closed");
         late
+    }
+}
+
+/// Takes over which points are kept for compliance. One that is configured no more stays what it was: what is not yet in
+/// blocks of it is kept as long as the rest.
+fn note_compliance(points: &RwLock<HashSet<PointId>>, catalogue: &Catalogue) {
+    let mut points = points.write().unwrap_or_else(PoisonError::into_inner);
+    for point in &catalogue.points {
+        if point.compliance {
+            points.insert(point.id);
+        } else {
+            points.remove(&point.id);
+        }
     }
 }
 

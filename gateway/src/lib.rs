@@ -1,6 +1,6 @@
 //! parkgate-gateway: from the journal to people and systems.
 //!
-//! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; [`control`] the
+//! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; `current` what is in force; `drivers` at work; [`reload`] a changed configuration; [`control`] the
 //! control socket; [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; `threads` that are told to end; `outgoing` what HTTP to others needs; [`store`] history,
 //! views, facts; [`rollup`] totals per period; [`emission`] figures of outlets, judged; [`report`] their summary for the regulator, signed; [`alarm`] rules, events, receivers; [`ledger`] energy quota and pollutant totals as entered; [`review`] projects before the live park; [`series`] names and labels of what boards and sinks see; [`titles`] what
 //! people call them; [`promql`] queries; [`boards`] for Grafana; [`access`] who may see what; [`forward`] to databases of
@@ -10,6 +10,9 @@
 pub mod app;
 pub mod cli;
 pub mod engine;
+pub mod current;
+mod drivers;
+pub mod reload;
 pub mod control;
 pub mod replay;
 mod logging;

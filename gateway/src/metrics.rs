@@ -114,6 +114,12 @@ parkgate_collector::metrics! {
     alarm_deliveries: IntCounterVec "parkgate_alarm_deliveries_total" ["receiver", "outcome"];
     /// Time from the making of an alarm event until it is sent to a receiver first.
     alarm_first_attempt: HistogramVec "parkgate_alarm_first_attempt_seconds" ["receiver"] REQUEST_SECONDS;
+    /// 1 when the configuration files were taken the last time they were read.
+    config_last_reload_successful: IntGauge "parkgate_config_last_reload_successful" [];
+    /// When the configuration files were taken last, in seconds since 1970.
+    config_last_reload_success: Gauge "parkgate_config_last_reload_success_timestamp_seconds" [];
+    /// Times that the configuration files were read again: applied, unchanged, or refused (what was in force stays).
+    config_reloads: IntCounterVec "parkgate_config_reloads_total" ["result"];
     /// Start of this process, in seconds since 1970.
     process_start: Gauge "parkgate_process_start_time_seconds" [];
     /// Resident memory.

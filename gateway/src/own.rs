@@ -30,7 +30,9 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::current::Current;
 use crate::metrics::Metrics;
+use crate::reload::ReloadResult;
 use crate::service;
 
 /// How often the metrics become samples.
@@ -73,6 +75,8 @@ const RESULTS: &[&str] = &["good", "timeout", "exception", "bad_answer", "link_d
 const QUERY_FAILED: &[&str] = &["bad_data", "execution", "timeout", "canceled", "unavailable", "internal"];
 /// Why a request was not let in.
 const REFUSED: &[&str] = &["role", "no_token", "unknown", "expired"];
+/// Results of a reload of the configuration.
+const CONFIG_RELOADS: &[&str] = &[ReloadResult::Applied.name(), ReloadResult::Unchanged.name(), ReloadResult::Refused.name()];
 const RELOADED: &[&str] = &["loaded", "failed"];
 const QUALITIES: &[&str] = &["good", "uncertain", "bad"];
 
@@ -158,6 +162,9 @@ rows! {
     Counter "parkgate_emission_events_total" "1" 0 Per::Gateway, None;
     Gauge "parkgate_http_stream_clients" "1" 0 Per::Gateway, None;
     Counter "parkgate_http_stream_lagged_total" "1" 0 Per::Gateway, None;
+    Gauge "parkgate_config_last_reload_successful" "1" 0 Per::Gateway, None;
+    Gauge "parkgate_config_last_reload_success_timestamp_seconds" "s" 3 Per::Gateway, None;
+    Counter "parkgate_config_reloads_total" "1" 0 Per::Gateway, Some(("result", CONFIG_RELOADS));
     Gauge "parkgate_process_start_time_seconds" "s" 3 Per::Gateway, None;
     Gauge "parkgate_process_resident_bytes" "B" 0 Per::Gateway, None;
     Gauge "parkgate_process_open_files" "1" 0 Per::Gateway, None;
@@ -309,15 +316,15 @@ fn each_figure(kind: MetricType, metric: &Metric, figure: &mut dyn FnMut(&str, f
 /// it waits as every driver does. Each time they are durable the service manager is told that the gateway is alive; while the
 /// journal is full too, for a restart gives no room.
 pub async fn run(
-    catalogue: Arc<Catalogue>,
+    catalogue: Current<Catalogue>,
     registry: Registry,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     (outlet, journal): (Outlet, Journal),
     cancel: CancellationToken,
 ) {
-    let Some(own) = catalogue.device(OWN_ID) else { return };
-    let series = Arc::new(Series::new(&catalogue));
+    let (mut present, mut following) = catalogue.follow();
+    let mut series = Arc::new(Series::new(&present));
     let mut tick = tokio::time::interval(Duration::from_millis(EVERY_MS.into()));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -326,6 +333,11 @@ pub async fn run(
             () = cancel.cancelled() => return,
             _ = tick.tick() => {}
         }
+        if let Some(newer) = following.news() {
+            series = Arc::new(Series::new(&newer));
+            present = newer;
+        }
+        let Some(own) = present.device(OWN_ID) else { return };
         let (series, registry, metrics) = (Arc::clone(&series), registry.clone(), metrics.clone());
         let read = tokio::task::spawn_blocking(move || {
             metrics.scrape();

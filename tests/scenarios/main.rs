@@ -17,5 +17,6 @@ mod package;
 mod start_order;
 mod transfer;
 mod promql;
+mod reload;
 mod report;
 mod review;

@@ -104,7 +104,7 @@ impl JsonSchema for Echo {
 }
 
 /// Settings of a serial line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModbusRtuSettings {
     /// Device file: `/dev/serial/by-id/...`, `/dev/ttyS1`.
     pub path: String,
@@ -181,7 +181,7 @@ pub struct Rs485 {
 }
 
 /// Settings of a line whose device connects to us.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModbusDialInSettings {
     /// Where we listen; several links may share it.
     pub listen: SocketAddr,

@@ -137,11 +137,20 @@ pub enum LoadError {
     Invalid(Problems),
 }
 
+/// What else is asked of a configuration that is valid by itself; paths of the answers are counted from the root of the
+/// main file, `gateway.http.listen`.
+pub type Demand<'a, G> = &'a dyn Fn(&G, &Draft) -> Vec<Misfit>;
+
 /// Reads and checks a main file with all that it names. `G` is the table `[gateway]`.
 pub fn load<G: OwnTable>(main_file: &Path, files: &dyn Files) -> Result<Loaded<G>, LoadError> {
+    load_with(main_file, files, &|_, _| Vec::new())
+}
+
+/// As [`load`]; what `demand` finds is a problem like any other, with its place.
+pub fn load_with<G: OwnTable>(main_file: &Path, files: &dyn Files, demand: Demand<'_, G>) -> Result<Loaded<G>, LoadError> {
     let mut loader = Loader::new(files);
     let text = files.read(main_file).map_err(|reason| LoadError::Unreadable { path: main_file.to_owned(), reason })?;
-    let loaded = loader.main::<G>(main_file, text);
+    let loaded = loader.main::<G>(main_file, text, demand);
     match loaded {
         Some(loaded) if loader.problems.is_empty() => Ok(loaded),
         _ => Err(LoadError::Invalid(loader.problems)),
@@ -280,7 +289,7 @@ fn check_file<G: OwnTable>(path: &Path, files: &dyn Files, judge: Option<Judge>)
                 loader.problems.add(place, message, help);
             }
         }
-    } else if let Some(loaded) = loader.main::<G>(path, text) {
+    } else if let Some(loaded) = loader.main::<G>(path, text, &|_, _| Vec::new()) {
         (report.enterprises, report.links, report.devices, report.points) = loaded.draft.counts();
     }
     report.problems = loader.problems.list();
@@ -341,7 +350,7 @@ impl<'a> Loader<'a> {
         (tree, source)
     }
 
-    fn main<G: OwnTable>(&mut self, path: &Path, text: String) -> Option<Loaded<G>> {
+    fn main<G: OwnTable>(&mut self, path: &Path, text: String, demand: Demand<'_, G>) -> Option<Loaded<G>> {
         self.folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let (mut tree, source) = self.tree(path.display().to_string(), text);
         let had_park = tree.get("park").is_some();
@@ -371,6 +380,9 @@ impl<'a> Loader<'a> {
             for Misfit { path, message, help } in file.gateway.misfits(&draft) {
                 let node = tree.follow("gateway").follow(&path);
                 self.problems.add(Place::new(source, &node.span), message, help);
+            }
+            for Misfit { path, message, help } in demand(&file.gateway, &draft) {
+                self.problems.add(Place::new(source, &tree.follow(&path).span), message, help);
             }
         }
         let mut lines = std::mem::take(&mut self.lines);

@@ -5,7 +5,8 @@
 //! [`raw`]; `validate` makes a [`Draft`] of them; [`Draft::build`] gives the points their numbers: the [`Catalogue`].
 //! [`spec`] the result, [`line`](mod@line) its Modbus lines; [`registry`] point numbers; [`quantity`] known quantities;
 //! [`problem`] what is wrong and how it is shown; [`place`] where; [`text`] small parsers; `profile` device profiles that
-//! come with the program; [`mod@bench`] their tests; `lone` one device without a configuration.
+//! come with the program; [`mod@bench`] their tests; `lone` one device without a configuration; [`diff`] which lines differ
+//! between two catalogues.
 
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -19,6 +20,7 @@ pub mod raw;
 pub mod text;
 pub mod bench;
 pub mod rules;
+pub mod diff;
 mod tree;
 mod read;
 mod profile;
@@ -28,8 +30,9 @@ mod lone;
 #[cfg(test)]
 mod tests;
 
+pub use diff::{LineChanges, line_changes};
 pub use line::*;
-pub use load::{CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFiles, Misfit, OwnTable, check, check_with, load};
+pub use load::{CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFiles, Misfit, OwnTable, check, check_with, load, load_with};
 pub use lone::{Lone, LoneDevice, lone_device};
 pub use problem::{Problem, Problems};
 pub use registry::{MemoryRegistry, PointRegistry, RegistryError};

@@ -60,6 +60,11 @@ impl Catalogue {
         self.by_stable_id.get(stable_id)
     }
 
+    /// The devices that are reached by a link, in config order.
+    pub fn devices_of<'a>(&'a self, link: &'a Link) -> impl Iterator<Item = &'a Arc<Device>> {
+        self.devices.iter().filter(|device| device.link.key == link.key)
+    }
+
     /// The device of an id.
     pub fn device(&self, id: &str) -> Option<&Arc<Device>> {
         self.device_by_id.get(id)
@@ -76,7 +81,7 @@ pub struct Names {
 }
 
 /// The park itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Park {
     /// Stable id.
     pub id: String,
@@ -89,7 +94,7 @@ pub struct Park {
 }
 
 /// One enterprise of the park.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enterprise {
     /// Stable id.
     pub id: String,
@@ -98,7 +103,7 @@ pub struct Enterprise {
 }
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Link {
     /// Stable id.
     pub id: String,
@@ -109,7 +114,7 @@ pub struct Link {
 }
 
 /// The drivers there are; the settings of each.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DriverSettings {
     /// MQTT client, 3.1.1 or 5.
     Mqtt(MqttSettings),
@@ -160,7 +165,7 @@ impl DriverSettings {
 }
 
 /// Settings of one broker session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MqttSettings {
     /// Host name or address.
     pub host: String,
@@ -241,7 +246,7 @@ pub struct TlsIdentity {
 }
 
 /// Settings of one TCP connection to Modbus units; all units behind it share it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModbusTcpSettings {
     /// Host name or address.
     pub host: String,
@@ -285,7 +290,7 @@ impl std::fmt::Debug for Secret {
 }
 
 /// One meter.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Device {
     /// Stable id, unique in the park.
     pub id: String,
@@ -308,7 +313,7 @@ pub struct Device {
 }
 
 /// How a device is addressed on its link.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceAddress {
     /// Behind an MQTT broker.
     Mqtt(MqttAddress),
@@ -326,7 +331,7 @@ pub const OWN_ID: &str = "parkgate";
 pub const UNKNOWN_ID: &str = "unknown";
 
 /// Topics and payload of an MQTT device.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MqttAddress {
     /// One entry per topic filter (`+` and `#` as in MQTT), each with the points its messages carry.
     pub topics: Vec<TopicMap>,
@@ -335,7 +340,7 @@ pub struct MqttAddress {
 }
 
 /// What messages under one topic filter mean.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicMap {
     /// Topic filter that says which messages are meant, `park/acme/gas-1/telemetry` or with `+` and `#`.
     pub filter: String,
@@ -367,7 +372,7 @@ impl DeviceAddress {
 }
 
 /// Unit and polling of a Modbus device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModbusAddress {
     /// Unit identifier, 0-255.
     pub unit_id: u8,
@@ -406,7 +411,7 @@ impl ModbusAddress {
 }
 
 /// One measured quantity of a device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
     /// The registry's number.
     pub id: PointId,
@@ -453,7 +458,7 @@ pub struct Point {
 }
 
 /// Where a point's number is read from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PointSource {
     /// From the payloads of its device's topics; the path is in [`TopicMap::values`].
     Mqtt,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::{Device, DriverSettings};
+use crate::catalogue::{Catalogue, Device, DriverSettings};
 use crate::clock::Clock;
 use crate::health::HealthBoard;
 use crate::metrics::Metrics;
@@ -72,6 +72,8 @@ pub enum Message {
     Link(LinkChange),
     /// The peer of a link has forgotten what it delivered: marks of deliveries before this one mean nothing any more.
     NewSession(LinkKey),
+    /// What comes behind this is read by another catalogue; told once that holds.
+    Catalogue(Arc<Catalogue>, oneshot::Sender<()>),
 }
 
 /// Batches on their way from one driver to the pipeline; when full, drivers wait, and so do their peers.
@@ -95,7 +97,16 @@ pub struct LinkDevices {
     pub devices: Vec<Arc<Device>>,
 }
 
-/// Runs the driver that a link's settings name, until `cancel`.
+impl LinkDevices {
+    /// Every link of a catalogue that devices are reached by, in its order.
+    pub fn of(catalogue: &Catalogue) -> Vec<Self> {
+        let links =
+            catalogue.links.iter().map(|link| Self { link: Arc::clone(link), devices: catalogue.devices_of(link).cloned().collect() });
+        links.filter(|link| !link.devices.is_empty()).collect()
+    }
+}
+
+/// Runs the driver that a link's settings name, until `cancel`; then what it has is handed over, within some seconds.
 pub async fn run(
     devices: LinkDevices,
     outlet: Outlet,

@@ -33,6 +33,14 @@ impl Plates {
         Self { checks, health, gauges }
     }
 
+    /// Begins anew with the devices of another catalogue: a ratio that was mended there no longer raises its doubt.
+    pub(super) fn set_catalogue(&mut self, catalogue: &Catalogue, metrics: &Metrics) {
+        let before = std::mem::replace(self, Self::new(catalogue, metrics, self.health.clone()));
+        for device in before.gauges.keys().filter(|id| catalogue.device(id).is_some()) {
+            self.health.device(device, |health| health.doubt = None);
+        }
+    }
+
     /// Looks at samples that are going to be recorded.
     pub(super) fn observe(&mut self, samples: &[Sample]) {
         for sample in samples {

@@ -222,6 +222,48 @@ fn values_of_formulas_go_with_their_inputs_and_unchanged_ones_nowhere() {
     assert_eq!(metrics.unchanged_left_out.get(), 98);
 }
 
+/// What comes behind a new catalogue is read and counted by it, what came before is not.
+#[test]
+fn a_catalogue_counts_for_what_comes_behind_it() {
+    let (fixture, pipeline) = Fixture::new(32 << 20, 128 << 20);
+    let metrics = pipeline.metrics.clone();
+    let (outlet, inbox) = mpsc::channel(INBOX_MESSAGES);
+    let reading = |number: i64| Reading { point: PointId(2), number: Number::Exact(Decimal::new(number, 0)), source_time: None };
+    let batch_of_two = |number: i64| {
+        let (link, readings) = (LinkKey(1), vec![reading(number)]);
+        let (deliveries, rejected) = (Vec::new(), Vec::new());
+        Message::Batch(Batch { link, received_time: NOW, readings, origin: Origin::Metered, deliveries, rejected, done: None })
+    };
+    outlet.try_send(batch_of_two(1)).unwrap();
+    let (done, told) = oneshot::channel();
+    let mut wider = catalogue_of(vec![gauge(2)]);
+    wider.version = 2;
+    outlet.try_send(Message::Catalogue(Arc::new(wider), done)).unwrap();
+    outlet.try_send(batch_of_two(2)).unwrap();
+    let (done, outcome) = oneshot::channel();
+    // Point 1 is no more.
+    outlet.try_send(batch(3, 0, done)).unwrap();
+    drop(outlet);
+    pipeline.run(inbox);
+    assert_eq!((outcome.blocking_recv(), told.blocking_recv()), (Ok(Outcome::Durable), Ok(())));
+    let mut reader = fixture.journal.reader(Sequence(1));
+    let mut found = Vec::new();
+    loop {
+        match reader.next().unwrap() {
+            Next::Entry(_, Record::Samples(record)) => {
+                found.extend(record.samples.iter().map(|sample| (record.catalogue_version, sample.point.0, sample.number())));
+            }
+            Next::Entry(_, Record::Catalogue(record)) => found.push((record.version, 0, None)),
+            Next::Entry(..) => {}
+            Next::End => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(found, [(2, 0, None), (2, 2, Some(2))]);
+    assert_eq!(metrics.unknown_points.get(), 1 + 3);
+    assert_eq!(metrics.samples_durable.with_label_values(&["modbus_tcp", "l", "d"]).get(), 1);
+}
+
 /// The journal is full after some of the parts, so there is time to look: nothing is answered until the last one is durable.
 #[test]
 fn a_batch_in_parts_is_answered_when_the_last_one_is_durable() {

@@ -18,6 +18,8 @@ const LIVE_MS: i64 = 5 * 60_000;
 pub struct Evaluator {
     bindings: Bindings,
     by_fingerprint: HashMap<String, usize>,
+    /// Alarms of which nothing was kept.
+    fresh: Vec<usize>,
     /// Rows of the outbox that no alarm belongs to any more.
     forgotten: Vec<(String, String)>,
     late_ms: i64,
@@ -38,12 +40,15 @@ impl Evaluator {
     ) -> (Self, Vec<Event>) {
         let by_fingerprint = bindings.alarms.iter().enumerate().map(|(index, alarm)| (alarm.fingerprint.clone(), index)).collect();
         let late_ms = i64::from(late_hours).saturating_mul(3_600_000).max(LIVE_MS);
-        let mut evaluator = Self { bindings, by_fingerprint, forgotten: Vec::new(), late_ms, epoch, seq };
+        let mut evaluator = Self { bindings, by_fingerprint, fresh: Vec::new(), forgotten: Vec::new(), late_ms, epoch, seq };
         let mut kept: HashMap<(String, String), String> =
             states.into_iter().map(|(rule, subject, state)| ((rule, subject), state)).collect();
         let on: BTreeSet<&str> = standing.iter().map(|event| event.fingerprint.as_str()).collect();
-        for alarm in &mut evaluator.bindings.alarms {
-            let Some(text) = kept.remove(&(alarm.rule.id.clone(), alarm.subject.clone())) else { continue };
+        for (index, alarm) in evaluator.bindings.alarms.iter_mut().enumerate() {
+            let Some(text) = kept.remove(&(alarm.rule.id.clone(), alarm.subject.clone())) else {
+                evaluator.fresh.push(index);
+                continue;
+            };
             let state: State = serde_json::from_str(&text).unwrap_or_default();
             // Under other labels it was another alarm: that one is gone, this one begins.
             if state.episode().is_none() || on.contains(alarm.fingerprint.as_str()) {
@@ -112,6 +117,13 @@ impl Evaluator {
     /// The program began to listen at this time: what came before or not says nothing of silence.
     pub fn listening(&mut self, time: UtcMillis, now: UtcMillis, events: &mut Vec<Event>) {
         for index in 0..self.bindings.alarms.len() {
+            self.step(index, &Input::Listening(time), now, events);
+        }
+    }
+
+    /// The same for alarms that were not there before: the others have listened all the time.
+    pub fn listening_anew(&mut self, time: UtcMillis, now: UtcMillis, events: &mut Vec<Event>) {
+        for index in std::mem::take(&mut self.fresh) {
             self.step(index, &Input::Listening(time), now, events);
         }
     }

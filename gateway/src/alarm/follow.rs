@@ -7,10 +7,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parkgate_collector::journal::{Progress, Reader, Record, SampleRecord, Sequence};
-use parkgate_rules::alarm::{Rule, UtcMillis};
+use parkgate_rules::alarm::UtcMillis;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -21,6 +22,7 @@ use super::event::{Event, EventKind, Standing};
 use super::outbox::{Batch, Outbox};
 use super::settings::AlarmSettings;
 use super::{Alarms, Sources, compliance};
+use crate::current::{Configured, Following};
 use crate::store::{Entry, EntryKind, Facts, RecordView as _, StoreError};
 
 /// Journal entries read before what they made is kept.
@@ -41,9 +43,15 @@ const SCAN_MAX: usize = 20_000;
 /// Whoever asked for the end of the thread has it.
 struct Cancelled;
 
+/// Why a run ended in good order.
+enum Ended {
+    Cancelled,
+    /// Something else is configured; all is kept, and the next run goes on from there.
+    Renewed,
+}
+
 /// See the module.
 pub struct Follower {
-    rules: Vec<Rule>,
     settings: AlarmSettings,
     alarms: Alarms,
     facts_path: PathBuf,
@@ -54,6 +62,8 @@ pub struct Follower {
 /// One run from what was kept.
 struct Run<'a> {
     follower: &'a Follower,
+    configured: Arc<Configured>,
+    following: Following<Configured>,
     outbox: Outbox,
     facts: Facts,
     evaluator: Evaluator,
@@ -62,14 +72,16 @@ struct Run<'a> {
     boot: Option<u64>,
     /// The program listens since then; `None` once that was told.
     listening: Option<UtcMillis>,
+    /// It has listened before, to all that it listened to then.
+    goes_on: bool,
     events: Vec<Event>,
     kept: (Instant, Sequence, i64),
 }
 
 impl Follower {
     /// Over an outbox that is there.
-    pub fn new(rules: Vec<Rule>, settings: AlarmSettings, alarms: Alarms, facts_path: PathBuf, sources: Sources) -> Self {
-        Self { rules, settings, alarms, facts_path, sources, cancel: CancellationToken::new() }
+    pub fn new(settings: AlarmSettings, alarms: Alarms, facts_path: PathBuf, sources: Sources) -> Self {
+        Self { settings, alarms, facts_path, sources, cancel: CancellationToken::new() }
     }
 
     fn now(&self) -> UtcMillis {
@@ -79,20 +91,26 @@ impl Follower {
     /// Runs until `cancel`; after a failure it begins anew from what was kept.
     pub fn run(mut self, runtime: &tokio::runtime::Runtime, cancel: &CancellationToken) {
         self.cancel = cancel.clone();
+        let mut goes_on = false;
         while !self.cancel.is_cancelled() {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                let mut run = Run::new(&self)?;
+                let mut run = Run::new(&self, goes_on)?;
                 self.sources.readiness.degraded("alarms", None);
                 run.follow(runtime)
             }));
             let text = match outcome {
-                Ok(Ok(Cancelled)) => return,
+                Ok(Ok(Ended::Cancelled)) => return,
+                Ok(Ok(Ended::Renewed)) => {
+                    goes_on = true;
+                    continue;
+                }
                 Ok(Err(error)) => error.to_string(),
                 Err(panic) => {
                     let what = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
                     format!("a fault of the program: {}", what.unwrap_or("no message"))
                 }
             };
+            goes_on = false;
             error!(error = %text, "alarms were interrupted; they go on from what was kept");
             self.sources.readiness.degraded("alarms", Some(text));
             let _ = wait(runtime, RETRY, &self.cancel);
@@ -101,7 +119,8 @@ impl Follower {
 }
 
 impl<'a> Run<'a> {
-    fn new(follower: &'a Follower) -> Result<Self, StoreError> {
+    fn new(follower: &'a Follower, goes_on: bool) -> Result<Self, StoreError> {
+        let (configured, following) = follower.sources.configured.follow();
         let path = follower.alarms.path().cloned().unwrap_or_default();
         let mut outbox = Outbox::open(&path)?;
         let facts = Facts::open_read_only(&follower.facts_path)?;
@@ -114,16 +133,18 @@ impl<'a> Run<'a> {
             let inbox = told_before(&facts, follower.now())?;
             outbox.commit(&Batch { journal: Some(next), inbox: Some(inbox), ..Batch::default() })?;
         }
-        let bindings = bind(&follower.rules, &follower.sources.catalogue);
+        let bindings = bind(&configured.rules, &configured.catalogue);
         bindings.warnings.iter().for_each(|warning| warn!("{warning}"));
         let (states, standing) = (outbox.states()?, outbox.standing()?);
         let numbers = (outbox.epoch().to_owned(), outbox.bounds()?.1);
         let now = follower.now();
         let (evaluator, events) = Evaluator::new(bindings, states, &standing, numbers, follower.settings.late_hours, now);
         let (inbox, boot) = (outbox.inbox()?, outbox.boot()?);
-        info!(rules = follower.rules.len(), alarms = evaluator.alarms().len(), cursor = next.0, "alarms watch the record");
+        info!(rules = configured.rules.len(), alarms = evaluator.alarms().len(), cursor = next.0, "alarms watch the record");
         Ok(Self {
             follower,
+            configured,
+            following,
             outbox,
             facts,
             evaluator,
@@ -131,18 +152,23 @@ impl<'a> Run<'a> {
             inbox,
             boot,
             listening: Some(now),
+            goes_on,
             events,
             kept: (Instant::now(), next, inbox),
         })
     }
 
-    fn follow(&mut self, runtime: &tokio::runtime::Runtime) -> Result<Cancelled, StoreError> {
+    fn follow(&mut self, runtime: &tokio::runtime::Runtime) -> Result<Ended, StoreError> {
         let mut news = self.follower.sources.journal.subscribe();
         let mut ticked = Instant::now().checked_sub(TICK).unwrap_or_else(Instant::now);
         loop {
             if self.follower.cancel.is_cancelled() {
                 self.keep(true)?;
-                return Ok(Cancelled);
+                return Ok(Ended::Cancelled);
+            }
+            if self.following.has_news() {
+                self.keep(true)?;
+                return Ok(Ended::Renewed);
             }
             // Marked as seen before reading, so that what grows meanwhile wakes the next wait.
             news.borrow_and_update();
@@ -152,7 +178,11 @@ impl<'a> Run<'a> {
                 self.take_in()?;
                 let now = self.follower.now();
                 if let Some(since) = self.listening.take() {
-                    self.evaluator.listening(since, now, &mut self.events);
+                    if self.goes_on {
+                        self.evaluator.listening_anew(since, now, &mut self.events);
+                    } else {
+                        self.evaluator.listening(since, now, &mut self.events);
+                    }
                 }
                 self.evaluator.tick(now, &mut self.events);
             }
@@ -185,6 +215,11 @@ impl<'a> Run<'a> {
             let expected = self.reader.position();
             match self.reader.next_into(&mut record) {
                 Ok(Progress::Entry(_)) => {
+                    if self.following.has_news() {
+                        // What is configured now may know more of its points.
+                        self.reader = self.follower.sources.journal.reader(expected);
+                        return Ok(false);
+                    }
                     if let Record::Samples(samples) = &record {
                         self.samples(samples);
                     }
@@ -266,7 +301,7 @@ impl<'a> Run<'a> {
         if entry.kind == EntryKind::ComplianceEvent {
             match serde_json::from_value(entry.body.clone()) {
                 Ok(found) => {
-                    for event in compliance::events(&found, &self.follower.sources.catalogue, now) {
+                    for event in compliance::events(&found, &self.configured.catalogue, now) {
                         self.evaluator.number(event, &mut self.events);
                     }
                 }
@@ -312,7 +347,7 @@ impl<'a> Run<'a> {
         let position = self.reader.position();
         let is_due = all || since.elapsed() >= KEEP_EVERY;
         let has_moved = journal != position || inbox != self.inbox;
-        if self.events.is_empty() && inbox == self.inbox && !(is_due && has_moved) {
+        if self.events.is_empty() && inbox == self.inbox && !(all || is_due && has_moved) {
             return Ok(());
         }
         let batch = Batch {

@@ -33,15 +33,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::clock::Clock;
 use parkgate_collector::journal::{Journal, Sequence};
-use parkgate_rules::alarm::Rule;
 
 pub use event::{Event, EventKind, Standing, Track};
 pub use settings::{AlarmSettings, AlertmanagerSettings, WebhookSettings};
 pub use view::Alarms;
 
+use crate::current::{Configured, Current};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::store::{DataDirectory, Facts, History};
@@ -51,8 +50,8 @@ use outbox::Outbox;
 /// What alarms are fed from.
 #[derive(Clone)]
 pub struct Sources {
-    /// Points, devices, names.
-    pub catalogue: Arc<Catalogue>,
+    /// Points, devices, names, and the rules.
+    pub configured: Current<Configured>,
     /// What is new.
     pub journal: Journal,
     /// What is older than the journal.
@@ -88,7 +87,6 @@ pub struct Threads {
 /// # Errors
 /// When `alarms.db` cannot be used, a file of a secret or certificate cannot be read, or there is no thread to be had.
 pub fn start(
-    rules: &[Rule],
     settings: &AlarmSettings,
     receivers: Receivers<'_>,
     base: &Path,
@@ -97,9 +95,10 @@ pub fn start(
 ) -> Result<(Alarms, Threads)> {
     let path = directory.alarms();
     let outbox = Outbox::open(&path).with_context(|| format!("{} cannot be used; put back a backup", path.display()))?;
-    let alarms = Alarms::new(Some(path), &outbox, rules, Arc::clone(&sources.facts)).context("alarms.db cannot be read")?;
+    let alarms = Alarms::new(Some(path), &outbox, &sources.configured.get().rules, Arc::clone(&sources.facts))
+        .context("alarms.db cannot be read")?;
     let notifiers = notify::start(receivers, settings.external_url.as_deref(), base, &alarms, sources)?;
-    let follower = follow::Follower::new(rules.to_vec(), settings.clone(), alarms.clone(), directory.facts(), sources.clone());
+    let follower = follow::Follower::new(settings.clone(), alarms.clone(), directory.facts(), sources.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().context("no timer for alarms")?;
     let follower = Thread::spawn("alarms", move |cancel| follower.run(&runtime, cancel)).context("no thread for alarms")?;
     Ok((alarms, Threads { follower, notifiers }))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use parkgate_collector::model::UtcMillis as Time;
 use parkgate_rules::alarm::{Priority, Rule, UtcMillis};
@@ -25,7 +25,7 @@ pub struct Alarms(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     path: Option<PathBuf>,
-    rules: Vec<Rule>,
+    rules: RwLock<Arc<[Rule]>>,
     facts: Arc<Facts>,
     view: Mutex<View>,
     events: broadcast::Sender<Arc<Event>>,
@@ -76,7 +76,7 @@ impl Alarms {
         let (durable, inbox) = (outbox.bounds()?.1, outbox.inbox()?);
         let alarms = Self(Arc::new(Shared {
             path,
-            rules: rules.to_vec(),
+            rules: RwLock::new(rules.into()),
             facts,
             view: Mutex::new(view),
             events: broadcast::channel(EVENTS_BEHIND_MAX).0,
@@ -146,8 +146,13 @@ impl Alarms {
     }
 
     /// The rules.
-    pub fn rules(&self) -> &[Rule] {
-        &self.0.rules
+    pub fn rules(&self) -> Arc<[Rule]> {
+        Arc::clone(&self.0.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows other rules from now on.
+    pub fn set_rules(&self, rules: &[Rule]) {
+        *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.into();
     }
 
     /// The epoch.

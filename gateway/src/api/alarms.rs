@@ -13,6 +13,7 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::{Extension, Json};
 use parkgate_collector::catalogue::Catalogue;
+use parkgate_collector::clock::Clock;
 use parkgate_rules::alarm::UtcMillis;
 use serde::{Deserialize, Serialize};
 use tokio_stream::wrappers::{BroadcastStream, IntervalStream};
@@ -22,8 +23,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::enter::{self, Body};
 use super::error::Problem;
 use super::params::{self, Nothing, Params};
-use super::{App, Asker, Shared, Visible};
-use crate::access::{Grant, Identity, Role};
+use super::{App, Asker, Shared, Visible, stream};
+use crate::access::{Grant, Identity, Role, Tokens};
 use crate::alarm::act::{ActError, Doing, Done};
 use crate::alarm::event::{Hello, Replay, Texts};
 use crate::alarm::view::EnterError;
@@ -201,7 +202,10 @@ pub async fn stream(
     let hello = Hello { epoch: shared.alarms.epoch(), last_seq: shared.alarms.last_seq() };
     let first = tokio_stream::iter([Some(Message::default().event("hello").data(text(&hello)))]);
     let past = tokio_stream::iter(past).map(|event| Some(message(&event)));
-    let messages = first.chain(past).chain(live(shared, grant, receiver, told));
+    // Not the whole of it: what is configured may change while the stream goes on.
+    let held = (Arc::clone(&shared.live), Arc::clone(&shared.tokens), Arc::clone(&shared.clock));
+    drop(shared);
+    let messages = first.chain(past).chain(live(held, grant, receiver, told));
     let messages = messages.filter_map(|message| message.map(Ok::<_, Infallible>));
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_SECONDS)).text("still here");
     // Tells nginx not to hold events back.
@@ -212,7 +216,7 @@ pub async fn stream(
 /// What happens behind `told`, until the client falls behind, its token ends or the gateway stops. Nothing without it: what
 /// happens would come before what is not told yet.
 fn live(
-    shared: Arc<Shared>,
+    (open, tokens, clock): (Arc<stream::Live>, Arc<Tokens>, Arc<dyn Clock>),
     grant: Grant,
     receiver: tokio::sync::broadcast::Receiver<Arc<Event>>,
     told: Option<u64>,
@@ -221,7 +225,7 @@ fn live(
     let looks = IntervalStream::new(tokio::time::interval(LOOK)).map(|_| Ok(None));
     let both = events
         .merge(looks)
-        .take_while(move |item| item.is_ok() && shared.live.is_open() && shared.tokens.is_in_force(&grant, shared.clock.now().utc))
+        .take_while(move |item| item.is_ok() && open.is_open() && tokens.is_in_force(&grant, clock.now().utc))
         .take_while(move |_| told.is_some());
     both.map(move |item| item.ok().flatten().filter(|event| told.is_some_and(|told| event.seq > told)).map(|event| message(&event)))
 }

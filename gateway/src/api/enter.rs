@@ -5,7 +5,8 @@
 //! `Origin` that a browser tells is the host that was asked (the Host itself is checked by [`super::guard`]).
 
 use axum::body::to_bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 use serde::de::DeserializeOwned;
@@ -35,6 +36,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         let bytes = to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|_| Problem::too_long(BODY_BYTES_MAX))?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| Problem::bad_body(error.to_string()))
+    }
+}
+
+/// A request that does something and needs no body: not sent by a page of another site. What browsers post they say the
+/// origin of.
+#[derive(Clone, Copy, Debug)]
+pub struct FromHere;
+
+impl<S: Send + Sync> FromRequestParts<S> for FromHere {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if is_of_here(&parts.uri, &parts.headers) { Ok(Self) } else { Err(Problem::from_elsewhere()) }
     }
 }
 

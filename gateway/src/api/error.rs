@@ -132,6 +132,11 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", "this cannot be entered", detail.into(), remedy)
     }
 
+    /// Something that cannot be done just now.
+    pub fn not_now(detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-now", "not just now", detail.to_owned(), "ask again in a while")
+    }
+
     /// A report that is not handed out, since nobody would know that it was.
     pub fn not_kept() -> Self {
         let detail = "that this was read cannot be written down, so it is not handed out".to_owned();

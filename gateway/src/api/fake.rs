@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Build, State, serve};
+use super::{Build, Server, State, serve};
 use crate::access::Tokens;
 use crate::alarm::outbox::{Batch, Outbox};
 use crate::alarm::{Alarms, Event};
@@ -393,13 +393,14 @@ pub async fn start_of(
         park_state: Some(park_state),
         facts: Arc::clone(&facts),
         data: data.path().to_owned(),
+        reloads: crate::reload::channel().0,
         tokens: Arc::clone(&tokens),
         require_token,
         tls: None,
         demo: false,
     };
     let cancel = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, state, cancel.clone()));
+    let task = tokio::spawn(serve(listener, Server::new(state, address), cancel.clone()));
     Served { address, record, health, tokens, facts, data, alarms, readiness, cancel, task }
 }
 

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use super::accesses::Access;
 use super::auth::{self, Asking, Need};
 use super::listener::Peer;
-use super::{Problem, Shared};
+use super::{Problem, Server, Shared};
 
 /// Time until the head of an answer; streams go on after theirs.
 const ANSWER_SECONDS_MAX: u64 = 30;
@@ -32,12 +32,17 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 
 /// Checks the Host header, then adds security headers to whatever the answer is. Answers are not cached unless they
 /// say so themselves.
-pub async fn protect(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub async fn protect(State(server): State<Server>, request: Request, next: Next) -> Response {
     let host = host(request.uri(), request.headers());
-    let mut response = if is_allowed(&host, &shared) {
+    // Not held while the request is answered.
+    let (is_allowed, misdirected) = {
+        let shared = server.0.get();
+        (is_allowed(&host, &shared), shared.metrics.http_misdirected.clone())
+    };
+    let mut response = if is_allowed {
         next.run(request).await
     } else {
-        shared.metrics.http_misdirected.inc();
+        misdirected.inc();
         Problem::misdirected(&host).into_response()
     };
     let headers = response.headers_mut();
@@ -55,8 +60,8 @@ pub async fn protect(State(shared): State<Arc<Shared>>, request: Request, next: 
 /// A route as its guard knows it.
 #[derive(Clone)]
 pub struct Guarded {
-    /// Shared state.
-    pub shared: Arc<Shared>,
+    /// What requests are answered from.
+    pub server: Server,
     /// Pattern of its path.
     pub route: &'static str,
     /// What it demands.
@@ -65,7 +70,8 @@ pub struct Guarded {
 
 /// Lets in who may ask, counts and times the request under its route, and gives it up after [`ANSWER_SECONDS_MAX`].
 pub async fn admit(State(guarded): State<Guarded>, mut request: Request, next: Next) -> Response {
-    let Guarded { shared, route, need } = guarded;
+    let Guarded { server, route, need } = guarded;
+    let shared = server.0.get();
     let start = Instant::now();
     let peer: Option<SocketAddr> = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.0);
     let host = host(request.uri(), request.headers());
@@ -94,8 +100,8 @@ pub async fn admit(State(guarded): State<Guarded>, mut request: Request, next: N
 }
 
 /// The answer for a path that is not served.
-pub async fn no_route(State(shared): State<Arc<Shared>>, uri: Uri) -> Problem {
-    shared.metrics.http_requests.with_label_values(&["other", "404"]).inc();
+pub async fn no_route(State(server): State<Server>, uri: Uri) -> Problem {
+    server.0.get().metrics.http_requests.with_label_values(&["other", "404"]).inc();
     Problem::no_route(uri.path())
 }
 

@@ -410,6 +410,7 @@ fn questions(route: &str, catalogue: &Catalogue) -> Vec<Question> {
             get(&mut ids().flat_map(|id| ranges.map(|range| asked(&id, range)))).into_iter().chain(tables).collect()
         }
         "/api/v1/regulator/accesses" | "/api/v1/outlets" => one(route),
+        "/api/v1/config/reload" => vec![Question::new(format!("POST {route}"))],
         // A form is no JSON: refused for everybody, and tells nothing.
         "/api/v1/ledger" | "/api/v1/reviews" => vec![Question::get(route), Question::post(route, "entries=1".to_owned())],
         "/api/v1/regulator/emissions" => {

@@ -1,10 +1,13 @@
 //! HTTP: the JSON API under `/api/v1`, its event stream, the query API under `/prometheus`, health probes, `/metrics`, and
 //! the page.
 //!
+//! What is configured may change: [`Server`] holds what requests are answered from, and each request is answered from what
+//! was in force when it came. Streams of values end then, and begin anew with everything.
+//!
 //! Reads views only: the catalogue, the record, totals, the health board. It changes nothing but sessions, and enters what
 //! people enter ([`enter`]).
 //!
-//! [`park`], [`devices`], [`points`], [`samples`], [`totals`], [`latest`], [`today`], [`stream`], [`emissions`], [`limits`], [`marks`], [`meters`], [`compliance`], [`outlets`], [`regulator`], [`ledger`], [`reviews`]: one file per resource; [`accesses`] what regulators read; [`openapi`] their
+//! [`park`], [`devices`], [`points`], [`samples`], [`totals`], [`latest`], [`today`], [`stream`], [`emissions`], [`limits`], [`marks`], [`meters`], [`compliance`], [`outlets`], [`regulator`], [`ledger`], [`reviews`], [`config`]: one file per resource; [`accesses`] what regulators read; [`openapi`] their
 //! description; [`queries`] the query API; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`]
 //! the forms of all answers; [`error`] problem details; [`params`] query parameters; [`session`] who asks; [`listener`],
 //! [`tls`], [`guard`] and [`auth`] what every connection and request passes; [`visible`] what of the catalogue the asker sees.
@@ -15,6 +18,7 @@ mod accesses;
 mod alarms;
 mod auth;
 mod compliance;
+mod config;
 mod declarations;
 mod devices;
 pub mod dto;
@@ -85,11 +89,13 @@ use visible::Visible;
 
 use crate::access::{Identity, Tokens};
 use crate::alarm::Alarms;
+use crate::current::Current;
 use crate::emission::EmissionView;
 use crate::indicator::live::Live;
 use crate::metrics::Metrics;
 use crate::promql::park::Index;
 use crate::readiness::Readiness;
+use crate::reload::Reloads;
 use crate::rollup::TotalsView;
 use crate::store::{Facts, RecordView, StoreError};
 
@@ -133,6 +139,8 @@ pub struct State {
     pub facts: Arc<Facts>,
     /// The data directory, for the key of reports.
     pub data: PathBuf,
+    /// Where a reload of the configuration is asked for.
+    pub reloads: Reloads,
     /// The tokens in force.
     pub tokens: Arc<Tokens>,
     /// Whether the loopback too is served to tokens only, even while none was created.
@@ -154,33 +162,66 @@ pub struct Build {
 
 /// Serves until `cancel`; then takes no new connection, ends event streams at once, and returns when the last request
 /// is answered.
-pub async fn serve(listener: TcpListener, state: State, cancel: CancellationToken) -> std::io::Result<()> {
-    let shared = Arc::new(Shared::new(state, listener.local_addr()?));
+pub async fn serve(listener: TcpListener, server: Server, cancel: CancellationToken) -> std::io::Result<()> {
+    let shared = server.0.get();
     shared.metrics.started(&*shared.clock, shared.build.version, shared.build.commit);
-    let live = stream::run(Arc::clone(&shared), cancel.clone());
-    let tls = tls::watch(Arc::clone(&shared), cancel.clone());
+    let live = stream::run(server.clone(), cancel.clone());
+    let tls = tls::watch((shared.tls.clone(), shared.metrics.clone(), Arc::clone(&shared.clock)), cancel.clone());
     let mut listener = Bounded::new(listener, CONNECTIONS_MAX, IDLE_MAX);
     if let Some(tls) = &shared.tls {
         listener = listener.with_tls(tls.acceptor(), shared.metrics.tls_handshakes_failed.clone());
     }
-    let service = router(shared).into_make_service_with_connect_info::<Peer>();
+    drop(shared);
+    let service = router(server).into_make_service_with_connect_info::<Peer>();
     let server = axum::serve(listener, service).with_graceful_shutdown(cancel.cancelled_owned());
     let (served, (), ()) = tokio::join!(async { server.await }, live, tls);
     served
 }
 
+/// What requests are answered from. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Current<Shared>);
+
+impl Server {
+    /// From this, at an address that is listened on.
+    pub fn new(state: State, listen: SocketAddr) -> Self {
+        Self(Current::new(Arc::new(Shared::new(state, listen))))
+    }
+
+    /// Answers from now on by what is configured otherwise. `change` puts it in.
+    pub fn renew(&self, change: impl FnOnce(&mut State)) {
+        let before = self.0.get();
+        let mut state = before.state.clone();
+        change(&mut state);
+        let shared = Shared {
+            series: Index::new(Arc::clone(&state.catalogue)),
+            state,
+            listen: before.listen,
+            retired: CancellationToken::new(),
+            live: Arc::clone(&before.live),
+            reads: Arc::clone(&before.reads),
+            queries: Arc::clone(&before.queries),
+            failures: Arc::clone(&before.failures),
+            kept: Arc::clone(&before.kept),
+        };
+        self.0.set(Arc::new(shared)).retired.cancel();
+    }
+}
+
 /// State with what the API adds for itself.
-struct Shared {
+pub(crate) struct Shared {
     state: State,
     listen: SocketAddr,
-    live: stream::Live,
+    /// Cancelled when another is in force.
+    retired: CancellationToken,
+    live: Arc<stream::Live>,
     reads: Arc<Semaphore>,
     /// All series that queries know.
     series: Index,
     queries: Arc<Semaphore>,
-    failures: auth::Failures,
+    failures: Arc<auth::Failures>,
     /// Accesses of regulators in the present hour.
-    kept: accesses::Kept,
+    kept: Arc<accesses::Kept>,
 }
 
 impl Deref for Shared {
@@ -197,12 +238,13 @@ impl Shared {
         Self {
             state,
             listen,
-            live: stream::Live::new(),
+            retired: CancellationToken::new(),
+            live: Arc::new(stream::Live::new()),
             reads,
             series,
             queries,
-            failures: auth::Failures::default(),
-            kept: accesses::Kept::default(),
+            failures: Arc::default(),
+            kept: Arc::default(),
         }
     }
 
@@ -232,10 +274,10 @@ impl Shared {
 /// The shared state, as handlers take it.
 struct App(Arc<Shared>);
 
-impl FromRequestParts<Arc<Shared>> for App {
+impl FromRequestParts<Server> for App {
     type Rejection = Infallible;
-    async fn from_request_parts(_: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Infallible> {
-        Ok(Self(Arc::clone(shared)))
+    async fn from_request_parts(_: &mut Parts, server: &Server) -> Result<Self, Infallible> {
+        Ok(Self(server.0.get()))
     }
 }
 
@@ -258,7 +300,7 @@ impl<S: Sync> FromRequestParts<S> for Asker {
 
 /// Every route: its pattern, what it demands of who asks, its handlers. A handler for anybody takes [`Asker`] and shows
 /// what the asker sees; the leak test asks every route that is here.
-fn routes() -> Vec<(&'static str, Need, MethodRouter<Arc<Shared>>)> {
+fn routes() -> Vec<(&'static str, Need, MethodRouter<Server>)> {
     use Need::{Anybody, Nobody, ReviewsProjects, RunsThePark};
     vec![
         ("/", Nobody, get(page::index)),
@@ -301,6 +343,7 @@ fn routes() -> Vec<(&'static str, Need, MethodRouter<Arc<Shared>>)> {
         ("/api/v1/regulator/accesses", RunsThePark, get(accesses::list)),
         ("/api/v1/ledger", ReviewsProjects, get(ledger::list).post(ledger::post)),
         ("/api/v1/reviews", ReviewsProjects, get(reviews::list).post(reviews::post)),
+        ("/api/v1/config/reload", RunsThePark, post(config::reload)),
         ("/prometheus/api/v1/query", Anybody, get(queries::query).post(queries::query)),
         ("/prometheus/api/v1/query_range", Anybody, get(queries::query_range).post(queries::query_range)),
         ("/prometheus/api/v1/query_exemplars", Anybody, get(queries::exemplars).post(queries::exemplars)),
@@ -314,15 +357,15 @@ fn routes() -> Vec<(&'static str, Need, MethodRouter<Arc<Shared>>)> {
     ]
 }
 
-fn router(shared: Arc<Shared>) -> Router {
+fn router(server: Server) -> Router {
     let mut router = Router::new();
     for (route, need, handler) in routes() {
-        let guarded = Guarded { shared: Arc::clone(&shared), route, need };
+        let guarded = Guarded { server: server.clone(), route, need };
         router = router.route(route, handler.layer(from_fn_with_state(guarded, guard::admit)));
     }
     router
         .method_not_allowed_fallback(guard::bad_method)
         .fallback(guard::no_route)
-        .layer(from_fn_with_state(Arc::clone(&shared), guard::protect))
-        .with_state(shared)
+        .layer(from_fn_with_state(server.clone(), guard::protect))
+        .with_state(server)
 }

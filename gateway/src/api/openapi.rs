@@ -57,6 +57,7 @@ const TOKEN: &str = "token";
         super::ledger::post,
         super::reviews::list,
         super::reviews::post,
+        super::config::reload,
         super::stream::get,
         get,
         super::probes::livez,

@@ -2,7 +2,8 @@
 //!
 //! One task forms each event once for all clients; who sees only a part gets of it what is left. A client first gets everything (`hello`, `health`, `latest`,
 //! `stats`), then changes. One that does not keep up is cut off; its browser comes back and gets everything again. So
-//! no client can hold more than [`EVENTS_BEHIND_MAX`] events, and none misses a change. A stream ends with its token.
+//! no client can hold more than [`EVENTS_BEHIND_MAX`] events, and none misses a change. A stream ends with its token, and when
+//! another configuration is in force.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -26,7 +27,7 @@ use utoipa::ToSchema;
 
 use super::dto::{HealthDto, LatestDto};
 use super::params::{Nothing, Params};
-use super::{App, Problem, Shared, Visible, points};
+use super::{App, Problem, Server, Shared, Visible, points};
 use crate::access::Grant;
 
 /// Streams open at one time; further clients are refused with a problem.
@@ -192,10 +193,10 @@ pub async fn get(App(shared): App, Extension(grant): Extension<Grant>, _: Params
     let changes = BroadcastStream::new(sender.subscribe());
     drop(sender);
     let messages = told(snapshot(&shared), changes, shared.metrics.stream_lagged.clone());
-    // A message comes every second: so soon after its token the stream ends.
+    // A message comes every second: so soon after its token the stream ends, and soon after the configuration changed.
     let messages = messages.take_while({
         let (shared, grant) = (Arc::clone(&shared), grant.clone());
-        move |_| shared.tokens.is_in_force(&grant, shared.clock.now().utc)
+        move |_| !shared.retired.is_cancelled() && shared.tokens.is_in_force(&grant, shared.clock.now().utc)
     });
     let events = messages.filter_map(move |message| message.told(&shared, Visible::new(&shared.catalogue, &grant.identity)));
     let events = events.map(|(name, data)| {
@@ -214,12 +215,13 @@ fn told(snapshot: Vec<Message>, changes: BroadcastStream<Message>, lagged: IntCo
 }
 
 /// Sends a round of events every [`ROUND_MS`] until `cancel`, then ends all streams.
-pub async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
+pub async fn run(server: Server, cancel: CancellationToken) {
     let mut rounds = Rounds::default();
     let mut ticks = tokio::time::interval(Duration::from_millis(ROUND_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     // Both are cancel-safe.
     while tokio::select! { _ = ticks.tick() => true, () = cancel.cancelled() => false } {
+        let shared = server.0.get();
         let Some(sender) = shared.live.sender() else { break };
         shared.metrics.stream_clients.set(i64::try_from(sender.receiver_count()).unwrap_or(i64::MAX));
         for message in rounds.next(&shared, &sender) {
@@ -227,7 +229,7 @@ pub async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
             let _ = sender.send(message);
         }
     }
-    shared.live.stop();
+    server.0.get().live.stop();
 }
 
 /// What was told already.

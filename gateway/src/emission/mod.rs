@@ -30,13 +30,13 @@ use std::sync::Arc;
 
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::clock::Clock;
+use parkgate_collector::journal::Journal;
 use parkgate_rules::emission::Outlet;
 use parkgate_rules::emission::abatement::AbatementPair;
 
-use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::store::follow::follow;
-use crate::store::{DataDirectory, Facts, StoreError};
+use crate::store::{DataDirectory, Facts, History, StoreError};
 use crate::threads::Thread;
 
 pub use entered::{Author, HeldLimit, HeldMark, LimitStep, MarkStep, NewLimit, NewMark, Refusal};
@@ -50,8 +50,10 @@ pub use view::{EmissionView, Emissions, Judged, KeptCorrection};
 pub struct Sources<'a> {
     /// What is configured.
     pub catalogue: &'a Arc<Catalogue>,
-    /// Journal and history.
-    pub engine: &'a Engine,
+    /// What is new.
+    pub journal: &'a Journal,
+    /// The record.
+    pub history: &'a History,
     /// Where the file is.
     pub directory: &'a DataDirectory,
     /// What was entered.
@@ -62,7 +64,8 @@ pub struct Sources<'a> {
     pub clock: &'a Arc<dyn Clock>,
 }
 
-/// Opens the emissions of a data directory and starts to follow the journal.
+/// Opens the emissions of a data directory and starts to follow the journal. Whoever has another [`Plan`] ends the thread and
+/// starts anew: what was counted by then is kept, and what is configured otherwise is counted again.
 ///
 /// # Errors
 /// When `emission.db` cannot be used, or there is no thread to be had.
@@ -72,16 +75,16 @@ pub fn start(
     pairs: &[AbatementPair],
     grace_ms: i64,
 ) -> Result<(Arc<Emissions>, Thread), StoreError> {
-    let Sources { catalogue, engine, directory, facts, metrics, clock } = *sources;
+    let Sources { catalogue, journal, history, directory, facts, metrics, clock } = *sources;
     let path = directory.emission();
     let plan = Arc::new(Plan::new(catalogue, outlets, pairs));
-    let record = Arc::new(engine.history().clone());
+    let record = Arc::new(history.clone());
     let store = store::EmissionStore::open(&path, &plan.zone)?;
     let parts =
         follow::Parts { record: Arc::clone(&record) as _, facts: Arc::clone(facts), clock: Arc::clone(clock), metrics: metrics.clone() };
     let follower = follow::Follower::new(Arc::clone(&plan), parts, store, grace_ms)?;
     let emissions = Arc::new(Emissions::new(plan, record, Arc::clone(facts), Some(store::EmissionStore::open_read_only(&path)?)));
-    let (journal, history) = (engine.journal().clone(), engine.history().clone());
+    let (journal, history) = (journal.clone(), history.clone());
     let thread = Thread::spawn("emission", move |cancel| {
         let cursor = follower.next();
         follow(follower, cursor, &journal, &history, cancel);

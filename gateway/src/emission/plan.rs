@@ -64,6 +64,18 @@ impl Plan {
         }
     }
 
+    /// Whether all is counted alike, and seen by the same people.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let alike = |one: &[(String, Arc<Point>)], others: &[(String, Arc<Point>)]| {
+            let sight = |plan: &Self, point: &Point| plan.catalogue.device(&point.device).map(|device| device.enterprise.clone());
+            one == others && one.iter().all(|(_, point)| sight(self, point) == sight(other, point))
+        };
+        let outlets =
+            self.outlets.iter().zip(&other.outlets).all(|(one, other)| one.outlet == other.outlet && alike(&one.points, &other.points));
+        let pairs = self.pairs.iter().zip(&other.pairs).all(|(one, other)| one.pair == other.pair && alike(&one.points, &other.points));
+        self.outlets.len() == other.outlets.len() && self.pairs.len() == other.pairs.len() && outlets && pairs
+    }
+
     /// The outlet of an id.
     pub fn outlet(&self, id: &str) -> Option<&PlannedOutlet> {
         self.outlets.iter().find(|planned| planned.outlet.id == id)

@@ -104,6 +104,36 @@ impl Place {
     }
 }
 
+/// A point that is added is read from then on, one that is gone keeps its class, and the record says by what was read.
+#[test]
+fn another_catalogue_counts_while_the_engine_runs() {
+    let place = Place::new();
+    let mut registry = MemoryRegistry::default();
+    let more = format!(
+        "{PARK}compliance = true\n[[device.point]]\nid = \"pressure\"\npath = \"pressure\"\nmedium = \"gas\"\nkind = \"gauge\"\nunit = \"kPa\"\n"
+    );
+    let first = crate::testing::catalogue(PARK, &mut registry);
+    let wider = Arc::new(crate::testing::catalogue(&more, &mut registry));
+    let none = Arc::new(crate::testing::catalogue(&PARK.replace("id = \"gas\"", "id = \"other\""), &mut registry));
+    assert_eq!(first.points[0].id, place.point(), "numbers are the same in every registry that is asked so");
+    let engine = place.start();
+    let is_compliance = |id: PointId| engine.compliance.read().unwrap().contains(&id);
+    assert!(!is_compliance(place.point()));
+    place.runtime.block_on(engine.set_catalogue(&wider)).unwrap();
+    assert!(is_compliance(place.point()));
+    place.send(&engine, 1, "10.5");
+    assert_eq!(place.samples(&engine).len(), 1);
+    place.runtime.block_on(engine.set_catalogue(&none)).unwrap();
+    assert!(is_compliance(place.point()), "what is not in blocks yet is kept as long as the rest");
+    place.send(&engine, 2, "11.5");
+    assert_eq!(place.samples(&engine).len(), 1, "it is no point any more");
+    place.runtime.block_on(engine.set_catalogue(&Arc::new(first))).unwrap();
+    assert!(!is_compliance(place.point()), "it says otherwise now");
+    place.send(&engine, 3, "12.5");
+    assert_eq!(place.samples(&engine).len(), 2);
+    assert!(engine.stop().is_empty());
+}
+
 fn steps(samples: &[Sample]) -> Vec<Step> {
     samples.iter().map(|sample| sample.status.step()).collect()
 }

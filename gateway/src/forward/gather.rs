@@ -36,9 +36,13 @@ pub struct Batch {
     pub received: Option<UtcMillis>,
 }
 
+/// Gives another table when there is one.
+pub type Newer = Box<dyn FnMut() -> Option<Table> + Send>;
+
 /// See the module.
 pub struct Gatherer {
     table: Table,
+    newer: Option<Newer>,
     journal: Journal,
     reader: Reader,
     record: Record,
@@ -61,7 +65,18 @@ impl Gatherer {
     ) -> Self {
         let (reader, durable) = (journal.reader(cursor), journal.subscribe());
         let record = Record::Samples(SampleRecord::default());
-        Self { table, journal, reader, record, durable, history, totals, totals_cursor, gaps: gaps.into(), stretches: None }
+        Self { table, newer: None, journal, reader, record, durable, history, totals, totals_cursor, gaps: gaps.into(), stretches: None }
+    }
+
+    /// Goes on with other tables as they come.
+    pub fn renewed_by(&mut self, newer: Newer) {
+        self.newer = Some(newer);
+    }
+
+    fn renew(&mut self) {
+        if let Some(table) = self.newer.as_mut().and_then(|newer| newer()) {
+            self.table = table;
+        }
     }
 
     /// The entry that live reading will look for next.
@@ -99,6 +114,7 @@ impl Gatherer {
             let expected = self.reader.position();
             match self.reader.next_into(&mut self.record)? {
                 Progress::Entry(_) => {
+                    self.renew();
                     if let Record::Samples(record) = &self.record {
                         for sample in &record.samples {
                             batch.skipped += u64::from(!self.table.sample(sample, &mut batch.lines));
@@ -136,6 +152,7 @@ impl Gatherer {
     /// # Errors
     /// They cannot be read just now.
     pub fn closed_totals(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        self.renew();
         let Some(totals) = &self.totals else { return Ok(()) };
         let (cursor, closed) = totals.closed_since(self.totals_cursor, TOTALS_MAX)?;
         if cursor == self.totals_cursor {

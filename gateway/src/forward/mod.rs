@@ -28,14 +28,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::clock::Clock;
 use parkgate_collector::journal::{Journal, Sequence};
-use parkgate_collector::model::{PointId, PointIdentity};
 use prometheus::IntGauge;
 
 pub use settings::{SinkKind, SinkSettings};
 
+use crate::current::{Configured, Current};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::rollup::TotalsView;
@@ -51,10 +50,8 @@ const FOLDER: &str = "forward";
 /// What the sinks are fed from.
 #[derive(Clone)]
 pub struct Sources {
-    /// Points, names, labels.
-    pub catalogue: Arc<Catalogue>,
-    /// All numbers that points have and had, from the registry.
-    pub identities: Arc<[(PointId, PointIdentity)]>,
+    /// Points, names, labels, and all numbers that points have and had.
+    pub configured: Current<Configured>,
     /// What is new.
     pub journal: Journal,
     /// What is older than the journal.

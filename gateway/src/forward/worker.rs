@@ -150,9 +150,14 @@ impl Worker {
         }
         self.probe = state.probe()?;
         self.sent_below = cursor;
-        let table = Table::new(&self.sources.catalogue, &self.sources.identities, &self.settings);
+        let (configured, mut following) = self.sources.configured.follow();
+        let settings = self.settings.clone();
+        let table = Table::new(&configured.catalogue, &configured.identities, &settings);
+        drop(configured);
+        let newer = move || following.news().map(|newer| Table::new(&newer.catalogue, &newer.identities, &settings));
         let (journal, history): (Journal, History) = (journal.clone(), self.sources.history.clone());
         let mut gatherer = Gatherer::new(table, (journal, history), totals, (cursor, state.totals()?.unwrap_or(0), state.gaps()?));
+        gatherer.renewed_by(Box::new(newer));
         info!(sink = %self.settings.id, url = %self.settings.url, cursor = cursor.0, "forwarding");
         let mut noted_at = Instant::now();
         loop {

@@ -24,6 +24,7 @@ use super::scan;
 use super::store::{Changes, Followed, TotalsStore};
 use super::total::{Level, Period, Total};
 use super::zone::ParkZone;
+use crate::current::{Configured, Following};
 use crate::metrics::Metrics;
 use crate::store::follow::Follow;
 use crate::store::history::Stretch;
@@ -48,6 +49,8 @@ pub struct Follower {
     facts: Arc<Facts>,
     meters: Arc<Meters>,
     metrics: Metrics,
+    /// `None` where the configuration never changes.
+    configured: Option<Following<Configured>>,
     points: HashMap<PointId, Tracked>,
     /// Greatest record time, not beyond the greatest time of receipt.
     reaches: UtcMillis,
@@ -108,12 +111,19 @@ impl Follower {
             facts,
             meters,
             metrics,
+            configured: None,
             points,
             reaches: reaches.min(received),
             received,
             next: None,
             entered,
         })
+    }
+
+    /// Goes on by what is configured anew.
+    #[must_use]
+    pub fn following(self, configured: Following<Configured>) -> Self {
+        Self { configured: Some(configured), ..self }
     }
 
     /// What was entered about meters, as far as it is counted or due.
@@ -138,6 +148,15 @@ impl Follow for Follower {
 
     fn lags(&self, entries: i64) {
         self.metrics.totals_lag.set(entries);
+    }
+
+    /// A point that is configured no more is counted to its end: should it come back, nothing is missing.
+    fn renew(&mut self) {
+        let Some(configured) = self.configured.as_mut().and_then(Following::news) else { return };
+        for point in &configured.catalogue.points {
+            self.rules.remove(&point.id);
+        }
+        self.rules.extend(rule::has_totals(&configured.catalogue).map(|point| (point.id, (PointRule::new(point), point.identity.clone()))));
     }
 
     fn note(&mut self, sample: &Sample) {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use parkgate_collector::catalogue::Catalogue;
-use parkgate_collector::model::{Decimal, PointId, UtcMillis};
+use parkgate_collector::model::{Decimal, Kind, PointId, UtcMillis};
 use parkgate_rules::emission::time::UtcMillis as Time;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -234,12 +234,13 @@ pub struct Touched {
 /// What is in force of each counter of a catalogue. Cheap to share behind an `Arc`.
 #[derive(Debug, Default)]
 pub struct Meters {
-    counters: HashMap<String, (PointId, u8)>,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// By stable id. One that is configured no more stays: what is entered about it holds when it comes back.
+    counters: HashMap<String, (PointId, u8)>,
     /// The last entry taken.
     seen: i64,
     events: Events,
@@ -249,9 +250,19 @@ struct Inner {
 impl Meters {
     /// With nothing entered.
     pub fn new(catalogue: &Catalogue) -> Self {
-        let counters = rule::has_totals(catalogue).filter(|point| point.identity.kind == parkgate_collector::model::Kind::Counter);
-        let counters = counters.map(|point| (point.identity.stable_id.clone(), (point.id, point.identity.decimals)));
-        Self { counters: counters.collect(), inner: Mutex::default() }
+        Self { inner: Mutex::new(Inner { counters: counters(catalogue).collect(), ..Inner::default() }) }
+    }
+
+    /// Goes on with the counters of another catalogue.
+    pub fn set_catalogue(&self, catalogue: &Catalogue) {
+        let mut inner = self.inner();
+        for (name, (point, decimals)) in counters(catalogue) {
+            if inner.counters.get(&name) != Some(&(point, decimals)) {
+                let declared = inner.events.declared(&name, decimals);
+                inner.declared.insert(point, Arc::new(declared));
+                inner.counters.insert(name, (point, decimals));
+            }
+        }
     }
 
     /// As entered until now.
@@ -286,7 +297,7 @@ impl Meters {
         for entry in facts.entries(EntryKind::MeterEvent, inner.seen)? {
             inner.seen = entry.id;
             let Some(name) = inner.events.take(&entry).map(|event| event.point.clone()) else { continue };
-            let Some(&(point, decimals)) = self.counters.get(&name) else { continue };
+            let Some(&(point, decimals)) = inner.counters.get(&name) else { continue };
             let new = inner.events.declared(&name, decimals);
             let old = inner.declared.insert(point, Arc::new(new.clone())).unwrap_or_default();
             touched.extend(differences(&old, &new).map(|(from, to)| Touched { entry: entry.id, point, from, to }));
@@ -312,6 +323,11 @@ impl Meters {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn counters(catalogue: &Catalogue) -> impl Iterator<Item = (String, (PointId, u8))> {
+    let counters = rule::has_totals(catalogue).filter(|point| point.identity.kind == Kind::Counter);
+    counters.map(|point| (point.identity.stable_id.clone(), (point.id, point.identity.decimals)))
 }
 
 /// Record times, both ends inclusive, at which pairs count otherwise by the one than by the other. An exchange or verdict

@@ -35,8 +35,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use parkgate_collector::catalogue::Catalogue;
-
+use crate::current::{Configured, Current};
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::store::follow::follow;
@@ -47,12 +46,13 @@ pub use total::{Amount, CounterTotal, Figures, Flags, GaugeTotal, Level, Period,
 pub use view::Totals;
 pub use zone::ParkZone;
 
-/// Opens the totals of a data directory and starts to follow the journal.
+/// Opens the totals of a data directory and starts to follow the journal. Whoever puts another configuration in force tells
+/// the answer's [`Totals::set_catalogue`] too.
 ///
 /// # Errors
 /// When `totals.db` cannot be used, or there is no thread to be had.
 pub fn start(
-    catalogue: &Catalogue,
+    configured: &Current<Configured>,
     engine: &Engine,
     directory: &DataDirectory,
     facts: &Arc<Facts>,
@@ -60,9 +60,12 @@ pub fn start(
     grace_ms: i64,
 ) -> Result<(Arc<Totals>, Thread), StoreError> {
     let path = directory.totals();
+    let (configured, following) = configured.follow();
+    let catalogue = &configured.catalogue;
     let record = Arc::new(engine.history().clone());
     let store = store::TotalsStore::open(&path, &ParkZone::new(&catalogue.park.time_zone))?;
     let follower = follow::Follower::new(catalogue, Arc::clone(&record) as _, store, Arc::clone(facts), metrics.clone(), grace_ms)?;
+    let follower = follower.following(following);
     let totals = Arc::new(Totals::new(catalogue, record, Some(store::TotalsStore::open_read_only(&path)?)).with_meters(follower.meters()));
     let (journal, history) = (engine.journal().clone(), engine.history().clone());
     let thread = Thread::spawn("rollup", move |cancel| {

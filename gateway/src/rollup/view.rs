@@ -1,7 +1,7 @@
 //! Answers: totals of closed periods and of the open one, up to the latest sample.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::model::{PointId, UtcMillis};
@@ -18,7 +18,7 @@ use crate::store::{DataDirectory, RecordView, StoreError};
 /// Totals over a record. Cheap to share behind an `Arc`.
 pub struct Totals {
     zone: ParkZone,
-    rules: HashMap<PointId, PointRule>,
+    rules: RwLock<HashMap<PointId, PointRule>>,
     record: Arc<dyn RecordView>,
     /// What was entered about meters.
     meters: Arc<Meters>,
@@ -36,7 +36,7 @@ impl Totals {
         let store = store.filter(|store| store.is_of(&zone));
         Self {
             zone,
-            rules: rule::has_totals(catalogue).map(|point| (point.id, PointRule::new(point))).collect(),
+            rules: RwLock::new(rules(catalogue)),
             record,
             meters: Arc::new(Meters::new(catalogue)),
             store: store.map(Mutex::new),
@@ -58,6 +58,16 @@ impl Totals {
         let path = directory.totals();
         let store = if path.exists() { Some(TotalsStore::open_read_only(&path)?) } else { None };
         Ok(Self::new(catalogue, record, store).with_meters(Arc::new(Meters::read_only(catalogue, directory)?)))
+    }
+
+    /// Answers by another catalogue of the same park and time zone from now on.
+    pub fn set_catalogue(&self, catalogue: &Catalogue) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules(catalogue);
+        self.meters.set_catalogue(catalogue);
+    }
+
+    fn rule(&self, point: PointId) -> Option<PointRule> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).get(&point).copied()
     }
 
     /// The park's calendar.
@@ -175,6 +185,10 @@ impl Totals {
     }
 }
 
+fn rules(catalogue: &Catalogue) -> HashMap<PointId, PointRule> {
+    rule::has_totals(catalogue).map(|point| (point.id, PointRule::new(point))).collect()
+}
+
 /// No period before is asked for: 1900.
 const EARLIEST: UtcMillis = UtcMillis(-2_208_988_800_000);
 
@@ -198,10 +212,10 @@ fn append(zone: &ParkZone, level: Level, parts: Vec<(Period, Partial)>, longer: 
 
 impl TotalsView for Totals {
     fn totals(&self, point: PointId, level: Level, from: UtcMillis, to: UtcMillis) -> Result<Vec<Total>, StoreError> {
-        let Some(rule) = self.rules.get(&point) else { return Ok(Vec::new()) };
+        let Some(rule) = self.rule(point) else { return Ok(Vec::new()) };
         let until = self.until();
-        let (parts, closed) = self.parts(rule, level, (from, to), until)?;
-        Ok(parts.into_iter().map(|(period, part)| part.total(rule, period, period.end <= closed, until)).collect())
+        let (parts, closed) = self.parts(&rule, level, (from, to), until)?;
+        Ok(parts.into_iter().map(|(period, part)| part.total(&rule, period, period.end <= closed, until)).collect())
     }
 
     fn closed_since(&self, cursor: u64, limit: usize) -> Result<(u64, Vec<Total>), StoreError> {
@@ -210,11 +224,11 @@ impl TotalsView for Totals {
         let mut totals = Vec::with_capacity(changes.len());
         let next = changes.last().map_or(cursor, |change| change.0);
         for (_, level, start, point) in changes {
-            let Some(rule) = self.rules.get(&point) else { continue };
+            let Some(rule) = self.rule(point) else { continue };
             let mut parts = Vec::new();
             let end = self.zone.period_of(level, start).end;
-            self.stored(&store, rule, (level, level), (start, end), end, &mut parts)?;
-            totals.extend(parts.into_iter().map(|(period, part)| part.total(rule, period, true, period.end)));
+            self.stored(&store, &rule, (level, level), (start, end), end, &mut parts)?;
+            totals.extend(parts.into_iter().map(|(period, part)| part.total(&rule, period, true, period.end)));
         }
         Ok((next, totals))
     }
@@ -230,6 +244,6 @@ impl TotalsView for Totals {
 
 impl std::fmt::Debug for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Totals").field("points", &self.rules.len()).finish_non_exhaustive()
+        f.debug_struct("Totals").field("zone", &self.zone).finish_non_exhaustive()
     }
 }

@@ -23,6 +23,9 @@ pub trait Follow {
     /// Wait for news of the journal, and between two looks at what is due.
     const WAIT: Duration;
 
+    /// Takes over what was configured anew; asked before each entry and each count, and cheap when there is nothing.
+    fn renew(&mut self) {}
+
     /// Takes note of a sample that is in the record.
     fn note(&mut self, sample: &Sample);
 
@@ -52,7 +55,10 @@ pub fn follow<F: Follow>(mut view: F, cursor: Sequence, journal: &Journal, histo
         while read < ENTRIES_PER_ROUND && reader.position() <= taken_in && !cancel.is_cancelled() {
             let next = reader.position();
             match reader.next() {
-                Ok(Next::Entry(_, Record::Samples(record))) => record.samples.iter().for_each(|sample| view.note(sample)),
+                Ok(Next::Entry(_, Record::Samples(record))) => {
+                    view.renew();
+                    record.samples.iter().for_each(|sample| view.note(sample));
+                }
                 Ok(Next::Entry(..)) => {}
                 Ok(Next::End) => break,
                 Ok(Next::Gone { oldest }) => {
@@ -77,6 +83,7 @@ pub fn follow<F: Follow>(mut view: F, cursor: Sequence, journal: &Journal, histo
             read += 1;
         }
         let lag = taken_in.0.saturating_add(1).saturating_sub(reader.position().0);
+        view.renew();
         view.lags(i64::try_from(lag).unwrap_or(i64::MAX));
         match view.count_due(reader.position(), cancel) {
             Ok(()) if read < ENTRIES_PER_ROUND => wait(F::WAIT, cancel),

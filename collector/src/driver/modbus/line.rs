@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Patience;
 use super::learned::Learned;
@@ -46,6 +47,8 @@ pub(super) struct Line {
     pub(super) learned: Learned,
     pub(super) health: HealthBoard,
     pub(super) clock: Arc<dyn Clock>,
+    /// When cancelled, no further request is sent.
+    pub(super) cancel: CancellationToken,
     dropped: IntCounter,
     connects: IntCounter,
     link_up: IntGauge,
@@ -98,6 +101,7 @@ impl Line {
             learned: shared.learned.clone(),
             health,
             clock,
+            cancel: CancellationToken::new(),
             dropped: metrics.answers_dropped.with_label_values(&labels),
             connects: metrics.connects.with_label_values(&labels),
             link_up: metrics.link_up.with_label_values(&labels),
@@ -132,12 +136,30 @@ impl Line {
         self.devices.push(device);
     }
 
-    /// Works until the pipeline is gone. Dropped at any await it leaves only the connection unusable.
+    /// Works until cancelled or until the pipeline is gone. When cancelled, the answers to what was asked are still taken
+    /// in and handed over; a poll is not asked to its end. Dropped at any await it leaves only the connection unusable.
     pub(super) async fn work(&mut self) -> Result<(), PipelineGone> {
         self.connect().await?;
-        loop {
+        while !self.cancel.is_cancelled() {
             self.step().await?;
         }
+        while let Some(wire) = self.wire.as_mut().filter(|wire| wire.in_flight() > 0) {
+            match wire.receive(None).await {
+                Received::Nothing => break,
+                Received::Answer { ticket, result, lost } => {
+                    self.answered(ticket, result).await?;
+                    if lost || self.must_drop {
+                        break;
+                    }
+                }
+            }
+        }
+        self.output.flush().await
+    }
+
+    /// Waits for something that is of no use any more when cancelled.
+    async fn unless_cancelled<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        self.cancel.run_until_cancelled(future).await
     }
 
     /// Sends what is left, if there is room.
@@ -175,12 +197,15 @@ impl Line {
                         let wait = Duration::from_millis(due_ms.saturating_sub(now.monotonic_ms));
                         if self.in_flight() == 0 {
                             self.output.flush().await?;
-                            sleep(wait).await;
+                            let _ = self.unless_cancelled(sleep(wait)).await;
                             return Ok(());
                         }
                         until = Some(instant + wait);
                     }
-                    Next::Never if self.in_flight() == 0 => return std::future::pending().await,
+                    Next::Never if self.in_flight() == 0 => {
+                        self.cancel.cancelled().await;
+                        return Ok(());
+                    }
                     Next::Never => {}
                 }
             }
@@ -199,16 +224,19 @@ impl Line {
         self.wire.as_ref().map_or(0, Wire::in_flight)
     }
 
-    /// Lets the line be silent until `until`.
+    /// Lets the line be silent until `until`; nothing is under way.
     async fn rest(&mut self, until: Instant) -> Result<(), PipelineGone> {
         if until.saturating_duration_since(Instant::now()) > FLUSH_BEFORE {
             self.output.flush().await?;
         }
         let Some(wire) = &mut self.wire else { return Ok(()) };
-        match wire.rest(until).await {
-            Ok(()) => Ok(()),
-            Err(error) => self.lost(&error).await,
+        match self.cancel.run_until_cancelled(wire.rest(until)).await {
+            // Nothing is under way, so nothing is lost with the connection.
+            None => self.wire = None,
+            Some(Ok(())) => {}
+            Some(Err(error)) => return self.lost(&error).await,
         }
+        Ok(())
     }
 
     /// The group that goes first, and whether its request must be widened to have an answer of its own.
@@ -334,15 +362,18 @@ impl Line {
         Ok(())
     }
 
-    /// Tries until the link is up.
+    /// Tries until the link is up, or it is cancelled.
     async fn connect(&mut self) -> Result<(), PipelineGone> {
         self.output.flush().await?;
         let mut wait = !self.proven && self.port.wants_backoff();
         loop {
-            if wait {
-                sleep(self.backoff.next_delay()).await;
+            let delay = if wait { self.backoff.next_delay() } else { Duration::ZERO };
+            if self.unless_cancelled(sleep(delay)).await.is_none() {
+                return Ok(());
             }
-            let error = match timeout(self.port.connect_limit(), self.port.open(self.dropped.clone())).await {
+            let (limit, dropped) = (self.port.connect_limit(), self.dropped.clone());
+            let Some(opened) = self.cancel.run_until_cancelled(timeout(limit, self.port.open(dropped))).await else { return Ok(()) };
+            let error = match opened {
                 Ok(Ok(wire)) => return self.connected(wire).await,
                 Ok(Err(error)) => error,
                 Err(_) => PortError { wait: self.port.wants_backoff(), text: self.port.no_connection() },

@@ -45,13 +45,18 @@ pub mod raw;
 pub use ask::{Asker, Unanswered};
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{LinkDevices, Outlet, Shared};
 use crate::clock::Clock;
 use crate::health::HealthBoard;
 use crate::metrics::Metrics;
+
+/// Longest wait for answers, and for room in the pipeline, when stopping.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// How patient a link is; fixed but for tests.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +85,8 @@ impl Default for Patience {
     }
 }
 
-/// Polls the devices of one link until `cancel`; then sends what it has if there is room, and returns.
+/// Polls the devices of one link until `cancel`; then waits for the answers that are under way, hands over what it has, and
+/// returns, after [`STOP_LIMIT`] at the latest.
 ///
 /// Returns early when the pipeline is gone, or at once when the link is no Modbus link.
 pub async fn run(
@@ -100,7 +106,16 @@ pub async fn run(
 }
 
 async fn run_line(line: &mut line::Line, cancel: CancellationToken) {
-    let _ = cancel.run_until_cancelled(line.work()).await;
+    line.cancel = cancel.clone();
+    let overdue = async {
+        cancel.cancelled().await;
+        sleep(STOP_LIMIT).await;
+    };
+    tokio::select! {
+        biased;
+        _ = line.work() => {}
+        () = overdue => {}
+    }
     line.stop();
 }
 

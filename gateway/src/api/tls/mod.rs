@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use parkgate_collector::clock::Clock;
 use parkgate_collector::model::UtcMillis;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
@@ -20,7 +21,7 @@ use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use crate::metrics::Metrics;
 
 /// Between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -153,8 +154,8 @@ impl Tls {
 }
 
 /// Looks at the files until `cancel`; returns at once without TLS.
-pub(super) async fn watch(shared: Arc<Shared>, cancel: CancellationToken) {
-    let Some(tls) = shared.tls.clone() else { return };
+pub(super) async fn watch((tls, metrics, clock): (Option<Arc<Tls>>, Metrics, Arc<dyn Clock>), cancel: CancellationToken) {
+    let Some(tls) = tls else { return };
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     let mut told = true;
     // Both are cancel-safe.
@@ -166,18 +167,18 @@ pub(super) async fn watch(shared: Arc<Shared>, cancel: CancellationToken) {
         match looked.await {
             Ok(Some(Ok(()))) => {
                 tracing::info!(file = %tls.files.certificate.display(), "new certificate in use");
-                shared.metrics.tls_reloads.with_label_values(&["loaded"]).inc();
+                metrics.tls_reloads.with_label_values(&["loaded"]).inc();
                 told = true;
             }
             Ok(Some(Err(error))) => {
                 tracing::error!(error = %error, "new certificate cannot be used; the old one stays");
-                shared.metrics.tls_reloads.with_label_values(&["failed"]).inc();
+                metrics.tls_reloads.with_label_values(&["failed"]).inc();
             }
             Ok(None) | Err(_) => {}
         }
         if let Some(expires) = tls.expires() {
-            let days = expires.since(shared.clock.now().utc).div_euclid(DAY_MS);
-            shared.metrics.tls_expiry_days.with_label_values(&[&tls.files.certificate.display().to_string()]).set(days);
+            let days = expires.since(clock.now().utc).div_euclid(DAY_MS);
+            metrics.tls_expiry_days.with_label_values(&[&tls.files.certificate.display().to_string()]).set(days);
             if std::mem::take(&mut told) && days < EXPIRES_SOON_DAYS {
                 tracing::warn!(file = %tls.files.certificate.display(), expires = %expires, "the certificate expires soon or has expired");
             }

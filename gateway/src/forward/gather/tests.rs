@@ -11,6 +11,7 @@ use prometheus::Registry;
 use super::super::settings::{SinkKind, SinkSettings};
 use super::super::state::State;
 use super::*;
+use crate::current::Current;
 use crate::rollup::{Amount, CounterTotal, Figures, Level, Period, Total};
 use crate::store::HistorySettings;
 
@@ -196,6 +197,43 @@ impl TotalsView for Closed {
     fn period_of(&self, level: Level, instant: UtcMillis) -> Period {
         Period { level, start: instant, end: instant }
     }
+}
+
+#[test]
+fn a_newer_table_counts_from_the_next_entry_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = parkgate_collector::metrics::Metrics::new(&Registry::new());
+    let settings = JournalSettings { reserve_bytes: 0, ..JournalSettings::default() };
+    let journal = Journal::open(&folder.path().join("journal"), settings, Arc::new(SystemClock::new()), metrics).unwrap();
+    let history = History::open(&folder.path().join("history"), HistorySettings::default(), Arc::new(|_| false)).unwrap();
+    let mut registry = MemoryRegistry::default();
+    let park = |text: &str, registry: &mut MemoryRegistry| Arc::new(crate::testing::catalogue(text, registry));
+    let (before, after) = (
+        park(PARK, &mut registry),
+        park(
+            &format!("{PARK}[[device.point]]\nid = \"later\"\nmedium = \"power\"\nkind = \"gauge\"\nunit = \"kW\"\npath = \"l\"\n"),
+            &mut registry,
+        ),
+    );
+    let later = after.point_by_stable_id("acme/main/later").unwrap().id;
+    let sink = SinkSettings::new("a", SinkKind::Influxdb1, "http://a");
+    let current = Current::new(Arc::clone(&before));
+    let (_, mut following) = current.follow();
+    let table = Table::new(&before, &[], &sink);
+    let mut gatherer = Gatherer::new(table, (journal.clone(), history), None, (Sequence(1), 0, Vec::new()));
+    let settings = sink.clone();
+    gatherer.renewed_by(Box::new(move || following.news().map(|newer| Table::new(&newer, &[], &settings))));
+    let mut gathered = || {
+        let record = Record::Samples(SampleRecord { samples: vec![sample(later, NOVEMBER, 1_000)], ..SampleRecord::default() });
+        journal.append(&record).durable_blocking().unwrap();
+        let mut batch = Batch::default();
+        gatherer.live(&mut batch, 10).unwrap();
+        (batch.lines.len(), batch.skipped)
+    };
+    assert_eq!(gathered(), (0, 1), "nobody has configured it");
+    current.set(after);
+    assert_eq!(gathered(), (1, 0));
+    journal.close();
 }
 
 #[test]

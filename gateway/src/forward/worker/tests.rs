@@ -13,6 +13,7 @@ use prometheus::Registry;
 
 use super::super::settings::SinkKind;
 use super::*;
+use crate::current::{Configured, Current};
 use crate::readiness::Readiness;
 use crate::rollup::{Amount, CounterTotal, Figures, Level, Period, Total, TotalsView};
 use crate::store::HistorySettings;
@@ -120,8 +121,7 @@ fn setting(history: bool, panics: bool) -> Setting {
         worst_quality: None,
     };
     let sources = Sources {
-        catalogue,
-        identities: Vec::new().into(),
+        configured: Current::new(Arc::new(Configured { catalogue, identities: Vec::new(), rules: Vec::new() })),
         journal: journal.clone(),
         history: record,
         totals: Some(Arc::new(Totals { total, panics: AtomicBool::new(panics) })),

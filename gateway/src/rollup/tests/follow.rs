@@ -17,6 +17,7 @@ use super::super::store::TotalsStore;
 use super::super::{Figures, Level, ParkZone, Period, Total, Totals, TotalsView};
 use super::memory::{self, Memory, catalogue, catalogue_in, figures};
 use super::{point, sample};
+use crate::current::{Configured, Current};
 use crate::store::follow::Follow as _;
 use crate::store::{Facts, RecordView as _};
 
@@ -118,6 +119,52 @@ fn hourly(followed: &mut Followed, from: UtcMillis, to: UtcMillis) {
     for hour in 0..to.since(from).div_euclid(HOUR) {
         followed.push(sample(from.plus(hour * HOUR), 100 + hour * 10));
     }
+}
+
+/// A point comes, goes and comes back while the follower runs, and late samples come in between: nothing is missed.
+#[test]
+fn points_come_and_go_while_it_runs() {
+    let one = || catalogue(vec![counter(3_600_000)]);
+    let both = || catalogue(vec![counter(3_600_000), other(counter(3_600_000))]);
+    let configured =
+        |catalogue: Catalogue| Arc::new(Configured { catalogue: Arc::new(catalogue), identities: Vec::new(), rules: Vec::new() });
+    let current = Current::new(configured(one()));
+    let mut followed = Followed::new(one());
+    let (_, following) = current.follow();
+    followed.follower = followed.follower.take().map(|follower| follower.following(following));
+    let start = at("2026-11-02T06:00:00");
+    let round = |followed: &mut Followed, hours: std::ops::Range<i64>, points: u32| {
+        for hour in hours {
+            followed.follower.as_mut().unwrap().renew();
+            let time = start.plus(hour * HOUR);
+            followed.push(sample(time, 100 + hour));
+            if points == 2 {
+                followed.push(Sample { point: PointId(2), ..sample(time, 500 + 10 * hour) });
+            }
+            followed.count();
+        }
+    };
+    round(&mut followed, 0..4, 1);
+    followed.check("before");
+    assert!(followed.stored().followed_one(PointId(2)).unwrap().is_none(), "it is not configured");
+    current.set(configured(both()));
+    followed.catalogue = both();
+    round(&mut followed, 4..30, 2);
+    followed.check("come");
+    current.set(configured(one()));
+    followed.catalogue = one();
+    round(&mut followed, 30..33, 2);
+    // In an hour that is closed.
+    followed.push(Sample { point: PointId(2), received_time: start.plus(33 * HOUR), ..sample(start.plus(20 * HOUR + MINUTE), 701) });
+    followed.count();
+    followed.check("gone");
+    current.set(configured(both()));
+    followed.catalogue = both();
+    round(&mut followed, 33..36, 2);
+    followed.check("back");
+    followed.restart();
+    followed.count();
+    followed.check("restarted");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Dead units, refused blocks, lost connections, a pipeline that takes nothing.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
 use super::*;
 use crate::health::State;
 use crate::model::Reason;
@@ -23,7 +26,7 @@ async fn a_dead_unit_does_not_stop_the_others() {
             match running.next().await {
                 Message::Link(link_change) if link_change.device == "dead" => change = Some(link_change),
                 Message::Link(link_change) => assert!(link_change.up, "{link_change:?}"),
-                Message::NewSession(_) => {}
+                Message::NewSession(_) | Message::Catalogue(..) => {}
                 Message::Batch(batch) => {
                     for reading in batch.readings {
                         match reading.point.0 {
@@ -99,7 +102,7 @@ async fn comes_back_after_the_server_was_away() {
     let change = loop {
         match running.next().await {
             Message::Link(change) if !change.up && change.device.is_empty() => break change,
-            Message::Link(_) | Message::NewSession(_) => {}
+            Message::Link(_) | Message::NewSession(_) | Message::Catalogue(..) => {}
             Message::Batch(batch) => told = batch.readings.iter().map(|reading| (reading.point.0, reading.number)).collect(),
         }
     };
@@ -187,5 +190,44 @@ async fn a_bridge_that_answers_with_its_own_id_is_accepted_where_configured() {
     address.check_unit = false;
     let mut running = Running::start(&link, vec![device]);
     running.until(0, |number| number == exact(0x100)).await;
+    running.stop().await;
+}
+
+/// The answer comes after the driver was told to stop: it is handed over, and nothing more is asked.
+#[tokio::test]
+async fn what_was_asked_before_a_stop_is_answered() {
+    let listener = TcpListener::bind(LOOPBACK).await.unwrap();
+    let link = link("line", listener.local_addr().unwrap(), 2_500);
+    let devices = vec![device(&link, "a", 1, 20, 0, words(&[0])), device(&link, "b", 2, 20, 1, words(&[0]))];
+    let mut running = Running::start(&link, devices);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut request = [0; 12];
+    stream.read_exact(&mut request).await.unwrap();
+    running.cancel.cancel();
+    tokio::task::yield_now().await;
+    let [high, low, ..] = request;
+    stream.write_all(&[high, low, 0, 0, 0, 5, request[6], 3, 2, 0x12, 0x34]).await.unwrap();
+    let point = u32::from(request[6]) - 1;
+    running.until(point, |number| number == exact(0x1234)).await;
+    assert_eq!(stream.read(&mut request).await.unwrap(), 0, "nothing is asked any more");
+    running.stop().await;
+}
+
+/// A unit that says nothing holds a stop no longer than its time-out, a line that waits not at all.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_what_does_not_come() {
+    let listener = TcpListener::bind(LOOPBACK).await.unwrap();
+    let silent = link("line", listener.local_addr().unwrap(), 60);
+    let running = Running::start(&silent, vec![device(&silent, "a", 1, 3_600_000, 0, words(&[0]))]);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.read_exact(&mut [0; 12]).await.unwrap();
+    running.stop().await;
+    // Nobody listens there: it waits between two attempts to connect.
+    let port = std::net::TcpListener::bind(LOOPBACK).unwrap().local_addr().unwrap();
+    let away = link("line", port, 60);
+    let patience = Patience { connect_backoff_ms: (3_600_000, 3_600_000), ..IMPATIENT };
+    let devices = vec![device(&away, "a", 1, 20, 0, words(&[0]))];
+    let mut running = Running::start_with(&away, devices, 1_000, Arc::new(SystemClock::new()), patience);
+    assert!(!running.change().await.up);
     running.stop().await;
 }

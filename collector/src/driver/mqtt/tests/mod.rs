@@ -139,6 +139,7 @@ impl Running {
                 Message::Batch(batch) => return batch,
                 Message::Link(change) => self.links.push((change.up, change.why)),
                 Message::NewSession(_) => self.new_sessions += 1,
+                Message::Catalogue(..) => panic!("drivers have no catalogue"),
             }
         }
     }
@@ -156,6 +157,7 @@ impl Running {
                 Message::Link(change) if change.up == up => return change.why,
                 Message::Link(_) => {}
                 Message::NewSession(_) => self.new_sessions += 1,
+                Message::Catalogue(..) => panic!("drivers have no catalogue"),
                 Message::Batch(batch) => panic!("unexpected {batch:?}"),
             }
         }

@@ -96,6 +96,7 @@ async fn a_connection_that_is_dead_and_open_is_noticed_and_made_again() {
                     proxy.is_dead.store(false, Ordering::Relaxed);
                 }
                 Message::NewSession(_) => panic!("the broker kept the session"),
+                Message::Catalogue(..) => panic!("drivers have no catalogue"),
                 Message::Batch(mut batch) => {
                     batch.done.take().unwrap().send(Outcome::Durable).unwrap();
                     let numbers = show(&batch);

@@ -1,0 +1,182 @@
+//! Which lines differ between two catalogues, so that a running gateway begins anew only those. Pure.
+//!
+//! A line is what one driver works on: a link with the devices behind it. It differs when its driver would work otherwise:
+//! its settings, which devices it has and in which order, how they are addressed, which points are read and where from. Names,
+//! labels, ranges, scales and rules of points are for those who take readings in; for them no line is begun anew.
+
+use super::spec::{Catalogue, Device, Link, PointSource};
+use crate::model::PointId;
+
+/// Links by id, each list in config order. A link without devices is no line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LineChanges {
+    /// Lines that were not there.
+    pub started: Vec<String>,
+    /// Lines that are no more.
+    pub stopped: Vec<String>,
+    /// Lines that differ.
+    pub restarted: Vec<String>,
+}
+
+impl LineChanges {
+    /// Whether a line that runs has to end, be it for ever or to begin anew.
+    pub fn ends(&self, id: &str) -> bool {
+        self.stopped.iter().chain(&self.restarted).any(|ended| ended == id)
+    }
+
+    /// Whether a line has to begin.
+    pub fn begins(&self, id: &str) -> bool {
+        self.started.iter().chain(&self.restarted).any(|begun| begun == id)
+    }
+}
+
+/// What has to be done to the lines of `old` so that they are those of `new`.
+pub fn line_changes(old: &Catalogue, new: &Catalogue) -> LineChanges {
+    let mut changes = LineChanges::default();
+    for link in lines(new) {
+        match lines(old).find(|before| before.id == link.id) {
+            None => changes.started.push(link.id.clone()),
+            Some(before) if !works_alike((old, before), (new, link)) => changes.restarted.push(link.id.clone()),
+            Some(_) => {}
+        }
+    }
+    let gone = lines(old).filter(|before| !lines(new).any(|link| link.id == before.id));
+    changes.stopped.extend(gone.map(|link| link.id.clone()));
+    changes
+}
+
+fn lines(catalogue: &Catalogue) -> impl Iterator<Item = &Link> {
+    catalogue.links.iter().map(|link| &**link).filter(|link| catalogue.devices_of(link).next().is_some())
+}
+
+fn works_alike((old, before): (&Catalogue, &Link), (new, link): (&Catalogue, &Link)) -> bool {
+    let one: Vec<&Device> = old.devices_of(before).map(|device| &**device).collect();
+    let other: Vec<&Device> = new.devices_of(link).map(|device| &**device).collect();
+    before == link && one.len() == other.len() && one.iter().zip(&other).all(|(one, other)| is_asked_alike(one, other))
+}
+
+fn is_asked_alike(one: &Device, other: &Device) -> bool {
+    // What is made of other points is no matter of the driver.
+    fn read(device: &Device) -> impl Iterator<Item = (PointId, &str, &PointSource)> {
+        let points = device.points.iter().filter(|point| !matches!(point.source, PointSource::Formula(_)));
+        points.map(|point| (point.id, point.local_id.as_str(), &point.source))
+    }
+    one.id == other.id && one.origin == other.origin && one.address == other.address && read(one).eq(read(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::catalogue::{MemoryFiles, MemoryRegistry, OwnTable, load};
+
+    #[derive(Debug, Default, serde::Deserialize, garde::Validate)]
+    struct Nothing {}
+
+    impl OwnTable for Nothing {}
+
+    const PARK: &str = r#"
+[park]
+id = "p"
+[[enterprise]]
+id = "acme"
+[[link]]
+id = "bus"
+driver = "modbus_tcp"
+host = "192.0.2.1"
+[[link]]
+id = "other"
+driver = "modbus_tcp"
+host = "192.0.2.3"
+[[link]]
+id = "broker"
+driver = "mqtt"
+host = "192.0.2.2"
+username = "u"
+password = "first"
+[[link]]
+id = "unused"
+driver = "modbus_tcp"
+host = "192.0.2.9"
+[[device]]
+id = "m"
+link = "bus"
+modbus = { unit_id = 1 }
+[[device.point]]
+id = "energy_import"
+register = { address = 0, type = "u32" }
+unit = "kWh"
+[[device]]
+id = "n"
+link = "other"
+modbus = { unit_id = 1 }
+[[device.point]]
+id = "energy_import"
+register = { address = 0, type = "u32" }
+unit = "kWh"
+[[device]]
+id = "g"
+link = "broker"
+[[device.topic]]
+filter = "t/g"
+[[device.point]]
+id = "gas_volume"
+reference = "as_is"
+path = "v"
+"#;
+
+    fn catalogue(text: &str, registry: &mut MemoryRegistry) -> Catalogue {
+        let files = MemoryFiles { files: [("main.toml".into(), text.to_owned())].into(), ..MemoryFiles::default() };
+        let loaded = load::<Nothing>(Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
+        loaded.draft.build(registry).unwrap()
+    }
+
+    /// Which lines a change of the text begins, ends, begins anew.
+    #[test]
+    fn a_change_begins_anew_only_the_lines_that_it_is_about() {
+        let none: (&[&str], &[&str], &[&str]) = (&[], &[], &[]);
+        let bus: (&[&str], &[&str], &[&str]) = (&[], &[], &["bus"]);
+        let broker: (&[&str], &[&str], &[&str]) = (&[], &[], &["broker"]);
+        let cases: &[(&str, &str, &str, (&[&str], &[&str], &[&str]))] = &[
+            ("nothing", "id = \"p\"", "id = \"p\"", none),
+            ("a comment", "[[enterprise]]", "# new\n[[enterprise]]", none),
+            ("host of a line", "192.0.2.1", "192.0.2.7", bus),
+            ("time-out of a line", "host = \"192.0.2.1\"", "host = \"192.0.2.1\"\ntimeout_ms = 700", bus),
+            ("unit", "link = \"bus\"\nmodbus = { unit_id = 1 }", "link = \"bus\"\nmodbus = { unit_id = 2 }", bus),
+            (
+                "register",
+                "register = { address = 0, type = \"u32\" }\nunit = \"kWh\"\n[[device]]\nid = \"n\"",
+                "register = { address = 2, type = \"u32\" }\nunit = \"kWh\"\n[[device]]\nid = \"n\"",
+                bus,
+            ),
+            ("password", "first", "second", broker),
+            ("topic", "t/g", "t/h", broker),
+            ("path of a value", "path = \"v\"", "path = \"w\"", broker),
+            ("name of a device", "id = \"g\"", "id = \"g\"\nname = { zh = \"气\", en = \"Gas\" }", none),
+            ("enterprise of a device", "id = \"n\"", "id = \"n\"\nenterprise = \"acme\"", (&[], &[], &["other"])),
+            ("a link that nothing uses", "192.0.2.9", "192.0.2.10", none),
+            ("a range", "path = \"v\"", "path = \"v\"\nvalid_max = 5", none),
+            (
+                "a device goes to another line",
+                "link = \"other\"\nmodbus = { unit_id = 1 }",
+                "link = \"bus\"\nmodbus = { unit_id = 2 }",
+                (&[], &["other"], &["bus"]),
+            ),
+            ("a first device for a link", "link = \"other\"", "link = \"unused\"", (&["unused"], &["other"], &[])),
+        ];
+        for (what, from, to, (started, stopped, restarted)) in cases {
+            assert!(PARK.contains(from), "{what}");
+            let mut registry = MemoryRegistry::default();
+            let (old, new) = (catalogue(PARK, &mut registry), catalogue(&PARK.replacen(from, to, 1), &mut registry));
+            let found = line_changes(&old, &new);
+            let owned = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let expected = LineChanges { started: owned(started), stopped: owned(stopped), restarted: owned(restarted) };
+            assert_eq!(found, expected, "{what}");
+            for id in ["bus", "other", "broker", "unused"] {
+                assert_eq!(found.ends(id), stopped.contains(&id) || restarted.contains(&id), "{what}");
+                assert_eq!(found.begins(id), started.contains(&id) || restarted.contains(&id), "{what}");
+            }
+        }
+    }
+}
