@@ -13,10 +13,10 @@ use crate::model::{Now, Reason};
 use crate::sim::modbus::{Fault, Faults, RtuServer, SimServer, UnitMode};
 
 /// A clock that goes with tokio's, which tests can pause.
-struct TokioClock(Instant);
+pub(super) struct TokioClock(Instant);
 
 impl TokioClock {
-    fn start() -> Arc<dyn Clock> {
+    pub(super) fn start() -> Arc<dyn Clock> {
         Arc::new(Self(Instant::now()))
     }
 }
