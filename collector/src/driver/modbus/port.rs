@@ -150,7 +150,7 @@ impl Port {
                 skip.extend([&settings.heartbeat, &settings.registration].into_iter().filter(|bytes| !bytes.is_empty()).cloned());
                 let seat = match seat {
                     Some(seat) => seat,
-                    None => match listeners.seat(settings.listen, settings.identity()) {
+                    None => match listeners.seat(settings.listen, settings.identity(), &settings.heartbeat) {
                         Ok(taken) => seat.insert(taken),
                         Err(error) => {
                             let text = format!("cannot listen on {}: {error}; choose another port, or end what holds it", settings.listen);
