@@ -10,7 +10,7 @@ use super::unit::Extra;
 use super::wire::{ExchangeError, Ticket};
 use crate::health::{Health, State};
 use crate::model::{Reason, UtcMillis};
-use crate::protocol::modbus::{AnswerError, Exception, Request, frame::Retry};
+use crate::protocol::modbus::{AnswerError, Exception, RegisterName, Request, frame::Retry};
 
 /// Requests in a row without answer after which the rest of a poll is not asked for.
 const TIMEOUTS_PER_POLL: u32 = 2;
@@ -45,7 +45,13 @@ impl Line {
             group.poll.received = group.poll.received.saturating_add(part.len());
             match bisect {
                 Some(bisect) => bisect.read(part),
-                None => block.backoff.reset(),
+                None => {
+                    block.backoff.reset();
+                    let whole = block.gap_of(part);
+                    if device.gaps.contains(&whole) && !device.forgiven.contains(&whole) {
+                        group.poll.proved.push(whole);
+                    }
+                }
             }
             if block.extra == Extra::Doubted && !ticket.widened {
                 block.extra = Extra::Denied;
@@ -93,8 +99,7 @@ impl Line {
                                 true
                             }
                             None => {
-                                let delay_ms = u64::try_from(block.backoff.next_delay().as_millis()).unwrap_or(u64::MAX);
-                                block.hold_until_ms = now.monotonic_ms.saturating_add(delay_ms);
+                                block.hold(now.monotonic_ms);
                                 false
                             }
                         };
@@ -183,17 +188,20 @@ impl Line {
         self.polled(index).await
     }
 
-    /// What halving refused blocks has shown.
+    /// What halving refused blocks has shown, and what turned out to be readable.
     fn conclude(&mut self, index: usize) {
         let now = self.clock.now();
         let Some(group) = self.groups.get_mut(index) else { return };
-        if group.poll.bisects.is_empty() {
-            return;
-        }
+        let proved = std::mem::take(&mut group.poll.proved);
         let mut gaps = Vec::new();
         let mut unreadable = Vec::new();
         for bisect in std::mem::take(&mut group.poll.bisects) {
-            let Some(block) = group.blocks.get(bisect.block) else { continue };
+            let Some(block) = group.blocks.get_mut(bisect.block) else { continue };
+            if bisect.is_all_refused() {
+                // As devices do while they start: it is asked again as a whole.
+                block.hold(now.monotonic_ms);
+                continue;
+            }
             for finding in bisect.findings() {
                 match finding {
                     Finding::Before(point) => gaps.push(block.gap_before(point)),
@@ -205,17 +213,40 @@ impl Line {
                 }
             }
         }
+        if gaps.is_empty() && proved.is_empty() {
+            return;
+        }
         let device_index = group.device;
         self.learn(device_index, &gaps);
+        self.forget(device_index, &proved);
         let (Some(group), Some(device)) = (self.groups.get_mut(index), self.devices.get_mut(device_index)) else { return };
-        group.blocks = device.blocks(group.priority, &self.patience);
+        let old = std::mem::replace(&mut group.blocks, device.blocks(group.priority, &self.patience));
         for block in &mut group.blocks {
+            if let Some(old) = old.iter().find(|old| old.request == block.request) {
+                block.inherit(old);
+            }
             let whole = block.gap_of(block.whole());
             if unreadable.contains(&whole) {
-                let delay_ms = u64::try_from(block.backoff.next_delay().as_millis()).unwrap_or(u64::MAX);
-                block.hold_until_ms = now.monotonic_ms.saturating_add(delay_ms);
+                block.hold(now.monotonic_ms);
             }
         }
+    }
+
+    /// A device reads what it refused before: that is read along again.
+    fn forget(&mut self, device: usize, proved: &[Gap]) {
+        if proved.is_empty() {
+            return;
+        }
+        let Some(device) = self.devices.get_mut(device) else { return };
+        let Some(unit) = self.units.get(device.unit) else { return };
+        for gap in proved {
+            let what = RegisterName { function: gap.function, address: gap.first, quantity: gap.length };
+            tracing::info!(device = %device.entry.id, what = %what, "the device reads what it refused before; it is read along again");
+        }
+        device.gaps.retain(|gap| !proved.contains(gap));
+        device.forgiven.extend_from_slice(proved);
+        device.counters.gaps.set(i64::try_from(device.gaps.len()).unwrap_or(i64::MAX));
+        self.learned.remove(&device.entry.id, unit.id, proved);
     }
 
     /// Remembers and reports what a device refuses when it is read along.

@@ -77,7 +77,7 @@ impl Asker {
 async fn exchange(wire: &mut Wire, request: &Request, check_unit: bool) -> Result<Received, ExchangeError> {
     loop {
         let now = Instant::now();
-        let free = wire.conflict(request, now).unwrap_or(now).max(wire.ready_at());
+        let free = wire.conflict(request, check_unit, now).unwrap_or(now).max(wire.ready_at());
         if free <= now {
             break;
         }

@@ -77,6 +77,11 @@ impl Bisect {
         std::mem::take(&mut self.queue)
     }
 
+    /// No part of it could be read: that says nothing about addresses, the device refuses everything just now.
+    pub(super) fn is_all_refused(&self) -> bool {
+        self.tried.iter().all(|tried| !tried.good)
+    }
+
     /// What can be told once nothing is left to be asked for.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let good = |part: Part| self.tried.iter().any(|tried| tried.part == part && tried.good);

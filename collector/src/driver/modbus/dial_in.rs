@@ -1,26 +1,31 @@
 //! Devices that connect to us: one listener per address for all links that share it, each with the device that it knows
 //! by the first bytes of a connection. A new connection of a device replaces the one before.
 //!
-//! What connects and says something else, or nothing for [`IDENTITY_LIMIT`], is closed and told once per text.
+//! What connects and says something else, or nothing for [`IDENTITY_LIMIT`], is closed and told once per text. A text that
+//! goes on as a word does is something else: `DTU-10` is not `DTU-1`.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// Longest wait for the bytes by which a device is known: heartbeats come once a minute or two.
 const IDENTITY_LIMIT: Duration = Duration::from_secs(150);
+/// Wait for what may follow the bytes by which a device is known, as far as it is of the same packet.
+const SETTLE: Duration = Duration::from_millis(200);
 /// Bytes kept of what a connection says first.
 const IDENTITY_BYTES_MAX: usize = 512;
 /// Connections of an address that have not said who they are.
 const STRANGERS_MAX: usize = 256;
+/// Those of one peer address; the devices of a whole site may share one.
+const STRANGERS_OF_ONE_MAX: usize = 64;
 /// Texts of strangers that are remembered, so that each is told once.
 const TOLD_MAX: usize = 100;
 
@@ -42,8 +47,43 @@ struct Hub {
 struct Slot {
     /// Empty: whoever connects.
     identity: Vec<u8>,
+    heartbeat: Vec<u8>,
     arrived: Mutex<Option<TcpStream>>,
     notify: Notify,
+}
+
+/// Whether a connection is a device's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Likeness {
+    /// It is.
+    Same,
+    /// It is, if nothing else follows.
+    SoFar,
+    /// Not enough was said.
+    Unclear,
+    /// It is not.
+    Other,
+}
+
+/// Judges the bytes that a connection has said so far.
+fn likeness(identity: &[u8], heartbeat: &[u8], said: &[u8]) -> Likeness {
+    if identity.is_empty() {
+        return Likeness::Same;
+    }
+    let Some(rest) = said.strip_prefix(identity) else {
+        return if identity.starts_with(said) { Likeness::Unclear } else { Likeness::Other };
+    };
+    let Some(next) = rest.first() else { return Likeness::SoFar };
+    if !heartbeat.is_empty() && rest.starts_with(heartbeat) {
+        return Likeness::Same;
+    }
+    let is_text = identity.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    let goes_on = is_text && identity.last().is_some_and(u8::is_ascii_alphanumeric) && next.is_ascii_alphanumeric();
+    match goes_on {
+        true if heartbeat.starts_with(rest) => Likeness::Unclear,
+        true => Likeness::Other,
+        false => Likeness::Same,
+    }
 }
 
 /// A link's place at an address; given back when dropped.
@@ -58,8 +98,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Listeners {
-    /// Waits at `listen` for the device that begins with `identity`. Errors: the address cannot be listened on.
-    pub(super) fn seat(&self, listen: SocketAddr, identity: &[u8]) -> io::Result<Seat> {
+    /// Waits at `listen` for the device that begins with `identity` and may go on with `heartbeat`. Errors: the address cannot be listened on.
+    pub(super) fn seat(&self, listen: SocketAddr, identity: &[u8], heartbeat: &[u8]) -> io::Result<Seat> {
         let mut hubs = lock(&self.0);
         let hub = match hubs.get(&listen).and_then(Weak::upgrade) {
             Some(hub) => hub,
@@ -70,7 +110,8 @@ impl Listeners {
                 hub
             }
         };
-        let slot = Arc::new(Slot { identity: identity.to_vec(), arrived: Mutex::new(None), notify: Notify::new() });
+        let (identity, heartbeat) = (identity.to_vec(), heartbeat.to_vec());
+        let slot = Arc::new(Slot { identity, heartbeat, arrived: Mutex::new(None), notify: Notify::new() });
         lock(&hub.slots).push(Arc::clone(&slot));
         Ok(Seat { hub, slot })
     }
@@ -89,13 +130,15 @@ impl Hub {
         Ok(hub)
     }
 
-    /// The slot of a connection that has said `bytes` so far; `Err(true)`: it may still say the right thing.
-    fn slot(&self, bytes: &[u8]) -> Result<Arc<Slot>, bool> {
+    /// The slot that a connection which has said `bytes` so far is likest to, and how like.
+    fn slot(&self, bytes: &[u8]) -> (Likeness, Option<Arc<Slot>>) {
         let slots = lock(&self.slots);
-        if let Some(slot) = slots.iter().find(|slot| bytes.starts_with(&slot.identity)) {
-            return Ok(Arc::clone(slot));
+        for wanted in [Likeness::Same, Likeness::SoFar, Likeness::Unclear] {
+            if let Some(slot) = slots.iter().find(|slot| likeness(&slot.identity, &slot.heartbeat, bytes) == wanted) {
+                return (wanted, Some(Arc::clone(slot)));
+            }
         }
-        Err(slots.iter().any(|slot| slot.identity.starts_with(bytes)))
+        (Likeness::Other, None)
     }
 
     fn tell(&self, peer: SocketAddr, bytes: &[u8], why: &str) {
@@ -116,7 +159,8 @@ impl Drop for Hub {
 }
 
 async fn accept(listener: TcpListener, hub: Weak<Hub>) {
-    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+    // Oldest first.
+    let mut strangers: Vec<(IpAddr, AbortHandle)> = Vec::new();
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(connection) => connection,
@@ -126,14 +170,21 @@ async fn accept(listener: TcpListener, hub: Weak<Hub>) {
                 continue;
             }
         };
-        // Where too many say nothing, the new one is closed; a device comes again.
-        let Ok(permit) = Arc::clone(&strangers).try_acquire_owned() else { continue };
-        let hub = Weak::clone(&hub);
-        tokio::spawn(async move {
-            identify(stream, peer, hub).await;
-            drop(permit);
-        });
+        strangers.retain(|(_, task)| !task.is_finished());
+        if let Some(index) = too_many(strangers.iter().map(|(address, _)| *address), peer.ip()) {
+            strangers.remove(index).1.abort();
+        }
+        let task = tokio::spawn(identify(stream, peer, Weak::clone(&hub)));
+        strangers.push((peer.ip(), task.abort_handle()));
     }
+}
+
+/// Which of those that have not said who they are, oldest first, has to go for a new one: who is a device says so soon.
+fn too_many(strangers: impl ExactSizeIterator<Item = IpAddr> + Clone, new: IpAddr) -> Option<usize> {
+    if strangers.clone().filter(|address| *address == new).count() >= STRANGERS_OF_ONE_MAX {
+        return strangers.clone().position(|address| address == new);
+    }
+    (strangers.len() >= STRANGERS_MAX).then_some(0)
 }
 
 /// Reads until it is clear who it is, and hands the connection over.
@@ -143,22 +194,27 @@ async fn identify(mut stream: TcpStream, peer: SocketAddr, hub: Weak<Hub>) {
     let mut length = 0;
     let slot = loop {
         let said = buffer.get(..length).unwrap_or_default();
-        match hub.upgrade().map(|hub| hub.slot(said)) {
-            None => return,
-            Some(Ok(slot)) => break slot,
-            Some(Err(true)) if length < IDENTITY_BYTES_MAX => {}
-            Some(Err(_)) => {
+        let Some((likeness, slot)) = hub.upgrade().map(|hub| hub.slot(said)) else { return };
+        let so_far = match (likeness, slot) {
+            (Likeness::Same, Some(slot)) => break slot,
+            (Likeness::SoFar, Some(slot)) => Some(slot),
+            (Likeness::Unclear, _) if length < IDENTITY_BYTES_MAX => None,
+            _ => {
                 if let Some(hub) = hub.upgrade() {
-                    hub.tell(peer, said, "a device that no link knows has connected; give its first bytes as `registration` of a link");
+                    let why = "a device that no link knows has connected; give what it says first, to the end of a word, as `registration` \
+                               of a link";
+                    hub.tell(peer, said, why);
                 }
                 return;
             }
-        }
+        };
+        let limit = if so_far.is_some() { Instant::now() + SETTLE } else { deadline };
         let space = buffer.get_mut(length..).unwrap_or_default();
-        match timeout_at(deadline, stream.read(space)).await {
-            Ok(Ok(count)) if count > 0 => length = length.saturating_add(count),
-            Ok(_) => return,
-            Err(_) => {
+        match (timeout_at(limit, stream.read(space)).await, so_far) {
+            (Ok(Ok(count)), _) if count > 0 => length = length.saturating_add(count),
+            (Ok(_), _) => return,
+            (Err(_), Some(slot)) => break slot,
+            (Err(_), None) => {
                 if let Some(hub) = hub.upgrade() {
                     hub.tell(peer, buffer.get(..length).unwrap_or_default(), "a device has connected and does not say who it is");
                 }
@@ -217,7 +273,7 @@ mod tests {
         let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = probe.local_addr().unwrap();
         drop(probe);
-        let (a, b) = (listeners.seat(address, b"DTU-A").unwrap(), listeners.seat(address, b"DTU-B").unwrap());
+        let (a, b) = (listeners.seat(address, b"DTU-A", b"").unwrap(), listeners.seat(address, b"DTU-B", b"").unwrap());
         assert_eq!(a.local_addr(), b.local_addr());
         let first = dial(address, b"DTU-A\r\n").await;
         let peer = a.arrival().await.peer_addr().unwrap();
@@ -246,12 +302,81 @@ mod tests {
         drop(a);
         drop(b);
         let again = loop {
-            match listeners.seat(address, b"") {
+            match listeners.seat(address, b"", b"") {
                 Ok(seat) => break seat,
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         };
         let anyone = dial(address, b"").await;
         assert_eq!(again.arrival().await.peer_addr().unwrap(), anyone.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a_longer_word_is_another_device() {
+        use Likeness::{Other, Same, SoFar, Unclear};
+        for (identity, heartbeat, said, expected) in [
+            (&b"DTU-1"[..], &b"PING"[..], &b""[..], Unclear),
+            (b"DTU-1", b"PING", b"DTU", Unclear),
+            (b"DTU-1", b"PING", b"DTU-2", Other),
+            (b"DTU-1", b"PING", b"DTU-1", SoFar),
+            (b"DTU-1", b"PING", b"DTU-10", Other),
+            (b"DTU-1", b"PING", b"DTU-1\r\n", Same),
+            (b"DTU-1", b"PING", b"DTU-1,21 dB", Same),
+            (b"DTU-1", b"PING", b"DTU-1\0", Same),
+            (b"DTU-1", b"PING", b"DTU-1PI", Unclear),
+            (b"DTU-1", b"PING", b"DTU-1PINGPI", Same),
+            (b"DTU-1", b"PING", b"DTU-1PIX", Other),
+            (b"PING", b"PING", b"PINGPING", Same),
+            // Bytes that are no text have no words.
+            (&[0xAA, 0x55], b"", &[0xAA, 0x55, 0x41], Same),
+            (b"", b"", b"", Same),
+        ] {
+            assert_eq!(likeness(identity, heartbeat, said), expected, "{}", said.escape_ascii());
+        }
+    }
+
+    fn free_address() -> SocketAddr {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_device_with_a_longer_name_does_not_take_the_place() {
+        let (listeners, address) = (Listeners::default(), free_address());
+        let seat = listeners.seat(address, b"DTU-1", b"PING").unwrap();
+        let mut other = dial(address, b"DTU-10").await;
+        assert_eq!(other.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        for text in [&b"DTU-1"[..], b"DTU-1PING"] {
+            let right = dial(address, text).await;
+            assert_eq!(seat.arrival().await.peer_addr().unwrap(), right.local_addr().unwrap());
+        }
+    }
+
+    #[test]
+    fn the_oldest_stranger_goes_first() {
+        let ip = |last: usize| IpAddr::from([192, 0, 2, u8::try_from(last % 256).unwrap()]);
+        let crowd = |count: usize| (0..count).map(ip).collect::<Vec<_>>();
+        let of_two = [vec![ip(1)], vec![ip(2); STRANGERS_OF_ONE_MAX]].concat();
+        for (strangers, new, expected) in [
+            (Vec::new(), ip(1), None),
+            (crowd(STRANGERS_MAX - 1), ip(7), None),
+            (crowd(STRANGERS_MAX), ip(7), Some(0)),
+            (of_two.clone(), ip(1), None),
+            (of_two, ip(2), Some(1)),
+        ] {
+            assert_eq!(too_many(strangers.iter().copied(), new), expected, "{} strangers", strangers.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn silent_connections_do_not_lock_a_device_out() {
+        let (listeners, address) = (Listeners::default(), free_address());
+        let seat = listeners.seat(address, b"DTU-1", b"").unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..=STRANGERS_OF_ONE_MAX {
+            silent.push(dial(address, b"").await);
+        }
+        assert_eq!(silent[0].read(&mut [0; 8]).await.unwrap_or(0), 0, "the oldest is closed");
+        let right = dial(address, b"DTU-1\r\n").await;
+        assert_eq!(seat.arrival().await.peer_addr().unwrap(), right.local_addr().unwrap());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The file is text. Line 1: `parkgate learned 1 CRC`, CRC-32 of all that follows in eight hexadecimal digits. Then one
 //! line each: device, unit id, function code, first address, number of addresses (0: nothing, but no read may cross from
-//! below the address to it). It is replaced by write beside, sync, rename, sync of the directory. It can be deleted: then
+//! below the address to it). What a device reads by itself after all is taken out again. The file is replaced by write beside, sync, rename, sync of the directory. It can be deleted: then
 //! devices are asked once more. One that is damaged is not used, and is replaced when there is something new to write.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,6 +89,25 @@ impl Learned {
                 return;
             }
         }
+        self.save();
+    }
+
+    /// Forgets what is not so any more.
+    pub(super) fn remove(&self, device: &str, unit_id: u8, gaps: &[Gap]) {
+        {
+            let mut entries = self.0.lock();
+            let Some(known) = entries.get_mut(&(device.to_owned(), unit_id)) else { return };
+            let before = known.len();
+            known.retain(|gap| !gaps.contains(gap));
+            if known.len() == before {
+                return;
+            }
+        }
+        self.save();
+    }
+
+    /// Writes the file in the background.
+    fn save(&self) {
         let store = Arc::clone(&self.0);
         let save = move || {
             let Some(path) = &store.path else { return };
@@ -201,6 +220,10 @@ mod tests {
         assert_eq!(again.of("acme-1", 7), [GAP, BORDER]);
         assert_eq!(again.of("b", 1), [BORDER]);
         assert!(again.of("b", 2).is_empty());
+        again.remove("b", 1, &[BORDER]);
+        again.remove("b", 2, &[BORDER]);
+        assert!(Learned::open(path.clone()).of("b", 1).is_empty());
+        again.add("b", 1, &[BORDER]);
 
         let text = std::fs::read_to_string(&path).unwrap();
         for broken in ["", "x", &text.replacen("10", "11", 1), &text.replace(HEAD, "parkgate learned 2 ")] {

@@ -26,6 +26,9 @@ use crate::protocol::modbus::{AnswerError, Request};
 /// A wait that is longer sends the batch first.
 const FLUSH_BEFORE: Duration = Duration::from_millis(5);
 
+/// Longest pause of a line before it looks again what is due, in milliseconds.
+const PAUSE_MS_MAX: u64 = 60_000;
+
 /// One link.
 pub(super) struct Line {
     pub(super) id: String,
@@ -243,7 +246,10 @@ impl Line {
     fn choose(&self, now: Now, instant: Instant) -> Next {
         let mut first: Option<Candidate> = None;
         let mut first_free: Option<Candidate> = None;
+        // Its answer can most likely be told from others.
+        let mut first_passable: Option<Candidate> = None;
         let mut first_over: Option<Instant> = None;
+        let mut soonest: Option<Instant> = None;
         let mut due_ms = u64::MAX;
         for (index, group) in self.groups.iter().enumerate() {
             let continuing = group.poll.active.then_some(group.poll.begun_ms);
@@ -262,7 +268,8 @@ impl Line {
                 continue;
             }
             let rank = group.schedule.rank(group.priority, continuing, is_down, now.monotonic_ms);
-            let over = wish.and_then(|wish| self.wire.as_ref().and_then(|wire| wire.conflict(&wish.request, instant)));
+            let over = wish.and_then(|wish| self.conflict(index, &wish.request, instant));
+            soonest = [soonest, over].into_iter().flatten().min();
             if first.as_ref().is_none_or(|(best, ..)| rank < *best) {
                 first = Some((rank, index, wish));
                 first_over = over;
@@ -270,20 +277,32 @@ impl Line {
             if over.is_none() && first_free.as_ref().is_none_or(|(best, ..)| rank < *best) {
                 first_free = Some((rank, index, wish));
             }
+            if over.is_some_and(|over| over <= instant) && first_passable.as_ref().is_none_or(|(best, ..)| rank < *best) {
+                first_passable = Some((rank, index, wish));
+            }
         }
         let Some((_, group, wish)) = first else {
             return if self.groups.is_empty() { Next::Never } else { Next::At(due_ms) };
         };
         let Some(over) = first_over else { return Next::Ask { group, wish, widened: false } };
-        if let Some(request) = wish.and_then(|wish| self.widened(group, &wish)) {
+        let is_free = |request: &Request| self.conflict(group, request, instant).is_none_or(|over| over <= instant);
+        if let Some(request) = wish.and_then(|wish| self.widened(group, &wish)).filter(is_free) {
             let wish = wish.map(|wish| Wish { request, ..wish });
             return Next::Ask { group, wish, widened: true };
         }
-        match first_free {
+        match first_free.or(first_passable) {
             Some((_, group, wish)) => Next::Ask { group, wish, widened: false },
-            None if over <= instant => Next::Ask { group, wish, widened: false },
-            None => Next::Pause(over),
+            None => {
+                let next_due = instant + Duration::from_millis(due_ms.saturating_sub(now.monotonic_ms).min(PAUSE_MS_MAX));
+                Next::Pause(soonest.unwrap_or(over).min(next_due))
+            }
         }
+    }
+
+    /// Until when a request of a group must wait for a late answer that looks like its own; see [`Wire::conflict`].
+    fn conflict(&self, group: usize, request: &Request, instant: Instant) -> Option<Instant> {
+        let device = self.groups.get(group).and_then(|group| self.devices.get(group.device))?;
+        self.wire.as_ref()?.conflict(request, device.check_unit, instant)
     }
 
     /// The request of a wish with an answer of its own length, where that is allowed.
@@ -392,14 +411,19 @@ impl Line {
         self.link_up.set(1);
         let now = self.clock.now();
         self.health.link(&self.id, |health| health.ok(now.utc, 0));
+        if self.up.replace(true) != Some(true) {
+            tracing::info!(link = %self.id, "connected");
+            self.output.change("", true, "connected".to_owned(), now.utc).await?;
+        }
+        // Polls that fall into the silence that begins a connection are not counted as skipped.
+        while let Some(ready_at) = self.wire.as_ref().map(Wire::ready_at).filter(|at| *at > Instant::now()) {
+            self.rest(ready_at).await?;
+        }
+        let now = self.clock.now();
         for group in &mut self.groups {
             group.schedule.resume(now);
         }
-        if self.up.replace(true) == Some(true) {
-            return Ok(());
-        }
-        tracing::info!(link = %self.id, "connected");
-        self.output.change("", true, "connected".to_owned(), now.utc).await
+        Ok(())
     }
 
     /// An attempt to connect failed: tells so, once an outage and then now and again.

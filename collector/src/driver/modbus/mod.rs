@@ -1,7 +1,7 @@
 //! Modbus: one task per link owns its line, asks the units in turn and hands over what they say.
 //!
 //! [`port`] where connections come from: TCP, serial ports, devices that dial in ([`dial_in`]); [`stream`] what bytes go
-//! through; [`wire`] one face for [`tcp`] and [`rtu`] frames; [`mod@line`] the task of a link, [`answers`] its conclusions;
+//! through; [`wire`] one face for [`tcp`] (without what is between frames, [`sieve`]) and [`rtu`] frames; [`due`] which answers may still come on a line of the latter; [`mod@line`] the task of a link, [`answers`] its conclusions;
 //! [`mod@unit`] units, devices, groups of points; [`schedule`] when and in which order (pure); [`bisect`] which address
 //! was refused (pure); [`learned`] what is remembered of that; [`output`] readings on their way; [`ask`] questions by hand;
 //! [`raw`] bytes as they come, for the search of units. Frames, values and blocks
@@ -34,6 +34,8 @@ mod stream;
 pub mod dial_in;
 mod wire;
 mod tcp;
+mod sieve;
+mod due;
 mod rtu;
 mod port;
 mod output;

@@ -6,6 +6,7 @@ use prometheus::IntCounter;
 use tokio::net::TcpStream;
 
 use super::dial_in::{Listeners, Seat};
+use super::due::DueAnswers;
 use super::rtu::RtuWire;
 use super::stream::{Stream, open_serial};
 use super::tcp::TcpWire;
@@ -23,6 +24,8 @@ pub(super) struct Port {
     framing: Framing,
     line: LineSettings,
     timeout_ms: u32,
+    /// What may still come on a line in RTU frames, by this connection or the next.
+    due: DueAnswers,
 }
 
 enum Kind {
@@ -60,7 +63,7 @@ impl Port {
             }
             DriverSettings::Mqtt(_) | DriverSettings::Own => return None,
         };
-        Some(Self { kind, framing, line: line.clone(), timeout_ms })
+        Some(Self { kind, framing, line: line.clone(), timeout_ms, due: due_answers(line, timeout_ms) })
     }
 
     /// A port of streams in memory, the first one first, as on a line of this speed.
@@ -72,7 +75,8 @@ impl Port {
         timeout_ms: u32,
     ) -> Self {
         streams.reverse();
-        Self { kind: Kind::Duplex(streams, format), framing: Framing::Rtu, line, timeout_ms }
+        let due = due_answers(&line, timeout_ms);
+        Self { kind: Kind::Duplex(streams, format), framing: Framing::Rtu, line, timeout_ms, due }
     }
 
     /// Longest wait for an answer.
@@ -146,7 +150,7 @@ impl Port {
                 skip.extend([&settings.heartbeat, &settings.registration].into_iter().filter(|bytes| !bytes.is_empty()).cloned());
                 let seat = match seat {
                     Some(seat) => seat,
-                    None => match listeners.seat(settings.listen, settings.identity()) {
+                    None => match listeners.seat(settings.listen, settings.identity(), &settings.heartbeat) {
                         Ok(taken) => seat.insert(taken),
                         Err(error) => {
                             let text = format!("cannot listen on {}: {error}; choose another port, or end what holds it", settings.listen);
@@ -176,9 +180,13 @@ impl Port {
         };
         Ok(match self.framing {
             Framing::Tcp => Wire::Tcp(TcpWire::new(stream, pauses, usize::from(line.pipeline.max(1)), skip, dropped)),
-            Framing::Rtu => Wire::Rtu(RtuWire::new(stream, pauses, line, format, skip, dropped)),
+            Framing::Rtu => Wire::Rtu(RtuWire::new(stream, pauses, line, format, skip, self.due.clone(), dropped)),
         })
     }
+}
+
+fn due_answers(line: &LineSettings, timeout_ms: u32) -> DueAnswers {
+    DueAnswers::new(Duration::from_millis(timeout_ms.into()), Duration::from_millis(line.late_window_ms.into()))
 }
 
 async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {

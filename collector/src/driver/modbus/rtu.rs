@@ -5,10 +5,13 @@
 //! - before a request the line has been silent for the quiet time, and what was there is thrown away;
 //! - a frame that began before our request was finished is not its answer;
 //! - after a request without answer nothing is sent until the late window is over, and after an answer to something else
-//!   until our own can come no more; what arrives is thrown away;
+//!   until our own can come no more; what arrives is thrown away. So is what arrives on a line that we have just taken
+//!   over: who had it before may have asked;
 //! - unit, function and byte count must agree, the CRC must be right, and a second answer spoils the first;
 //! - two requests in a row whose answers would look alike are kept apart ([`RtuWire::conflict`]): by one more register,
-//!   by another unit's request in between, or by the late window.
+//!   by another unit's request in between, or by the late window. A request whose answer may still come, because what
+//!   came was damaged or the connection broke, is kept apart from all that look alike, by one more register or by time;
+//! - what may still come is remembered beyond the connection ([`super::due`]).
 
 use std::time::Duration;
 
@@ -16,11 +19,12 @@ use prometheus::IntCounter;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::due::{DueAnswers, End, Shape};
 use super::stream::Stream;
 use super::wire::{Ask, ExchangeError, Pauses, Received, Ticket};
 use crate::catalogue::{Echo, LineSettings, SerialFormat};
 use crate::protocol::modbus::rtu::{FRAME_LENGTH_MAX, LineTraits, REQUEST_LENGTH, RtuError, Scan, answer_length, encode, finish, scan};
-use crate::protocol::modbus::{AnswerError, Function, Request};
+use crate::protocol::modbus::{AnswerError, Request};
 
 /// Bytes kept of what arrives: an echo, an answer, and something behind it.
 const BUFFER_LENGTH: usize = 2 * FRAME_LENGTH_MAX + REQUEST_LENGTH;
@@ -37,7 +41,6 @@ pub(super) struct RtuWire {
     stream: Stream,
     pauses: Pauses,
     quiet: Duration,
-    late_window: Duration,
     /// Speed of the line, where bytes take their time.
     format: Option<SerialFormat>,
     echo: Echo,
@@ -49,22 +52,13 @@ pub(super) struct RtuWire {
     length: usize,
     data: Vec<u8>,
     flight: Option<Flight>,
-    /// The request before.
-    last: Option<Last>,
+    /// What may still come on this line, also from before this connection.
+    due: DueAnswers,
     last_byte: Instant,
     ready_at: Instant,
     /// Since when we want to send and cannot, because the line is not silent.
     unquiet_since: Option<Instant>,
     dropped: IntCounter,
-}
-
-/// A request that is over.
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    shape: Shape,
-    end: Instant,
-    /// It was answered.
-    answered: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,36 +67,24 @@ struct Flight {
     deadline: Instant,
 }
 
-/// What an answer is known by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    unit_id: u8,
-    function: Function,
-    data_length: usize,
-}
-
-impl Shape {
-    fn of(request: &Request) -> Self {
-        Self { unit_id: request.unit_id, function: request.function, data_length: request.data_length() }
-    }
-}
-
 impl RtuWire {
-    /// Takes over a line that was just opened; bytes that nobody asked for are counted in `dropped`, piece by piece.
+    /// Takes over a line that was just opened, of which `due` knows what was asked before; bytes that nobody asked for are
+    /// counted in `dropped`, piece by piece.
     pub(super) fn new(
         stream: Stream,
         pauses: Pauses,
         line: &LineSettings,
         format: Option<SerialFormat>,
         skip: Vec<Vec<u8>>,
+        due: DueAnswers,
         dropped: IntCounter,
     ) -> Self {
         let now = Instant::now();
+        due.opened(now);
         Self {
             stream,
             pauses,
             quiet: Duration::from_micros(line.quiet_time_us.into()),
-            late_window: Duration::from_millis(line.late_window_ms.into()),
             format,
             echo: line.echo,
             echoes: None,
@@ -111,7 +93,7 @@ impl RtuWire {
             length: 0,
             data: Vec::with_capacity(FRAME_LENGTH_MAX),
             flight: None,
-            last: None,
+            due,
             last_byte: now,
             ready_at: now + pauses.after_connect,
             unquiet_since: None,
@@ -120,7 +102,12 @@ impl RtuWire {
     }
 
     pub(super) fn ready_at(&self) -> Instant {
-        self.ready_at.max(self.last_byte + self.quiet)
+        self.silent_until().max(self.last_byte + self.quiet)
+    }
+
+    /// The time before which nothing is sent, however quiet the line is.
+    fn silent_until(&self) -> Instant {
+        self.due.silent_until().map_or(self.ready_at, |until| until.max(self.ready_at))
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -136,11 +123,8 @@ impl RtuWire {
     }
 
     /// See [`super::wire::Wire::conflict`].
-    pub(super) fn conflict(&self, request: &Request, now: Instant) -> Option<Instant> {
-        let last = self.last.filter(|last| last.shape == Shape::of(request))?;
-        let over = last.end + self.late_window;
-        // After a request without answer longer, as far as it costs no time: who knows how late one can be.
-        (over > now || !last.answered).then_some(over)
+    pub(super) fn conflict(&self, request: &Request, check_unit: bool, now: Instant) -> Option<Instant> {
+        self.due.conflict(Shape::of(request, check_unit), now)
     }
 
     /// Throws away what is there.
@@ -182,7 +166,7 @@ impl RtuWire {
             Ok(Err(error)) => return Err(error.into()),
         }
         let now = Instant::now();
-        if now < self.ready_at || now >= self.ready_at() {
+        if now < self.silent_until() || now >= self.ready_at() {
             self.unquiet_since = None;
         } else if now.duration_since(*self.unquiet_since.get_or_insert(now)) > NOISE_LIMIT {
             return Err(ExchangeError::Noise);
@@ -203,6 +187,8 @@ impl RtuWire {
         self.unquiet_since = None;
         let frame = encode(&ask.request);
         let begun = Instant::now();
+        let shape = Shape::of(&ask.request, ask.check_unit);
+        self.due.sent(shape, begun + self.pauses.timeout);
         match timeout_at(begun + self.pauses.timeout, self.stream.write_all(&frame)).await {
             Ok(written) => written?,
             Err(_) => return Err(ExchangeError::Timeout),
@@ -215,7 +201,9 @@ impl RtuWire {
             self.while_sending(&frame, sent).await?;
         }
         self.last_byte = sent;
-        self.flight = Some(Flight { ask, deadline: sent + self.pauses.timeout + answer_time });
+        let deadline = sent + self.pauses.timeout + answer_time;
+        self.due.sent(shape, deadline);
+        self.flight = Some(Flight { ask, deadline });
         Ok(())
     }
 
@@ -254,15 +242,15 @@ impl RtuWire {
         };
         self.flight = None;
         let end = Instant::now();
-        self.last = Some(Last { shape: Shape::of(&ask.request), end, answered: result.is_ok() });
-        let silence = match &result {
-            Ok(()) | Err(ExchangeError::Answer(AnswerError::Exception(_))) => end + self.pauses.between_requests,
-            Err(ExchangeError::Timeout | ExchangeError::Rtu(RtuError::Incomplete { .. })) => end + self.late_window,
-            // An answer to something else: our own may still come.
-            Err(ExchangeError::Answer(_)) => deadline.max(end) + self.late_window,
-            Err(_) => end + SETTLE.max(self.quiet),
+        let (how, pause) = match &result {
+            Ok(()) => (End::Answered, Duration::ZERO),
+            Err(ExchangeError::Answer(AnswerError::Exception(_))) => (End::Refused, Duration::ZERO),
+            Err(ExchangeError::Timeout | ExchangeError::Rtu(RtuError::Incomplete { .. })) => (End::Silence, Duration::ZERO),
+            Err(ExchangeError::Answer(_)) => (End::Foreign, Duration::ZERO),
+            Err(_) => (End::Damaged, SETTLE.max(self.quiet)),
         };
-        self.ready_at = silence.max(end + self.pauses.between_requests);
+        self.due.ended(end, how);
+        self.ready_at = end + pause.max(self.pauses.between_requests);
         Received::Answer { ticket: ask.ticket, result, lost }
     }
 

@@ -11,6 +11,7 @@ use prometheus::IntCounter;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
+use super::sieve::Sieve;
 use super::stream::Stream;
 use super::wire::{Ask, ExchangeError, Pauses, Received, Ticket};
 use crate::protocol::modbus::frame::FRAME_LENGTH_MAX;
@@ -30,7 +31,7 @@ pub(super) struct TcpWire {
     pauses: Pauses,
     ready_at: Instant,
     /// Bytes of a device that dialled in which belong to no frame.
-    skip: Vec<Vec<u8>>,
+    sieve: Sieve,
     data: Vec<u8>,
     dropped: IntCounter,
 }
@@ -54,7 +55,7 @@ impl TcpWire {
             held: None,
             pauses,
             ready_at: Instant::now() + pauses.after_connect,
-            skip,
+            sieve: Sieve::new(skip),
             data: Vec::with_capacity(FRAME_LENGTH_MAX),
             dropped,
         }
@@ -86,7 +87,7 @@ impl TcpWire {
     /// Called while nothing is in flight.
     pub(super) async fn is_usable(&mut self) -> bool {
         loop {
-            let count = match self.stream.read_now(self.reader.space()).await {
+            let count = match self.stream.read_now(space(&mut self.reader, &self.sieve)).await {
                 None => return true,
                 Some(Ok(0) | Err(_)) => return false,
                 Some(Ok(count)) => count,
@@ -103,7 +104,7 @@ impl TcpWire {
     }
 
     pub(super) async fn send(&mut self, ask: Ask) -> Result<(), ExchangeError> {
-        let id = self.ids.next_id();
+        let id = self.next_id();
         let now = Instant::now();
         let deadline = now + self.pauses.timeout;
         self.flights.push(Flight { id, ask, deadline });
@@ -152,14 +153,15 @@ impl TcpWire {
             }
             let Some(first) = self.flights.first() else { return Received::Nothing };
             let (deadline, ticket) = (first.deadline, first.ask.ticket);
+            let mid_frame = self.reader.is_mid_frame() || self.sieve.is_mid_frame();
             let wake = until.map_or(deadline, |until| until.min(deadline));
-            match timeout_at(wake, self.stream.read(self.reader.space())).await {
+            match timeout_at(wake, self.stream.read(space(&mut self.reader, &self.sieve))).await {
                 Ok(Ok(0)) => return self.lost(ExchangeError::Closed),
                 Ok(Ok(count)) => self.filled(count),
                 Ok(Err(error)) => return self.lost(error.into()),
                 Err(_) if wake < deadline => return Received::Nothing,
-                Err(_) if !self.reader.is_mid_frame() && self.held.is_some() => return self.release(),
-                Err(_) if self.reader.is_mid_frame() => return self.lost(ExchangeError::Timeout),
+                Err(_) if !mid_frame && self.held.is_some() => return self.release(),
+                Err(_) if mid_frame => return self.lost(ExchangeError::Timeout),
                 Err(_) => {
                     self.flights.remove(0);
                     return Received::Answer { ticket, result: Err(ExchangeError::Timeout), lost: false };
@@ -183,20 +185,30 @@ impl TcpWire {
         }
     }
 
+    /// An id that no byte between frames can be taken for. Those that are left out do not make neighbours of others.
+    fn next_id(&mut self) -> u16 {
+        // Of 65,536 ids a skipped byte hides 256: this ends.
+        loop {
+            let id = self.ids.next_id();
+            if !self.sieve.hides(id) && self.flights.iter().all(|flight| flight.id.abs_diff(id) > 1) {
+                return id;
+            }
+        }
+    }
+
     /// Takes `count` bytes in the reader's space, but those between frames that the device is known to send.
     fn filled(&mut self, count: usize) {
-        if self.skip.is_empty() {
+        if self.sieve.is_open() {
             return self.reader.filled(count);
         }
-        let mid_frame = self.reader.is_mid_frame();
-        let space = self.reader.space();
-        let mut bytes = space.get(..count).unwrap_or_default().to_vec();
-        while let Some(skip) = self.skip.iter().find(|skip| !mid_frame && bytes.starts_with(skip)) {
-            bytes.drain(..skip.len());
-        }
-        while let Some(skip) = self.skip.iter().find(|skip| bytes.ends_with(skip)) {
-            bytes.truncate(bytes.len().saturating_sub(skip.len()));
-        }
-        self.reader.push(&bytes);
+        let passed = self.sieve.pass(self.reader.space().get(..count).unwrap_or_default());
+        self.reader.push(&passed);
     }
+}
+
+/// Room for the next read, and for what the sieve has kept back.
+fn space<'a>(reader: &'a mut FrameReader, sieve: &Sieve) -> &'a mut [u8] {
+    let space = reader.space();
+    let length = space.len().saturating_sub(sieve.held());
+    space.get_mut(..length).unwrap_or_default()
 }

@@ -51,6 +51,8 @@ pub(super) struct Device {
     pub(super) limits: Limits,
     /// What it refused when it was read along.
     pub(super) gaps: Vec<Gap>,
+    /// What it was found to read after all, since we started: if it refuses that once more, it is believed.
+    pub(super) forgiven: Vec<Gap>,
     /// The first of its points that no read can serve; a checked configuration has none.
     pub(super) refused: Option<String>,
     /// What was last told about it; `None` before the first poll.
@@ -89,6 +91,8 @@ pub(super) struct Poll {
     pub(super) again: Option<usize>,
     /// Blocks that were refused and are taken apart.
     pub(super) bisects: Vec<Bisect>,
+    /// What was said to be unreadable, and was read.
+    pub(super) proved: Vec<Gap>,
     /// Requests in flight.
     pub(super) outstanding: u32,
     /// Requests in a row without answer.
@@ -192,6 +196,7 @@ impl Device {
             check_unit: address.check_unit,
             limits: Limits { max_block: address.max_block, max_gap: address.max_gap, forbidden: address.forbidden.clone() },
             gaps,
+            forgiven: Vec::new(),
             refused: None,
             up: None,
             counters,
@@ -267,6 +272,19 @@ impl Block {
     fn new(request: Request, points: Vec<(PointId, u16, RegisterSource)>, patience: &Patience) -> Self {
         let backoff = Backoff::new(patience.device_backoff_ms.0, patience.device_backoff_ms.1);
         Self { request, points, extra: Extra::Allowed, backoff, hold_until_ms: 0 }
+    }
+
+    /// The device has refused it: it is left in peace for a while, and longer each time.
+    pub(super) fn hold(&mut self, now_ms: u64) {
+        let delay_ms = u64::try_from(self.backoff.next_delay().as_millis()).unwrap_or(u64::MAX);
+        self.hold_until_ms = now_ms.saturating_add(delay_ms);
+    }
+
+    /// Takes over what is known of the same read.
+    pub(super) fn inherit(&mut self, old: &Self) {
+        self.extra = old.extra;
+        self.backoff = old.backoff.clone();
+        self.hold_until_ms = old.hold_until_ms;
     }
 
     /// All its points.

@@ -134,12 +134,12 @@ impl Wire {
         }
     }
 
-    /// Until when the answer to `request` could not be told from a late one to the request before; `None`: it can. A time
+    /// Until when the answer to `request` could not be told from a late one to a request before; `None`: it can. A time
     /// that has passed: it most likely can, and another request would be better if there is one.
-    pub(super) fn conflict(&self, request: &Request, now: Instant) -> Option<Instant> {
+    pub(super) fn conflict(&self, request: &Request, check_unit: bool, now: Instant) -> Option<Instant> {
         match self {
             Self::Tcp(_) => None,
-            Self::Rtu(wire) => wire.conflict(request, now),
+            Self::Rtu(wire) => wire.conflict(request, check_unit, now),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,8 @@ struct SimLine {
     limit_us: AtomicU64,
     stamps: Mutex<Vec<Stamp>>,
     identities: Mutex<BTreeMap<u8, [String; 3]>>,
+    /// The connection that gets what the units say, whoever asked; `None`: each connection gets its own answers.
+    newest: Option<Mutex<mpsc::UnboundedSender<Piece>>>,
 }
 
 impl std::fmt::Debug for SimLine {
@@ -64,9 +67,9 @@ impl std::fmt::Debug for SimLine {
 }
 
 impl SimLine {
-    fn new(bank: Bank, faults: Arc<Faults>, closes: bool) -> Arc<Self> {
+    fn new(bank: Bank, faults: Arc<Faults>, closes: bool) -> Self {
         let units = Units { bank, faults, requests: Arc::default(), connection: 0 };
-        Arc::new(Self {
+        Self {
             units,
             closes,
             echo: AtomicBool::new(false),
@@ -74,7 +77,8 @@ impl SimLine {
             limit_us: AtomicU64::new(u64::MAX),
             stamps: Mutex::default(),
             identities: Mutex::default(),
-        })
+            newest: None,
+        }
     }
 
     fn stamp(&self, received: bool, bytes: usize, unit_id: Option<u8>) {
@@ -86,7 +90,7 @@ impl SimLine {
 impl RtuServer {
     /// Answers on a stream until it ends.
     pub fn on(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, bank: Bank, faults: Arc<Faults>) -> Self {
-        let line = SimLine::new(bank, faults, false);
+        let line = Arc::new(SimLine::new(bank, faults, false));
         let cancel = CancellationToken::new();
         let (serving, stopped) = (Arc::clone(&line), cancel.clone());
         let task = tokio::spawn(async move {
@@ -97,9 +101,21 @@ impl RtuServer {
 
     /// Answers on each connection to `addr` (port 0: a free one).
     pub async fn listen(addr: SocketAddr, bank: Bank, faults: Arc<Faults>) -> io::Result<Self> {
+        Self::listen_with(addr, SimLine::new(bank, faults, true)).await
+    }
+
+    /// The same as a converter does it that has one line behind it: what the units say goes to the newest connection, also
+    /// when another one asked that is gone by then.
+    pub async fn listen_as_converter(addr: SocketAddr, bank: Bank, faults: Arc<Faults>) -> io::Result<Self> {
+        let nobody = mpsc::unbounded_channel().0;
+        let line = SimLine { newest: Some(Mutex::new(nobody)), ..SimLine::new(bank, faults, true) };
+        Self::listen_with(addr, line).await
+    }
+
+    async fn listen_with(addr: SocketAddr, line: SimLine) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let local_addr = Some(listener.local_addr()?);
-        let line = SimLine::new(bank, faults, true);
+        let line = Arc::new(line);
         let cancel = CancellationToken::new();
         let (serving, stopped) = (Arc::clone(&line), cancel.clone());
         let task = tokio::spawn(async move {
@@ -183,6 +199,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLin
     let mut incoming: Vec<u8> = Vec::new();
     // Pieces with the time before which each is not sent, in that order, and the time of their request.
     let mut outgoing: Vec<Piece> = Vec::new();
+    let (to_us, mut said) = mpsc::unbounded_channel::<Piece>();
+    if let Some(newest) = &line.newest {
+        *newest.lock().unwrap_or_else(PoisonError::into_inner) = to_us.clone();
+    }
     let mut buffer = [0; 512];
     loop {
         let next = outgoing.first().map(|piece| piece.time);
@@ -197,6 +217,9 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLin
                 if stream.write_all(&piece).await.is_err() {
                     return;
                 }
+            }
+            piece = said.recv() => {
+                outgoing.extend(piece);
             }
             read = stream.read(&mut buffer) => {
                 let Ok(count @ 1..) = read else { return };
@@ -233,12 +256,17 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLin
                     if line.echo.load(Ordering::Relaxed) {
                         outgoing.push(Piece { time: now, asked: now, bytes: request.to_vec() });
                     }
-                                        if let Some(answer) = answer(&units, request)
+                    if let Some(answer) = answer(&units, request)
                         && !send(answer, now, &line, &mut random, &mut outgoing)
                     {
                         return;
                     }
                     outgoing.sort_by_key(|piece| piece.time);
+                    if line.newest.is_some() {
+                        for piece in outgoing.drain(..) {
+                            tokio::spawn(say(Arc::clone(&line), piece));
+                        }
+                    }
                 }
             }
         }
@@ -258,6 +286,14 @@ fn identity(line: &SimLine, unit_id: u8) -> Option<Vec<u8>> {
         answer.extend(text.bytes().take(u8::MAX.into()));
     }
     Some(answer)
+}
+
+/// Gives a piece to the newest connection when its time has come.
+async fn say(line: Arc<SimLine>, piece: Piece) {
+    sleep_until(piece.time).await;
+    if let Some(newest) = &line.newest {
+        let _ = newest.lock().unwrap_or_else(PoisonError::into_inner).send(piece);
+    }
 }
 
 /// The right answer to a request, without its CRC.

@@ -13,10 +13,10 @@ use crate::model::{Now, Reason};
 use crate::sim::modbus::{Fault, Faults, RtuServer, SimServer, UnitMode};
 
 /// A clock that goes with tokio's, which tests can pause.
-struct TokioClock(Instant);
+pub(super) struct TokioClock(Instant);
 
 impl TokioClock {
-    fn start() -> Arc<dyn Clock> {
+    pub(super) fn start() -> Arc<dyn Clock> {
         Arc::new(Self(Instant::now()))
     }
 }
@@ -333,13 +333,13 @@ async fn a_serial_adapter_is_pulled_and_put_back() {
 }
 
 /// A link on a free port of our own.
-fn dial_in_link(framing: Framing) -> (Arc<Link>, SocketAddr) {
+fn dial_in_link(framing: Framing, heartbeat: &[u8]) -> (Arc<Link>, SocketAddr) {
     let probe = StdListener::bind(LOOPBACK).unwrap();
     let listen = probe.local_addr().unwrap();
     let settings = ModbusDialInSettings {
         listen,
         registration: b"DTU-0017".to_vec(),
-        heartbeat: b"PING".to_vec(),
+        heartbeat: heartbeat.to_vec(),
         framing,
         timeout_ms: 1_000,
         line: quick_line(100),
@@ -364,12 +364,12 @@ async fn dial(listen: SocketAddr) -> TcpStream {
 }
 
 /// A DTU whose line is another server: its heartbeats come between the bytes of the units.
-async fn dtu(listen: SocketAddr, units: SocketAddr) {
+async fn dtu(listen: SocketAddr, units: SocketAddr, heartbeat: &'static [u8]) {
     let mut up = dial(listen).await;
     let mut down = TcpStream::connect(units).await.unwrap();
     // The gateway sees whose the connection is before it sends.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    up.write_all(b"PING").await.unwrap();
+    up.write_all(heartbeat).await.unwrap();
     let (mut from_gateway, mut from_units) = ([0; 512], [0; 512]);
     loop {
         tokio::select! {
@@ -379,9 +379,9 @@ async fn dtu(listen: SocketAddr, units: SocketAddr) {
             },
             read = down.read(&mut from_units) => match read {
                 Ok(count @ 1..) => {
-                    let mut bytes = b"PING".to_vec();
+                    let mut bytes = heartbeat.to_vec();
                     bytes.extend(&from_units[..count]);
-                    bytes.extend(b"PING");
+                    bytes.extend(heartbeat);
                     if up.write_all(&bytes).await.is_err() {
                         return;
                     }
@@ -398,14 +398,14 @@ async fn a_device_dials_in_and_again() {
     let rtu = RtuServer::listen(LOOPBACK, plain_bank(), Arc::clone(&faults)).await.unwrap();
     let tcp = SimServer::start(LOOPBACK, plain_bank(), faults).await.unwrap();
     for (framing, units) in [(Framing::Rtu, rtu.local_addr().unwrap()), (Framing::Tcp, tcp.local_addr())] {
-        let (link, listen) = dial_in_link(framing);
+        let (link, listen) = dial_in_link(framing, b"PING");
         let mut running = Running::start(&link, vec![device(&link, "a", 1, 20, 0, words(&[0, 1]))]);
-        let first = tokio::spawn(dtu(listen, units));
+        let first = tokio::spawn(dtu(listen, units, b"PING"));
         for _ in 0..20 {
             running.until(0, |number| number == exact(0x100)).await;
         }
         // The network changes: the device comes again, the old connection is never closed.
-        let second = tokio::spawn(dtu(listen, units));
+        let second = tokio::spawn(dtu(listen, units, b"PING"));
         while running.metrics.connects.with_label_values(&["modbus_dial_in", "dtu"]).get() < 2 {
             running.readings().await;
         }
@@ -416,9 +416,24 @@ async fn a_device_dials_in_and_again() {
         second.abort();
         first.abort();
         running.until(0, |number| matches!(number, Number::Missing(_))).await;
-        let third = tokio::spawn(dtu(listen, units));
+        let third = tokio::spawn(dtu(listen, units, b"PING"));
         running.until(0, |number| number == exact(0x100)).await;
         running.stop().await;
         third.abort();
     }
+}
+
+#[tokio::test]
+async fn registers_may_look_like_a_heartbeat() {
+    let faults = Arc::new(Faults::new(1));
+    let bank: Bank = Arc::new(|_, _, _, quantity| Ok(vec![0; usize::from(quantity)]));
+    let tcp = SimServer::start(LOOPBACK, bank, faults).await.unwrap();
+    let (link, listen) = dial_in_link(Framing::Tcp, &[0, 0]);
+    let mut running = Running::start(&link, vec![device(&link, "a", 1, 20, 0, words(&[0, 1]))]);
+    let dtu = tokio::spawn(dtu(listen, tcp.local_addr(), &[0, 0]));
+    for _ in 0..20 {
+        running.until(1, |number| number == exact(0)).await;
+    }
+    running.stop().await;
+    dtu.abort();
 }

@@ -5,6 +5,7 @@ mod outages;
 mod load;
 mod no_wrong_value;
 mod lines;
+mod late;
 mod refused;
 
 use std::collections::BTreeMap;

@@ -118,13 +118,21 @@ async fn no_wrong_value_over_tcp_with_four_requests_in_flight() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_wrong_value_in_rtu_frames_over_tcp() {
     let (faults, bank, times, clock) = misbehaviour();
-    let server = RtuServer::listen(LOOPBACK, bank, Arc::clone(&faults)).await.unwrap();
-    server.set_limit(ANSWER_LIMIT);
-    let address = server.local_addr().unwrap();
-    let links = (0..LINKS).map(|line| rtu_link(&format!("line-{line}"), address, TIMEOUT_MS, LATE_WINDOW_MS)).collect();
+    let mut servers = Vec::new();
+    let mut links = Vec::new();
+    for line in 0..LINKS {
+        // A new connection gets what was asked by the one before.
+        let server = RtuServer::listen_as_converter(LOOPBACK, Arc::clone(&bank), Arc::clone(&faults)).await.unwrap();
+        server.set_limit(ANSWER_LIMIT);
+        let address = server.local_addr().unwrap();
+        links.push(rtu_link(&format!("line-{line}"), address, TIMEOUT_MS, LATE_WINDOW_MS));
+        servers.push(server);
+    }
     // Two blocks of one length: they must be told apart by something else.
     poll_all(links, 1, &faults, times, clock).await;
-    server.stop().await;
+    for server in servers {
+        server.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,9 @@
 //! Reads that a device refuses: the readable points are never lost, and what was learned is remembered.
 
 use super::*;
-use crate::driver::modbus::learned::Learned;
+use crate::driver::modbus::learned::{Gap, Learned};
 use crate::model::Reason;
-use crate::sim::modbus::{Faults, SimServer};
+use crate::sim::modbus::{Faults, SimServer, UnitMode};
 
 fn gapped(link: &Arc<Link>, addresses: &[u16]) -> Arc<Device> {
     let mut device = device(link, "a", 1, 20, 0, words(addresses));
@@ -89,4 +89,62 @@ async fn several_gaps_and_a_refused_point_are_found_at_once() {
     }
     assert!((1..=3).contains(&bad), "the refused point is left in peace: {bad}");
     running.stop().await;
+}
+
+/// Requests of the next polls, as many as wanted; point 0 is in each.
+async fn requests_of(running: &mut Running, server: &SimServer, polls: u64) -> u64 {
+    running.until(0, |number| number == exact(0x100)).await;
+    let before = server.requests();
+    for _ in 0..polls {
+        running.until(0, |number| number == exact(0x100)).await;
+    }
+    server.requests() - before
+}
+
+#[tokio::test]
+async fn what_refuses_everything_while_it_starts_is_read_whole_afterwards() {
+    let faults = Arc::new(Faults::new(3));
+    faults.set_unit(1, UnitMode::Exception(2));
+    let server = SimServer::start(LOOPBACK, plain_bank(), Arc::clone(&faults)).await.unwrap();
+    let link = link("line", server.local_addr(), 1_000);
+    let shared = Shared::default();
+    let (devices, clock) = (vec![gapped(&link, &[0, 2, 4, 6, 8])], Arc::new(SystemClock::new()));
+    let mut running = Running::start_shared(&link, devices, 1_000, clock, IMPATIENT, &shared, |_| {});
+    for _ in 0..3 {
+        for point in 0..5 {
+            running.until(point, |number| number == Number::Missing(Reason::DeviceException)).await;
+        }
+    }
+    faults.set_unit(1, UnitMode::Answers);
+    running.until(4, |number| number == exact(0x108)).await;
+    // A poll may begin while the last one's readings are counted.
+    let requests = requests_of(&mut running, &server, 20).await;
+    // If it recovered while it was halved, one border was learned: two requests a poll, not five.
+    assert!(requests <= 44, "{requests} requests in 20 polls");
+    assert!(shared.learned.of("a", 1).len() <= 1, "{:?}", shared.learned.of("a", 1));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_read_by_itself_is_not_refused_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("modbus.learned");
+    let learned = Learned::open(path.clone());
+    let gap = |first| Gap { function: Function::HoldingRegisters, first, length: 1 };
+    let addresses = [0, 2, 4, 6, 8];
+    learned.add("a", 1, &addresses.map(gap));
+    let faults = Arc::new(Faults::new(3));
+    faults.add_illegal(1, Function::HoldingRegisters, 8, 8);
+    let server = SimServer::start(LOOPBACK, plain_bank(), faults).await.unwrap();
+    let link = link("line", server.local_addr(), 1_000);
+    let mut running = start(&link, &addresses, &Shared { learned: learned.clone(), ..Shared::default() });
+    running.until(3, |number| number == exact(0x106)).await;
+    let requests = requests_of(&mut running, &server, 20).await;
+    assert!(requests <= 22, "{requests} requests in 20 polls");
+    assert_eq!(running.metrics.learned_gaps.with_label_values(&["modbus_tcp", "line", "a"]).get(), 1);
+    running.stop().await;
+    // The file is written in the background.
+    while Learned::open(path.clone()).of("a", 1) != [gap(8)] {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

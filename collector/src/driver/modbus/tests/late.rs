@@ -1,0 +1,128 @@
+//! Answers that come late on a line in RTU frames: behind damaged bytes, by the next connection, for a program before us.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::time::{Instant, sleep_until};
+
+use super::super::port::Port;
+use super::lines::TokioClock;
+use super::*;
+use crate::protocol::modbus::rtu::{REQUEST_LENGTH, crc16};
+
+const TIMEOUT_MS: u32 = 200;
+const LATE_WINDOW_MS: u32 = 100;
+
+/// Bytes that come so long after something.
+type Piece = (Duration, Vec<u8>);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// The answer of one register that [`plain_bank`] would give.
+fn answer(request: [u8; REQUEST_LENGTH]) -> Vec<u8> {
+    let [unit_id, function, _, address, ..] = request;
+    let mut frame = vec![unit_id, function, 2, unit_id, address];
+    frame.extend(crc16(&frame).to_le_bytes());
+    frame
+}
+
+/// Units on a stream: `first` comes by itself, and each request is answered as `script` says. Ends with the stream.
+async fn units(mut stream: DuplexStream, first: Vec<Piece>, mut script: impl FnMut(usize, [u8; REQUEST_LENGTH]) -> Vec<Piece>) {
+    let mut count = 0;
+    let due = |pieces: Vec<Piece>| pieces.into_iter().map(|(after, bytes)| (Instant::now() + after, bytes)).collect::<Vec<_>>();
+    let mut pieces = due(first);
+    let mut buffer = [0; 64];
+    loop {
+        pieces.sort_by_key(|(time, _)| *time);
+        let next = pieces.first().map(|(time, _)| *time);
+        tokio::select! {
+            () = async { if let Some(time) = next { sleep_until(time).await } }, if next.is_some() => {
+                let (_, bytes) = pieces.remove(0);
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            read = stream.read(&mut buffer) => {
+                let Ok(length @ 1..) = read else { return };
+                assert_eq!(length, REQUEST_LENGTH);
+                pieces.extend(due(script(count, *buffer.first_chunk().unwrap())));
+                count += 1;
+            }
+        }
+    }
+}
+
+/// The driver on the ends of these streams; one request without answer makes a new connection.
+fn running(ours: Vec<DuplexStream>, devices: impl FnOnce(&Arc<Link>) -> Vec<Arc<Device>>) -> Running {
+    let link = rtu_link("line", LOOPBACK, TIMEOUT_MS, LATE_WINDOW_MS);
+    let line = LineSettings { late_window_ms: LATE_WINDOW_MS, ..LineSettings::default() };
+    let patience = Patience { timeouts_until_reconnect: 1, ..IMPATIENT };
+    let change = |running: &mut Line| running.port = Port::of_streams(ours, None, line, TIMEOUT_MS);
+    Running::start_shared(&link, devices(&link), 1_000, TokioClock::start(), patience, &Shared::default(), change)
+}
+
+/// Reads until each of `points` has come ten times, and looks that every number is the point's own.
+async fn expect(running: &mut Running, right: &[i64]) {
+    let mut seen = vec![0; right.len()];
+    while seen.iter().any(|count| *count < 10) {
+        for reading in running.readings().await.1 {
+            if !matches!(reading.number, Number::Missing(_)) {
+                assert_eq!(reading.number, exact(right[reading.point.index()]), "{reading:?}");
+                seen[reading.point.index()] += 1;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_that_the_next_connection_brings_is_not_taken() {
+    let (first, first_units) = tokio::io::duplex(1_024);
+    let (second, second_units) = tokio::io::duplex(1_024);
+    let mut running = running(vec![first, second], |link| vec![device(link, "a", 1, 100, 0, words(&[0, 50]))]);
+    let lines = tokio::spawn(async move {
+        let mut asked = None;
+        units(first_units, Vec::new(), |_, request| {
+            asked = Some(request);
+            Vec::new()
+        })
+        .await;
+        // The converter has it 50 ms after the old connection ended.
+        let late = answer(asked.expect("a request"));
+        units(second_units, vec![(ms(50), late)], |_, request| vec![(ms(70), answer(request))]).await;
+    });
+    expect(&mut running, &[0x100, 0x132]).await;
+    assert_eq!(running.metrics.connects.with_label_values(&["modbus_rtu_over_tcp", "line"]).get(), 2);
+    running.stop().await;
+    lines.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_whoever_had_the_line_before_is_not_taken() {
+    let (ours, theirs) = tokio::io::duplex(1_024);
+    let mut running = running(vec![ours], |link| vec![device(link, "a", 1, 100, 0, words(&[0]))]);
+    let stranger = answer([1, 3, 0, 99, 0, 1, 0, 0]);
+    let line = tokio::spawn(units(theirs, vec![(ms(290), stranger)], |_, request| vec![(ms(150), answer(request))]));
+    expect(&mut running, &[0x100]).await;
+    running.stop().await;
+    line.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_behind_damaged_bytes_is_not_taken_for_another_block() {
+    let (ours, theirs) = tokio::io::duplex(1_024);
+    let devices = |link: &Arc<Link>| vec![device(link, "a", 1, 1_000, 0, words(&[0, 50])), device(link, "b", 2, 20, 2, words(&[0]))];
+    let mut running = running(vec![ours], devices);
+    // Every fourth answer of unit 1 comes at 90 ms, and noise long before it.
+    let mut count = 0;
+    let script = move |_, request: [u8; REQUEST_LENGTH]| {
+        count += usize::from(request[0] == 1);
+        if request[0] == 1 && count % 4 == 1 {
+            return vec![(ms(5), vec![1, 3, 0, 0x55, 0x55]), (ms(90), answer(request))];
+        }
+        vec![(ms(20), answer(request))]
+    };
+    let line = tokio::spawn(units(theirs, Vec::new(), script));
+    expect(&mut running, &[0x100, 0x132, 0x200]).await;
+    running.stop().await;
+    line.await.unwrap();
+}
