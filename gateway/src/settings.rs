@@ -113,6 +113,7 @@ impl GatewaySettings {
             history: (&self.history).into(),
             normalise: NormaliseSettings::default(),
             rejects: RingSettings { budget_bytes: self.rejects.ring_megabytes.saturating_mul(MEGABYTE), ..RingSettings::default() },
+            changed_counters: Vec::new(),
         }
     }
 }
