@@ -338,12 +338,27 @@ impl Gateway {
         let engine = {
             let (catalogue, clock, metrics) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone());
             let mut engine_settings = settings.engine();
+            let changed = rollup::source::changed(&facts, &catalogue).context("facts.db cannot be read")?;
+            for rollup::source::Changed { name, was, is, .. } in &changed {
+                warn!(
+                    point = name,
+                    was,
+                    is,
+                    "this counter is read or scaled otherwise than before: what it counts until its next register is in no total; where \
+                     only the ratio of its transformers changed, leave the scale and enter `parkgate exchange --multiplier`"
+                );
+            }
+            engine_settings.changed_counters = changed.into_iter().map(|changed| changed.point).collect();
             engine_settings.journal.resume_after = forward::furthest(directory.path()).max(alarm::furthest(directory.path()));
             let start =
                 move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime).map(|engine| (engine, directory));
             tokio::task::spawn_blocking(start).await?
         };
         let (engine, directory) = engine?;
+        // Not before the engine has noted what is changed.
+        if let Err(error) = rollup::source::keep(&facts, &catalogue) {
+            warn!(error = %error, "how counters are read could not be kept; what changed counts as changed at the next start too");
+        }
 
         let totals = rollup::start(&catalogue, &engine, &directory, &facts, &gateway_metrics, settings.totals.grace_ms())
             .context("totals.db cannot be used; it may be deleted: it is made again from the record");
