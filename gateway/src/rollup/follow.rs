@@ -17,6 +17,7 @@ use parkgate_collector::model::{PointId, PointIdentity, Sample, UtcMillis};
 use parkgate_collector::pipeline::Exchanges;
 use tokio_util::sync::CancellationToken;
 
+use super::counter::Declared;
 use super::meters::{Meters, Touched};
 use super::recount::{Change, Recount, Recounted};
 use super::row::TotalRow;
@@ -50,6 +51,8 @@ pub struct Follower {
     store: TotalsStore,
     facts: Arc<Facts>,
     meters: Arc<Meters>,
+    /// What is in force of the points that have wrong readings.
+    wrong: HashMap<PointId, Arc<Declared>>,
     /// Where exchanges are announced whose meter is yet to come; `None` where nobody listens.
     exchanges: Option<Exchanges>,
     metrics: Metrics,
@@ -116,6 +119,7 @@ impl Follower {
             store,
             facts,
             meters,
+            wrong: HashMap::new(),
             exchanges: None,
             metrics,
             points,
@@ -124,8 +128,15 @@ impl Follower {
             next: None,
             entered,
         };
+        follower.note_wrong();
         follower.ruled_anew()?;
         Ok(follower)
+    }
+
+    /// Takes over which points have wrong readings.
+    fn note_wrong(&mut self) {
+        let declared = self.rules.keys().map(|point| (*point, self.meters.of(*point)));
+        self.wrong = declared.filter(|(_, declared)| !declared.wrong.is_empty()).collect();
     }
 
     /// Makes due all that is stored of points that have another rule than what they were counted by.
@@ -207,6 +218,14 @@ impl Follow for Follower {
             }
         }
         if counted {
+            // A pair across a wrong reading behind the closed hours begins in them.
+            let until = tracked.now.until;
+            let wrong = self.wrong.get(&sample.point).filter(|_| until < sample.record_time);
+            let across =
+                wrong.is_some_and(|declared| declared.wrong.range((until, i64::MIN)..(sample.record_time, i64::MIN)).next().is_some());
+            if across {
+                tracked.late(until.plus(-1));
+            }
             tracked.reach(sample.record_time);
             tracked.now.received = tracked.now.received.max(sample.received_time);
         }
@@ -238,6 +257,9 @@ impl Follow for Follower {
         let touched = self.meters.refresh(&self.facts)?;
         if let Some(exchanges) = &self.exchanges {
             touched.iter().for_each(|touched| announce(exchanges, &*self.record, &self.meters, touched.point));
+        }
+        if !touched.is_empty() {
+            self.note_wrong();
         }
         touch(&mut self.points, touched.into_iter());
         let mut due: Vec<(PointId, UtcMillis)> = Vec::new();

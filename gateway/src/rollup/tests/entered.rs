@@ -100,6 +100,10 @@ fn a_wrong_register_before_a_silence() {
         followed.check("decided");
     }
     followed.restart();
+    // Long before its hour closes.
+    followed.push(sample(start.plus(10 * HOUR + 50 * MINUTE), 111));
+    followed.count();
+    followed.check("in the same hour");
     for hour in 20..30 {
         followed.push(sample(start.plus(hour * HOUR), 100 + hour));
         followed.count();
