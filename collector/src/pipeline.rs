@@ -12,8 +12,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::{Gauge, IntCounter};
@@ -26,7 +26,7 @@ use crate::driver::{Batch, LinkChange, Message, Outcome};
 use crate::journal::file::{self, Disk};
 use crate::journal::{AppendError, CatalogueRecord, ClockRecord, Journal, LinkRecord, Next, Receipt, Record, SampleRecord, Sequence};
 use crate::metrics::Metrics;
-use crate::model::{Now, Quality, Sample, UtcMillis};
+use crate::model::{Now, PointId, Quality, Sample, UtcMillis};
 use crate::normalise::{Input, Normaliser, StepReport};
 use crate::rejects;
 
@@ -78,10 +78,29 @@ pub struct Pipeline {
     pub catalogue_version: u32,
     /// Random number of this run.
     pub boot_id: u64,
+    /// Exchanges of meters that are announced meanwhile.
+    pub exchanges: Exchanges,
     /// Where the normaliser's state is saved.
     pub saved_state: SavedState,
     /// Runs the task that answers drivers.
     pub runtime: tokio::runtime::Handle,
+}
+
+/// Exchanges of meters on their way to the normaliser, which takes note of them before it takes the next readings. Cheap to
+/// clone.
+#[derive(Clone, Debug, Default)]
+pub struct Exchanges(Arc<Mutex<Vec<(PointId, UtcMillis)>>>);
+
+impl Exchanges {
+    /// The meter of a point is exchanged at `at`; see [`Normaliser::announce_exchange`].
+    pub fn announce(&self, point: PointId, at: UtcMillis) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((point, at));
+    }
+
+    /// What was announced since the last call.
+    pub fn take(&self) -> Vec<(PointId, UtcMillis)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// What waits for the journal, in order of appending.
@@ -108,6 +127,9 @@ impl Pipeline {
             .map(|quality| self.metrics.samples_quality.with_label_values(&[quality.name()]));
         while let Some(message) = self.receive(&mut inbox) {
             let now = self.clock.now();
+            for (point, at) in self.exchanges.take() {
+                self.normaliser.announce_exchange(point, at);
+            }
             if let Some(expected) = clock_step(&mut clock_base, now) {
                 warn!(expected = %expected, found = %now.utc, "the clock of this machine was set");
                 let record = ClockRecord { boot_id: self.boot_id, monotonic_ms: now.monotonic_ms, expected, found: now.utc };

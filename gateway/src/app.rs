@@ -371,12 +371,19 @@ impl Gateway {
             let (catalogue, clock, metrics) = (Arc::clone(&catalogue), Arc::clone(&clock), metrics.clone());
             let mut engine_settings = settings.engine();
             engine_settings.health = health.clone();
+            let changed = rollup::source::changed(&facts, &catalogue).context("facts.db cannot be read")?;
+            rollup::source::tell(&changed);
+            engine_settings.changed_counters = changed.into_iter().map(|changed| changed.point).collect();
             engine_settings.journal.resume_after = forward::furthest(directory.path()).max(alarm::furthest(directory.path()));
             let directory = Arc::clone(&directory);
             let start = move || Engine::start(&directory, &catalogue, engine_settings, clock, metrics, &runtime);
             tokio::task::spawn_blocking(start).await?
         };
         let engine = engine?;
+        // Not before the engine has noted what is changed.
+        if let Err(error) = rollup::source::keep(&facts, &catalogue) {
+            warn!(error = %error, "how counters are read could not be kept; what changed counts as changed at the next start too");
+        }
 
         let totals = rollup::start(&configured, &engine, &directory, &facts, &gateway_metrics, settings.totals.grace_ms())
             .context("totals.db cannot be used; it may be deleted: it is made again from the record");

@@ -15,7 +15,7 @@ use parkgate_collector::journal::{CatalogueRecord, Journal, JournalSettings, Rec
 use parkgate_collector::metrics::Metrics;
 use parkgate_collector::model::PointId;
 use parkgate_collector::normalise::{NormaliseSettings, Normaliser};
-use parkgate_collector::pipeline::{INBOX_MESSAGES, Pipeline, Plates, SavedState, Tally};
+use parkgate_collector::pipeline::{Exchanges, INBOX_MESSAGES, Pipeline, Plates, SavedState, Tally};
 use parkgate_collector::rejects;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -46,12 +46,15 @@ pub struct EngineSettings {
     pub rejects: rejects::RingSettings,
     /// Where it is told that a device's energy and power disagree.
     pub health: HealthBoard,
+    /// Counters that are read or scaled otherwise than when the gateway ran last: their next registers begin anew.
+    pub changed_counters: Vec<PointId>,
 }
 
 /// The running parts.
 pub struct Engine {
     outlet: Outlet,
     compliance: Arc<RwLock<HashSet<PointId>>>,
+    exchanges: Exchanges,
     journal: Journal,
     history: History,
     rejects: rejects::Sink,
@@ -100,6 +103,9 @@ impl Engine {
             warn!(ranges = ?recovery.damaged, "the journal is damaged: these entries cannot be read");
         }
         let position = SavedState::catch_up(&mut normaliser, position, &journal).context("the journal cannot be read")?;
+        for &point in &settings.changed_counters {
+            normaliser.announce_next(point);
+        }
         // At once: a journal that is full can let go only what the saved state covers.
         if let Err(error) = saved_state.save(&normaliser, position) {
             warn!(error = %error, "the normaliser's state could not be saved; journal segments stay until it can");
@@ -111,6 +117,7 @@ impl Engine {
         let rejects = rejects::Sink::start(ring).context("the rejects ring cannot be opened")?;
 
         let (outlet, inbox) = mpsc::channel::<Message>(INBOX_MESSAGES);
+        let exchanges = Exchanges::default();
         let pipeline = Pipeline {
             tally: Tally::new(catalogue, &metrics),
             plates: Plates::new(catalogue, &metrics, settings.health),
@@ -121,6 +128,7 @@ impl Engine {
             metrics,
             catalogue_version: catalogue.version,
             boot_id: fastrand::u64(..),
+            exchanges: exchanges.clone(),
             saved_state: saved_state.clone(),
             runtime: runtime.clone(),
         };
@@ -136,7 +144,7 @@ impl Engine {
                 }
             })?
         };
-        Ok(Self { outlet, compliance, journal, history, rejects, pipeline, reader, reader_stats, reader_cancel })
+        Ok(Self { outlet, compliance, exchanges, journal, history, rejects, pipeline, reader, reader_stats, reader_cancel })
     }
 
     /// Goes on with another catalogue: what is sent from the answer on is read by it, and what was sent before the call is
@@ -155,6 +163,11 @@ impl Engine {
     /// Where drivers send their batches.
     pub fn outlet(&self) -> Outlet {
         self.outlet.clone()
+    }
+
+    /// Where exchanges of meters are announced to the normaliser.
+    pub fn exchanges(&self) -> Exchanges {
+        self.exchanges.clone()
     }
 
     /// The journal.

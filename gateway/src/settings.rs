@@ -114,6 +114,7 @@ impl GatewaySettings {
             normalise: NormaliseSettings::default(),
             rejects: RingSettings { budget_bytes: self.rejects.ring_megabytes.saturating_mul(MEGABYTE), ..RingSettings::default() },
             health: Default::default(),
+            changed_counters: Vec::new(),
         }
     }
 }

@@ -351,6 +351,7 @@ pub fn child_journal_only(arguments: &[String]) -> Result<()> {
         metrics: metrics.clone(),
         catalogue_version: catalogue.version,
         boot_id: fastrand::u64(..),
+        exchanges: Default::default(),
         saved_state: SavedState::new(data.join("normalise.state")),
         runtime: runtime.handle().clone(),
     };

@@ -5,7 +5,8 @@
 //! - later than the last register and not below it: `Delta` (equal too);
 //! - below it: `Rollover` when `modulus - old + new` is not above `highest rate * hours between them`, else `Suspect`;
 //!   without a modulus or a rate a fall is always `Suspect`. The new register is the base of the next pair either way;
-//! - the first register at or after an announced exchange: `Exchange`;
+//! - the first register at or after an announced exchange: `Exchange`; so is the first one that is read or scaled otherwise
+//!   than those before it ([`register_source`]);
 //! - at the same time as the last one (a repeat with another value): judged against the register before, as if the
 //!   replaced one had never been;
 //! - earlier than the last one (late data): `Delta` when it lies, in time and in value, between the last two registers
@@ -13,7 +14,7 @@
 //!   It never becomes the base, so it cannot spoil the next pair.
 
 use super::exact::Ratio;
-use crate::catalogue::Point;
+use crate::catalogue::{Point, PointSource};
 use crate::model::{Step, UtcMillis};
 
 const MS_PER_HOUR: i128 = 3_600_000;
@@ -45,6 +46,24 @@ pub(super) struct CounterState {
     pub(super) exchange_at: Option<UtcMillis>,
 }
 
+/// How the registers of a point come about, as text: what is read, and how it is scaled. Registers of one text form
+/// differences; between those of two nothing tells what was counted. The text is kept in files: it stays as it is.
+pub fn register_source(point: &Point) -> String {
+    let read = match &point.source {
+        PointSource::Modbus(source) => {
+            let power = source.scale_register.map(|address| format!(" scale_register {address}")).unwrap_or_default();
+            let (function, address, kind) = (source.function.code(), source.address, source.register_type);
+            let letters = source.order.permutation.iter().take(usize::from(source.order.length));
+            let order: String = letters.map(|&byte| char::from(b'A'.saturating_add(byte))).collect();
+            format!("function {function} address {address} type {kind:?} order {order}{power}")
+        }
+        PointSource::Formula(formula) => format!("{:?} of {}", formula.operation, formula.inputs.join(", ")),
+        PointSource::Mqtt => "mqtt".into(),
+        PointSource::Own => "own".into(),
+    };
+    format!("{read} scale {} offset {} raw_unit {}", point.scale.normalised(), point.offset.normalised(), point.raw_unit)
+}
+
 impl CounterRule {
     /// The rule of a point.
     pub fn new(point: &Point) -> Self {
@@ -58,6 +77,16 @@ impl CounterRule {
     /// The value at which the register wraps to 0, a mantissa at the point's decimals.
     pub fn modulus(&self) -> Option<i128> {
         self.modulus
+    }
+
+    /// The highest rate in register steps per hour, as numerator and denominator.
+    pub fn rate_per_hour(&self) -> Option<(i128, i128)> {
+        self.rate_per_hour.map(|rate| (rate.numerator, rate.denominator))
+    }
+
+    /// Whether some falls are told to be wraps: modulus and rate are known.
+    pub fn tells_wraps(&self) -> bool {
+        self.modulus.is_some() && self.rate_per_hour.is_some()
     }
 
     /// R-DELTA for a pair of neighbours in order of time: what was counted between them, in register steps; `None` when
@@ -133,6 +162,14 @@ impl CounterState {
             }
             None => self.base = Some((new, step)),
         }
+    }
+
+    /// Notes an exchange behind the last register; `false` when there is none yet.
+    pub(super) fn announce_next(&mut self) -> bool {
+        if let Some((base, _)) = self.base {
+            self.exchange_at = Some(base.time.plus(1));
+        }
+        self.base.is_some()
     }
 
     /// Notes an exchange at `at`. `false` when a register at or after it is already recorded: then that one is the new

@@ -34,7 +34,7 @@ use crate::model::{
     DeliveredRange, Delivery, Kind, LinkKey, Number, Origin, PointId, Quality, Reading, Reason, Sample, Status, Step, UtcMillis,
 };
 use counter::CounterState;
-pub use counter::{CounterRule, Register};
+pub use counter::{CounterRule, Register, register_source};
 use dedup::{RecentDeliveries, RecentReadings, Seen};
 use derive::{Derived, Round};
 use quality::ValidRange;
@@ -115,6 +115,8 @@ struct Slot {
     range: ValidRange,
     /// `None` for what is no counter.
     rule: Option<CounterRule>,
+    /// [`register_source`] of a counter.
+    source: Option<Box<str>>,
     /// `None` for a point without any.
     rules: Option<Box<Rules>>,
     device: usize,
@@ -145,7 +147,8 @@ impl Normaliser {
         normaliser
     }
 
-    /// Goes on with another catalogue. Points, devices and links that stay keep their memory; the others lose it.
+    /// Goes on with another catalogue. Points, devices and links that stay keep their memory; the others lose it. Of
+    /// counters that are read or scaled otherwise the next register is an `Exchange`.
     pub fn set_catalogue(&mut self, catalogue: &Catalogue) {
         let mut old_devices = std::mem::take(&mut self.devices);
         let old_index = std::mem::take(&mut self.device_index);
@@ -157,7 +160,13 @@ impl Normaliser {
         let mut old_slots = std::mem::take(&mut self.slots);
         for point in &catalogue.points {
             let index = point.id.index();
-            let kept = old_slots.get_mut(index).and_then(Option::as_mut).map(|slot| std::mem::take(&mut slot.state));
+            let kept = old_slots.get_mut(index).and_then(Option::as_mut).map(|slot| {
+                let mut state = std::mem::take(&mut slot.state);
+                if slot.source.as_ref().is_some_and(|source| **source != *register_source(point)) {
+                    state.counter.announce_next();
+                }
+                state
+            });
             let Some(&device) = self.device_index.get(&point.device) else { continue };
             if self.slots.len() <= index {
                 self.slots.resize_with(index.saturating_add(1), || None);
@@ -293,6 +302,15 @@ impl Normaliser {
         }
     }
 
+    /// Registers of a point are read or scaled otherwise from now on: its next one is an `Exchange`. `false` when nothing
+    /// changes: the point is unknown or no counter, or has no register yet.
+    pub fn announce_next(&mut self, point: PointId) -> bool {
+        match self.slots.get_mut(point.index()) {
+            Some(Some(slot)) if slot.source.is_some() => slot.state.counter.announce_next(),
+            _ => false,
+        }
+    }
+
     /// Which messages were delivered before, as ranges of readings in order; the others' marks go to the report.
     fn accept_deliveries(&mut self, input: &Input<'_>, report: &mut StepReport) -> Vec<Range<usize>> {
         if input.deliveries.is_empty() {
@@ -335,6 +353,7 @@ impl Slot {
             scaling: Scaling::new(point),
             range: ValidRange::new(point),
             rule: (point.identity.kind == Kind::Counter).then(|| CounterRule::new(point)),
+            source: (point.identity.kind == Kind::Counter).then(|| register_source(point).into()),
             rules,
             device,
             state,

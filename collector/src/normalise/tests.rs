@@ -528,6 +528,38 @@ fn a_state_of_the_version_before_rules_is_taken_in() {
     assert_eq!(n.snapshot(42), bytes);
 }
 
+#[test]
+fn a_counter_that_is_read_or_scaled_otherwise() {
+    use Step::{Delta, Exchange};
+    let one = || counter(1);
+    assert_eq!(register_source(&one()), "mqtt scale 1 offset 0 raw_unit kWh");
+    for (other, expected) in [
+        (one(), Delta),
+        (Point { scale: Decimal::new(10, -1), ..one() }, Delta),
+        (Point { scale: Decimal::new(1, 1), ..one() }, Exchange),
+        (Point { offset: Decimal::new(9_000, 0), ..one() }, Exchange),
+        (Point { raw_unit: Unit::parse("MWh").unwrap(), ..one() }, Exchange),
+    ] {
+        let what = register_source(&other);
+        let mut n = normaliser(vec![one()]);
+        step(&mut n, T0, &[reading(1, "1000", None)]);
+        n.set_catalogue(&catalogue(vec![other.clone()]));
+        assert_eq!(step(&mut n, T0 + MINUTE, &[reading(1, "1001", None)]).0[0].status.step(), expected, "{what}");
+        assert_eq!(step(&mut n, T0 + 2 * MINUTE, &[reading(1, "1002", None)]).0[0].status.step(), Delta, "{what}");
+        // At a start, where whoever keeps the text says so; once, though the state was saved before the next register.
+        let mut n = normaliser(vec![one()]);
+        assert!(!n.announce_next(PointId(1)), "there is no register");
+        step(&mut n, T0, &[reading(1, "1000", None)]);
+        let mut again = normaliser(vec![other]);
+        again.restore(&n.snapshot(1)).unwrap();
+        assert!(expected == Delta || again.announce_next(PointId(1)));
+        let saved = again.snapshot(1);
+        again.restore(&saved).unwrap();
+        assert_eq!(step(&mut again, T0 + MINUTE, &[reading(1, "1001", None)]).0[0].status.step(), expected, "{what}");
+        assert_eq!(step(&mut again, T0 + 2 * MINUTE, &[reading(1, "1002", None)]).0[0].status.step(), Delta, "{what}");
+    }
+}
+
 /// One event of a random stream: a batch, or an exchange announced.
 #[derive(Clone, Debug)]
 enum Event {

@@ -68,6 +68,7 @@ impl Fixture {
             metrics,
             catalogue_version: 1,
             boot_id: 1,
+            exchanges: Exchanges::default(),
             saved_state: saved_state.clone(),
             runtime: runtime.handle().clone(),
         };

@@ -17,8 +17,7 @@ use super::params::{Nothing, Params};
 use super::{App, Asker, Shared, Visible};
 use crate::access::Identity;
 use crate::rollup::ParkZone;
-use crate::rollup::counter::Verdict;
-use crate::rollup::decide::{self, ToDecide};
+use crate::rollup::decide::{self, Due, ToDecide};
 use crate::rollup::enter::{Desk, Signed};
 use crate::rollup::meters::{EventKind, MeterEvent, MeterStep, Meters, NewEvent};
 
@@ -27,6 +26,8 @@ use crate::rollup::meters::{EventKind, MeterEvent, MeterStep, Meters, NewEvent};
 pub struct DecisionsDto {
     /// Those about which nothing was decided: their periods are incomplete.
     pub to_decide: Vec<ToDecide>,
+    /// There are more to decide, of points that fall all the time: they come up when these are decided.
+    pub more: bool,
     /// What was decided, in order of the entries, undone decisions too.
     pub decided: Vec<MeterEvent>,
 }
@@ -49,6 +50,20 @@ pub struct DecisionEntry {
     document: Option<String>,
 }
 
+/// What a fall was.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The register wrapped, however fast that was: the wrapped difference counts.
+    Rollover,
+    /// The register was set back, and both readings are right: the pair adds nothing, and nothing is missing.
+    Reset,
+    /// The reading before the fall is wrong: it is left out, and the difference is formed across it.
+    OldWrong,
+    /// The lower reading is wrong: it is left out, and the difference is formed across it.
+    NewWrong,
+}
+
 /// A decision.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +73,7 @@ pub struct AddDecision {
     /// When the lower register was read, as `to_decide` has it.
     #[schema(value_type = String, format = DateTime)]
     at: Time,
-    /// `rollover`: the wrapped difference counts; `error`: nothing does, and nothing is missing.
+    /// What the fall was.
     verdict: Verdict,
 }
 
@@ -113,12 +128,14 @@ pub async fn decisions(App(shared): App, Asker(identity): Asker, _: Params<Nothi
         .read(move |record| {
             let meters = Meters::read(&state.catalogue, &state.facts)?;
             let (zone, visible) = (ParkZone::new(&state.catalogue.park.time_zone), Visible::new(&state.catalogue, &identity));
-            let mut to_decide = Vec::new();
+            let mut due = Due::default();
             for point in visible.points() {
-                to_decide.extend(decide::of_point(point, &zone, &*state.totals, record, &meters)?);
+                let of_point = decide::of_point(point, &zone, &*state.totals, record, &meters)?;
+                due.pairs.extend(of_point.pairs);
+                due.more |= of_point.more;
             }
             let decided = |event: &MeterEvent| event.kind != EventKind::Exchange && sees(visible, &event.point);
-            Ok(DecisionsDto { to_decide, decided: meters.events().into_iter().filter(decided).collect() })
+            Ok(DecisionsDto { to_decide: due.pairs, more: due.more, decided: meters.events().into_iter().filter(decided).collect() })
         })
         .await?;
     Ok(Json(told))
@@ -153,7 +170,9 @@ pub async fn decide(
         (Some(AddDecision { point, at, verdict }), None) => {
             let kind = match verdict {
                 Verdict::Rollover => EventKind::Rollover,
-                Verdict::Error => EventKind::Error,
+                Verdict::Reset => EventKind::Reset,
+                Verdict::OldWrong => EventKind::OldWrong,
+                Verdict::NewWrong => EventKind::NewWrong,
             };
             let (old_final, new_initial, multiplier) = (None, None, None);
             MeterStep::Add(NewEvent { kind, point, at, from: None, old_final, new_initial, multiplier, note: entry.note })

@@ -148,10 +148,13 @@ impl Gateway {
             warn!(links = ?late, "cut off; what they had not handed over is asked for again");
         }
 
+        rollup::source::tell(&rollup::source::changed(&self.facts, &catalogue)?);
         self.totals.set_catalogue(&catalogue);
         self.alarms_view.set_rules(&configured.rules);
         self.configured.set(Arc::new(configured));
         self.engine.set_catalogue(&catalogue).await?;
+        // Not before the engine has noted what is changed.
+        rollup::source::keep(&self.facts, &catalogue)?;
         self.fed.set(Arc::clone(&catalogue));
 
         let before = std::mem::replace(&mut self.catalogue, Arc::clone(&catalogue));

@@ -81,8 +81,12 @@ pub enum DecideCommand {
     },
     /// The register wrapped: the wrapped difference counts.
     Rollover(DecisionArguments),
-    /// The fall is an error: the pair adds nothing, and its time is not missing any more.
-    Error(DecisionArguments),
+    /// The register was set back, and both readings are right: the pair adds nothing, and its time is not missing any more.
+    Reset(DecisionArguments),
+    /// The reading before the fall is wrong: it is left out, and the difference is formed across it.
+    OldWrong(DecisionArguments),
+    /// The lower reading is wrong: it is left out, and the difference is formed across it.
+    NewWrong(DecisionArguments),
     /// Undo a decision: it never held.
     Undo(UndoArguments),
 }
@@ -173,7 +177,9 @@ pub fn decide(arguments: &DecideArguments) -> Result<ExitCode> {
         DecideCommand::List { list, decided: true } => entered(list, |kind| kind != EventKind::Exchange),
         DecideCommand::List { list, decided: false } => to_decide(list),
         DecideCommand::Rollover(new) => decision(new, EventKind::Rollover),
-        DecideCommand::Error(new) => decision(new, EventKind::Error),
+        DecideCommand::Reset(new) => decision(new, EventKind::Reset),
+        DecideCommand::OldWrong(new) => decision(new, EventKind::OldWrong),
+        DecideCommand::NewWrong(new) => decision(new, EventKind::NewWrong),
         DecideCommand::Undo(undo) => undone(undo),
     }
 }
@@ -228,8 +234,12 @@ fn to_decide(list: &ListArguments) -> Result<ExitCode> {
     let meters = Meters::read_only(&catalogue, &directory)?;
     let points = catalogue.points.iter().filter(|point| list.point.as_ref().is_none_or(|id| *id == point.identity.stable_id));
     for point in points {
-        for pair in decide::of_point(point, totals.zone(), &totals, &*record, &meters)? {
-            show(&pair, list.json, told_pair);
+        let due = decide::of_point(point, totals.zone(), &totals, &*record, &meters)?;
+        for pair in &due.pairs {
+            show(pair, list.json, told_pair);
+        }
+        if due.more {
+            super::complain_text(&format!("{}: there are more, which come up when these are decided", point.identity.stable_id));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -248,7 +258,8 @@ fn show<T: Serialize>(item: &T, json: bool, told: impl Fn(&T) -> String) {
 
 fn told_pair(pair: &ToDecide) -> String {
     let wrapped = pair.wrapped.as_ref().map_or_else(|| "no modulus".to_owned(), |wrapped| format!("{wrapped} if it wrapped"));
-    format!("{} {}: {} fell to {} {} since {} ({wrapped})", pair.point, pair.at, pair.old, pair.new, pair.unit, pair.from)
+    let note = pair.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
+    format!("{} {}: {} fell to {} {} since {} ({wrapped}){note}", pair.point, pair.at, pair.old, pair.new, pair.unit, pair.from)
 }
 
 fn told(event: &MeterEvent) -> String {

@@ -233,6 +233,7 @@ fn recount_all(
                 time: followed.received,
             }));
         }
+        writing.follow(point, followed, &rule.fingerprint())?;
         writing.changed(&log)?;
         if let Some(facts) = facts {
             facts.add_total_corrections(&corrections)?;

@@ -161,6 +161,31 @@ fn the_state_is_saved_at_start_before_anything_comes() {
     assert!(engine.stop().is_empty());
 }
 
+/// The first register that is scaled otherwise is no further one of the same meter, also when the program stops before it
+/// comes. One that is announced while the engine runs is none either.
+#[test]
+fn a_counter_that_is_scaled_otherwise_begins_anew() {
+    let place = Place::new();
+    let engine = place.start();
+    place.send(&engine, 1, "10");
+    assert!(engine.stop().is_empty());
+    for (run, changed_counters) in [vec![place.point()], Vec::new()].into_iter().enumerate() {
+        let settings = EngineSettings { journal: Place::settings(), changed_counters, ..EngineSettings::default() };
+        let metrics = Metrics::new(&prometheus::Registry::new());
+        let engine =
+            Engine::start(&place.directory, &place.catalogue, settings, place.clock.clone(), metrics, place.runtime.handle()).unwrap();
+        if run == 1 {
+            place.send(&engine, 2, "100");
+            place.send(&engine, 3, "101");
+            engine.exchanges().announce(place.point(), NOW.plus((4 - 1_000) * 60_000));
+            place.send(&engine, 4, "1");
+            place.send(&engine, 5, "2");
+            assert_eq!(steps(&place.samples(&engine)), [Step::First, Step::Exchange, Step::Delta, Step::Exchange, Step::Delta]);
+        }
+        assert!(engine.stop().is_empty());
+    }
+}
+
 #[test]
 fn entries_of_a_lost_journal_get_no_number_that_was_read_before() {
     let place = Place::new();

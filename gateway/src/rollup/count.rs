@@ -9,7 +9,7 @@
 
 use parkgate_collector::model::{Kind, Sample, UtcMillis};
 
-use super::counter::{CounterHours, Declared, SuspectPair};
+use super::counter::{CounterHours, Declared, Suspects};
 use super::gauge;
 use super::partial::{GaugePart, Of, Partial, StatePart};
 use super::rule::{PointRule, counts};
@@ -66,8 +66,8 @@ impl<'a> Hours<'a> {
     }
 
     /// Pairs so far about which somebody has to decide, in order of time.
-    pub fn suspects(&self) -> &[SuspectPair] {
-        &self.counter.suspects
+    pub fn suspects(self) -> Suspects {
+        self.counter.suspects
     }
 
     /// The last sample was taken; the record reaches to `until`. Gives the hours of which anything is known.

@@ -7,15 +7,15 @@
 //!
 //! [`EXTRA_DIGITS`]: super::partial::EXTRA_DIGITS
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
-use parkgate_collector::model::{Decimal, Step, UtcMillis};
+use parkgate_collector::model::{Decimal, Sample, Step, UtcMillis};
 use parkgate_collector::normalise::Register;
-use serde::{Deserialize, Serialize};
 
 use super::count::Grid;
 use super::partial::{CounterPart, EXTRA, Of, Partial, Straddle, share};
-use super::rule::PointRule;
+use super::rule::{PointRule, counts};
 
 /// A meter exchange, or a multiplier that changed without one: at `at` one segment ends and the next begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +30,22 @@ pub struct Exchange {
     pub multiplier: Decimal,
 }
 
-/// What somebody decided about a pair that R-DELTA calls suspect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
+/// What somebody decided about a pair that R-DELTA calls suspect, both of whose registers are right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The register wrapped, however fast that was: the wrapped difference counts.
     Rollover,
-    /// The fall is an error: the pair adds nothing, and its time is not missing any more.
-    Error,
+    /// The register was set back: the pair adds nothing, and its time is not missing any more.
+    Reset,
+}
+
+/// A verdict and what it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// What.
+    pub verdict: Verdict,
+    /// The pair; it holds for no other. `None`, in old entries: every pair that ends at its instant.
+    pub pair: Option<SuspectPair>,
 }
 
 /// What was entered about a point's meter and is in force.
@@ -45,13 +53,30 @@ pub enum Verdict {
 pub struct Declared {
     /// Exchanges, in order of time; no two at one instant.
     pub exchanges: Vec<Exchange>,
-    /// Verdicts, by the instant at which the suspect pair ends.
-    pub verdicts: BTreeMap<UtcMillis, Verdict>,
+    /// Verdicts, by the instant at which the suspect pair ends; of several about one pair the last holds.
+    pub verdicts: BTreeMap<UtcMillis, Vec<Decided>>,
+    /// Time and register of readings that are wrong: pairs are formed across them. A reading that says something else
+    /// at that time is not meant.
+    pub wrong: BTreeSet<(UtcMillis, i64)>,
+    /// When exchanges were said to be that were undone: a sample that was taken for another meter's first is none.
+    pub undone: BTreeSet<UtcMillis>,
 }
 
 impl Declared {
     /// Nothing.
-    pub const NONE: &'static Self = &Self { exchanges: Vec::new(), verdicts: BTreeMap::new() };
+    pub const NONE: &'static Self =
+        &Self { exchanges: Vec::new(), verdicts: BTreeMap::new(), wrong: BTreeSet::new(), undone: BTreeSet::new() };
+
+    /// The register of a sample with which pairs are formed: one that counts, and that nobody called wrong.
+    pub fn register(&self, sample: &Sample) -> Option<i64> {
+        counts(sample).filter(|&value| !self.wrong.contains(&(sample.record_time, value)))
+    }
+
+    /// What was decided about a pair.
+    fn verdict(&self, pair: SuspectPair) -> Option<Verdict> {
+        let decided = self.verdicts.get(&pair.new.time)?;
+        decided.iter().rev().find(|decided| decided.pair.is_none_or(|about| about == pair)).map(|decided| decided.verdict)
+    }
 
     /// What registers of an instant are multiplied with.
     pub fn multiplier_at(&self, at: UtcMillis) -> Decimal {
@@ -74,6 +99,15 @@ pub struct SuspectPair {
     pub new: Register,
 }
 
+/// Suspect pairs of one run, in order of time.
+#[derive(Clone, Debug, Default)]
+pub struct Suspects {
+    /// The first ones, at most [`SUSPECTS_MAX`].
+    pub pairs: Vec<SuspectPair>,
+    /// There are more.
+    pub more: bool,
+}
+
 /// The registers of one point as they come.
 #[derive(Debug)]
 pub(super) struct CounterHours<'a> {
@@ -81,20 +115,30 @@ pub(super) struct CounterHours<'a> {
     /// How many exchanges lie behind.
     passed: usize,
     last: Option<Register>,
-    /// The first suspect pairs, at most [`SUSPECTS_MAX`].
-    pub(super) suspects: Vec<SuspectPair>,
+    /// A wrong reading since the last register was the first of another meter.
+    exchanged: bool,
+    pub(super) suspects: Suspects,
 }
 
 /// Suspect pairs that are remembered of one run.
-const SUSPECTS_MAX: usize = 1_000;
+pub const SUSPECTS_MAX: usize = 1_000;
 
 impl<'a> CounterHours<'a> {
     pub(super) fn new(declared: &'a Declared) -> Self {
-        Self { declared, passed: 0, last: None, suspects: Vec::new() }
+        Self { declared, passed: 0, last: None, exchanged: false, suspects: Suspects::default() }
     }
 
     /// Takes the next register that counts.
     pub(super) fn push(&mut self, rule: &PointRule, grid: &mut Grid, time: UtcMillis, value: i64, step: Step) {
+        if self.declared.wrong.contains(&(time, value)) {
+            self.exchanged |= step == Step::Exchange;
+            // Whoever reads the hour still sees that something was wrong.
+            if let Some((_, part)) = grid.at(time) {
+                counter_part(part).suspect = true;
+            }
+            return;
+        }
+        let step = if std::mem::take(&mut self.exchanged) { Step::Exchange } else { step };
         let new = Register { time, value };
         let mut last = self.last.replace(new);
         if last.is_none() {
@@ -122,7 +166,8 @@ impl<'a> CounterHours<'a> {
         }
         if let Some(old) = last {
             // An exchange that only the sample tells of, with nothing known about either register.
-            if step == Step::Exchange && !exchanged {
+            let undone = || self.declared.undone.range((Bound::Excluded(old.time), Bound::Included(time))).next().is_some();
+            if step == Step::Exchange && !exchanged && (old.time >= time || !undone()) {
                 self.pair(rule, grid, old, Err(time));
                 mark(grid, time);
             } else {
@@ -142,17 +187,18 @@ impl<'a> CounterHours<'a> {
         let multiplier = self.declared.multiplier_behind(self.passed);
         let modulus = rule.counter.modulus();
         let mut growth = Growth { rollover: rule.counter.pair(old, new) == Step::Rollover, ..Growth::default() };
-        let difference = match (rule.counter.difference(old, new), self.declared.verdicts.get(&new.time)) {
-            (Some(difference), _) => difference,
-            (None, Some(Verdict::Rollover)) => {
-                growth.rollover = true;
-                wrapped(rule, old, new)?
-            }
-            (None, Some(Verdict::Error)) => {
-                growth.suspect = true;
-                0
-            }
-            (None, None) => return None,
+        let difference = match rule.counter.difference(old, new) {
+            Some(difference) => difference,
+            None => match self.declared.verdict(SuspectPair { old, new })? {
+                Verdict::Rollover => {
+                    growth.rollover = true;
+                    wrapped(rule, old, new)?
+                }
+                Verdict::Reset => {
+                    growth.suspect = true;
+                    0
+                }
+            },
         };
         let amount = match u32::try_from(multiplier.exponent) {
             Ok(exponent) => EXTRA.checked_mul(10i128.checked_pow(exponent)?)?,
@@ -171,10 +217,12 @@ impl<'a> CounterHours<'a> {
         let counted = new.ok().map(|new| self.growth(rule, old, new));
         let Some(Some(growth)) = counted else {
             let suspect = counted.is_some();
-            if let Ok(new) = new
-                && self.suspects.len() < SUSPECTS_MAX
-            {
-                self.suspects.push(SuspectPair { old, new });
+            if let Ok(new) = new {
+                if self.suspects.pairs.len() < SUSPECTS_MAX {
+                    self.suspects.pairs.push(SuspectPair { old, new });
+                } else {
+                    self.suspects.more = true;
+                }
             }
             if suspect && let Some((_, part)) = grid.at(end) {
                 counter_part(part).suspect = true;
@@ -251,7 +299,7 @@ struct Growth {
     register: i128,
     modulus: Option<i128>,
     rollover: bool,
-    /// The pair fell and was decided to be an error.
+    /// The pair fell and was decided to be a reset.
     suspect: bool,
 }
 

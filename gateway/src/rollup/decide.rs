@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::counter::{SuspectPair, wrapped};
-use super::meters::Meters;
+use super::meters::{MeterEvent, Meters};
 use super::rule::PointRule;
 use super::scan;
 use super::total::{Amount, Figures, Level, TotalsView};
@@ -34,11 +34,35 @@ pub struct ToDecide {
     pub unit: String,
     /// What a rollover would have counted, before the multiplier; `null` without a modulus.
     pub wrapped: Option<String>,
+    /// A decision about another pair that ends at this instant: the record is other than it was then.
+    pub note: Option<String>,
+}
+
+/// What is to be decided of one point.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Suspect pairs, in order of time; of one stretch of hours no more than [`SUSPECTS_MAX`].
+    ///
+    /// [`SUSPECTS_MAX`]: super::counter::SUSPECTS_MAX
+    pub pairs: Vec<ToDecide>,
+    /// There are more, which come up when these are decided.
+    pub more: bool,
 }
 
 impl ToDecide {
-    fn new(point: &Point, rule: &PointRule, SuspectPair { old, new }: SuspectPair) -> Self {
+    fn new(point: &Point, rule: &PointRule, SuspectPair { old, new }: SuspectPair, held: Option<&MeterEvent>) -> Self {
         let decimals = rule.decimals;
+        let other = |held: &MeterEvent| {
+            let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
+            let from = held.from.map(|from| format!(" since {from}")).unwrap_or_default();
+            format!(
+                "{} says {} of another pair, {} to {}{from}, and does not hold for this one",
+                held.id,
+                held.kind.name(),
+                known(&held.old_final),
+                known(&held.new_initial)
+            )
+        };
         Self {
             point: point.identity.stable_id.clone(),
             from: Time(old.time.0),
@@ -47,6 +71,7 @@ impl ToDecide {
             new: register_text(new.value, decimals),
             unit: point.identity.unit.to_string(),
             wrapped: wrapped(rule, old, new).map(|mantissa| Amount { mantissa, decimals }.to_string()),
+            note: held.map(other),
         }
     }
 }
@@ -56,7 +81,7 @@ pub fn register_text(value: i64, decimals: u8) -> String {
     Amount { mantissa: i128::from(value), decimals }.to_string()
 }
 
-/// What is to be decided of one point, in order of time.
+/// What is to be decided of one point.
 ///
 /// # Errors
 /// When totals or the record cannot be read.
@@ -66,9 +91,9 @@ pub fn of_point(
     totals: &dyn TotalsView,
     record: &dyn RecordView,
     meters: &Meters,
-) -> Result<Vec<ToDecide>, StoreError> {
+) -> Result<Due, StoreError> {
     if point.identity.kind != Kind::Counter {
-        return Ok(Vec::new());
+        return Ok(Due::default());
     }
     let mut ranges = vec![(UtcMillis(i64::MIN), UtcMillis(i64::MAX))];
     for &level in Level::ALL.iter().rev() {
@@ -86,14 +111,17 @@ pub fn of_point(
         ranges = shorter;
     }
     let (rule, declared) = (PointRule::new(point), meters.of(point.id));
-    let mut pairs: Vec<SuspectPair> = Vec::new();
+    let (mut pairs, mut more): (Vec<SuspectPair>, bool) = (Vec::new(), false);
     for (from, to) in ranges {
         for slice in zone.by_year(from, to) {
             let found = scan::suspects(record, zone, &rule, &declared, slice)?;
+            more |= found.more;
             // A pair over the end of a year is found from both sides.
-            pairs
-                .extend(found.into_iter().filter(|pair| pairs.last().is_none_or(|last| last.new.time < pair.new.time)).collect::<Vec<_>>());
+            let last = pairs.last().map(|last| last.new.time);
+            pairs.extend(found.pairs.into_iter().filter(|pair| last.is_none_or(|last| last < pair.new.time)));
         }
     }
-    Ok(pairs.into_iter().map(|pair| ToDecide::new(point, &rule, pair)).collect())
+    let held = meters.decided(&point.identity.stable_id, pairs.iter().map(|pair| pair.new.time));
+    let told = |pair: SuspectPair| ToDecide::new(point, &rule, pair, held.get(&pair.new.time));
+    Ok(Due { pairs: pairs.into_iter().map(told).collect(), more })
 }

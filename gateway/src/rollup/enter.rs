@@ -129,7 +129,15 @@ impl Desk<'_> {
                 let declared = events.declared(&new.point, point.identity.decimals);
                 let new = match new.kind {
                     EventKind::Exchange => self.exchange(events, &declared, point, new)?,
-                    EventKind::Rollover | EventKind::Error => self.decision(events, &declared, point, new)?,
+                    EventKind::Rollover | EventKind::Reset | EventKind::OldWrong | EventKind::NewWrong => {
+                        self.decision(events, &declared, point, new)?
+                    }
+                    EventKind::Error => {
+                        return refuse(
+                            "`error` does not say which register is wrong",
+                            "decide `old_wrong`, `new_wrong`, or `reset` when both are right",
+                        );
+                    }
                 };
                 Ok((new.point.clone(), MeterStep::Add(new)))
             }
@@ -166,7 +174,7 @@ impl Desk<'_> {
         if let Some(text) = &new.multiplier {
             multiplier(text)?;
         }
-        let Some(before) = scan::neighbour_before(self.record, point.id, at)? else {
+        let Some(before) = scan::register_before(self.record, declared, point.id, at)? else {
             return refuse(format!("`{}` has no reading before {}", new.point, new.at), "an exchange lies between readings of two meters");
         };
         // Registers of other segments cannot be compared with these.
@@ -182,7 +190,7 @@ impl Desk<'_> {
             );
         }
         if let Some(start) = new_initial
-            && let Some(after) = scan::neighbour_after(self.record, point.id, at)?
+            && let Some(after) = scan::register_after(self.record, declared, point.id, at)?
             && let Some(first) = counts(&after)
             && within(at, after.record_time)
             && rule.counter.difference(Register { time: at, value: start }, Register { time: after.record_time, value: first }).is_none()
@@ -197,24 +205,34 @@ impl Desk<'_> {
 
     fn decision(&self, events: &Events, declared: &Declared, point: &Point, new: NewEvent) -> Result<NewEvent, No> {
         let at = UtcMillis(new.at.0);
-        let decided = |held: &&MeterEvent| {
-            held.kind != EventKind::Exchange && held.undone_by.is_none() && held.point == new.point && held.at == new.at
-        };
-        if let Some(held) = events.all().find(decided) {
-            return refuse(
-                format!("{} says {} of it already", held.id, held.kind.name()),
-                format!("undo it first: `parkgate decide undo {}`", held.id),
-            );
-        }
         let (rule, zone) = (PointRule::new(point), ParkZone::new(&self.catalogue.park.time_zone));
         let hour = zone.period_of(Level::Hour, at);
-        let pairs = scan::suspects(self.record, &zone, &rule, declared, (hour.start, hour.end))?;
-        let Some(SuspectPair { old, new: lower }) = pairs.into_iter().find(|pair| pair.new.time == at) else {
-            return refuse(
-                format!("no suspect pair of `{}` ends at {}", new.point, new.at),
-                "`parkgate decide list` shows what is to be decided",
-            );
+        let found = scan::suspects(self.record, &zone, &rule, declared, (hour.start, hour.end))?;
+        let Some(SuspectPair { old, new: lower }) = found.pairs.into_iter().find(|pair| pair.new.time == at) else {
+            return match events.decided(&new.point, at) {
+                Some(held) => refuse(
+                    format!("{} says {} of it already", held.id, held.kind.name()),
+                    format!("undo it first: `parkgate decide undo {}`", held.id),
+                ),
+                None => refuse(
+                    format!("no suspect pair of `{}` ends at {}", new.point, new.at),
+                    "`parkgate decide list` shows what is to be decided",
+                ),
+            };
         };
+        let wrong = match new.kind {
+            EventKind::OldWrong => Some(old),
+            EventKind::NewWrong => Some(lower),
+            _ => None,
+        };
+        if let Some(wrong) = wrong
+            && !self.is_read(point, wrong)?
+        {
+            return refuse(
+                format!("the register {} was not read but entered with an exchange", register_text(wrong.value, rule.decimals)),
+                "undo the exchange and enter it with the right register: `parkgate exchange list`",
+            );
+        }
         if new.kind == EventKind::Rollover && wrapped(&rule, old, lower).is_none() {
             return refuse(
                 format!(
@@ -222,7 +240,8 @@ impl Desk<'_> {
                     new.point,
                     register_text(old.value, rule.decimals)
                 ),
-                "configure the modulus of the register, or enter an exchange with both registers",
+                "set `modulus` and `rate_max_per_hour` of the point: at the next start wraps are told from falls, and what is stored is \
+                 counted again; or enter an exchange with both registers",
             );
         }
         Ok(NewEvent {
@@ -232,6 +251,12 @@ impl Desk<'_> {
             multiplier: None,
             ..new
         })
+    }
+
+    /// Whether a register is that of a reading.
+    fn is_read(&self, point: &Point, register: Register) -> Result<bool, StoreError> {
+        let samples = self.record.scan(point.id, register.time, register.time.plus(1), usize::MAX)?;
+        Ok(samples.iter().any(|sample| counts(sample) == Some(register.value)))
     }
 }
 

@@ -14,8 +14,10 @@ use std::time::Duration;
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{PointId, PointIdentity, Sample, UtcMillis};
+use parkgate_collector::pipeline::Exchanges;
 use tokio_util::sync::CancellationToken;
 
+use super::counter::Declared;
 use super::meters::{Meters, Touched};
 use super::recount::{Change, Recount, Recounted};
 use super::row::TotalRow;
@@ -36,8 +38,10 @@ const LATE_MAX: usize = 32;
 const POINTS_PER_TRANSACTION: usize = 8;
 /// Why totals changed.
 const CAUSE_LATE: &str = "readings that came late or were repaired";
-/// See [`CAUSE_LATE`]; readings may have come late at the same time.
+/// See [`CAUSE_LATE`]; readings may have come late at the same time, here and below.
 const CAUSE_ENTERED: &str = "an exchange or a decision about the meter was entered or undone";
+/// See [`CAUSE_LATE`].
+const CAUSE_RULE: &str = "the modulus, the highest rate or the interval of the point was configured anew";
 
 /// What the follower works on.
 pub struct Follower {
@@ -48,6 +52,10 @@ pub struct Follower {
     store: TotalsStore,
     facts: Arc<Facts>,
     meters: Arc<Meters>,
+    /// What is in force of the points that have wrong readings.
+    wrong: HashMap<PointId, Arc<Declared>>,
+    /// Where exchanges are announced whose meter is yet to come; `None` where nobody listens.
+    exchanges: Option<Exchanges>,
     metrics: Metrics,
     /// `None` where the configuration never changes.
     configured: Option<Following<Configured>>,
@@ -70,8 +78,10 @@ struct Tracked {
     now: Followed,
     /// Ranges of record times of samples in closed hours.
     late: Vec<(UtcMillis, UtcMillis)>,
-    /// Some of them for what was entered about the meter.
-    entered: bool,
+    /// Why they are due.
+    cause: &'static str,
+    /// The rule that stored hours are counted by, [`PointRule::fingerprint`]; `None` in a file from before it was kept.
+    rule: Option<String>,
 }
 
 impl Follower {
@@ -87,8 +97,10 @@ impl Follower {
         metrics: Metrics,
         grace_ms: i64,
     ) -> Result<Self, StoreError> {
+        let mut counted_by = store.rules()?;
         let tracked = |(point, stored): (PointId, Followed)| {
-            let mut tracked = Tracked { stored: Some(stored), now: stored, late: Vec::new(), entered: false };
+            let rule = counted_by.remove(&point);
+            let mut tracked = Tracked { stored: Some(stored), now: stored, late: Vec::new(), cause: CAUSE_LATE, rule };
             // What was read since it was last counted.
             if let Some(latest) = record.latest(point).filter(|latest| counts(latest).is_some()) {
                 tracked.reach(latest.record_time);
@@ -102,7 +114,7 @@ impl Follower {
         touch(&mut points, meters.refresh(&facts)?.into_iter().filter(|touched| touched.entry > entered));
         let latest = |of: fn(&Followed) -> UtcMillis| points.values().map(|point| of(&point.now)).max().unwrap_or(UtcMillis(i64::MIN));
         let (reaches, received) = (latest(|point| point.latest), latest(|point| point.received));
-        Ok(Self {
+        let mut follower = Self {
             rules: rule::has_totals(catalogue).map(|point| (point.id, (PointRule::new(point), point.identity.clone()))).collect(),
             zone: ParkZone::new(&catalogue.park.time_zone),
             grace_ms,
@@ -110,6 +122,8 @@ impl Follower {
             store,
             facts,
             meters,
+            wrong: HashMap::new(),
+            exchanges: None,
             metrics,
             configured: None,
             points,
@@ -117,7 +131,46 @@ impl Follower {
             received,
             next: None,
             entered,
-        })
+        };
+        follower.note_wrong();
+        follower.ruled_anew()?;
+        Ok(follower)
+    }
+
+    /// Takes over which points have wrong readings.
+    fn note_wrong(&mut self) {
+        let declared = self.rules.keys().map(|point| (*point, self.meters.of(*point)));
+        self.wrong = declared.filter(|(_, declared)| !declared.wrong.is_empty()).collect();
+    }
+
+    /// Makes due all that is stored of points that have another rule than what they were counted by.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn ruled_anew(&mut self) -> Result<(), StoreError> {
+        for (point, tracked) in &mut self.points {
+            let Some((rule, _)) = self.rules.get(point) else { continue };
+            let same = match &tracked.rule {
+                Some(counted_by) => *counted_by == rule.fingerprint(),
+                // Wraps may have been told from falls since.
+                None => !rule.counter.tells_wraps(),
+            };
+            if same || tracked.stored.is_none() {
+                continue;
+            }
+            let first = self.record.scan(*point, UtcMillis(i64::MIN), UtcMillis(i64::MAX), 1)?;
+            if let Some(first) = first.first().map(|first| first.record_time) {
+                tracked.due(first, UtcMillis(i64::MAX), CAUSE_RULE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Announces the exchanges that are known and that will be, of meters whose first register is yet to come.
+    #[must_use]
+    pub fn announcing(self, exchanges: Exchanges) -> Self {
+        self.rules.keys().for_each(|point| announce(&exchanges, &*self.record, &self.meters, *point));
+        Self { exchanges: Some(exchanges), ..self }
     }
 
     /// Goes on by what is configured anew.
@@ -157,6 +210,10 @@ impl Follow for Follower {
             self.rules.remove(&point.id);
         }
         self.rules.extend(rule::has_totals(&configured.catalogue).map(|point| (point.id, (PointRule::new(point), point.identity.clone()))));
+        self.note_wrong();
+        if let Err(error) = self.ruled_anew() {
+            warn!(error = %error, "totals of points whose rule changed are counted again at the next start");
+        }
     }
 
     fn note(&mut self, sample: &Sample) {
@@ -174,7 +231,7 @@ impl Follow for Follower {
                 let until = self.zone.period_of(Level::Hour, sample.record_time).start;
                 let (latest, received) = (sample.record_time, sample.received_time);
                 let now = Followed { until, latest, received, horizon: UtcMillis(i64::MIN) };
-                entry.insert(Tracked { stored: None, now, late: Vec::new(), entered: false })
+                entry.insert(Tracked { stored: None, now, late: Vec::new(), cause: CAUSE_LATE, rule: None })
             }
         };
         // The one it replaces may lie where the device's clock says.
@@ -184,6 +241,14 @@ impl Follow for Follower {
             }
         }
         if counted {
+            // A pair across a wrong reading behind the closed hours begins in them.
+            let until = tracked.now.until;
+            let wrong = self.wrong.get(&sample.point).filter(|_| until < sample.record_time);
+            let across =
+                wrong.is_some_and(|declared| declared.wrong.range((until, i64::MIN)..(sample.record_time, i64::MIN)).next().is_some());
+            if across {
+                tracked.late(until.plus(-1));
+            }
             tracked.reach(sample.record_time);
             tracked.now.received = tracked.now.received.max(sample.received_time);
         }
@@ -212,7 +277,14 @@ impl Follow for Follower {
     }
 
     fn count_due(&mut self, next: Sequence, cancel: &CancellationToken) -> Result<(), StoreError> {
-        touch(&mut self.points, self.meters.refresh(&self.facts)?.into_iter());
+        let touched = self.meters.refresh(&self.facts)?;
+        if let Some(exchanges) = &self.exchanges {
+            touched.iter().for_each(|touched| announce(exchanges, &*self.record, &self.meters, touched.point));
+        }
+        if !touched.is_empty() {
+            self.note_wrong();
+        }
+        touch(&mut self.points, touched.into_iter());
         let mut due: Vec<(PointId, UtcMillis)> = Vec::new();
         for (point, tracked) in &self.points {
             let Some((rule, _)) = self.rules.get(point) else { continue };
@@ -265,7 +337,6 @@ impl Follower {
             let (Some((rule, identity)), Some(tracked)) = (self.rules.get(point), self.points.get(point)) else { continue };
             let declared = self.meters.of(*point);
             let recount = Recount { record: &*self.record, zone: &self.zone, rule, declared: &declared };
-            let cause = if tracked.entered { CAUSE_ENTERED } else { CAUSE_LATE };
             // A period may change more than once: what it was at first is what was known of it.
             let mut before: BTreeMap<Period, Option<Box<Total>>> = BTreeMap::new();
             let mut take = |recounted: Recounted| {
@@ -277,8 +348,8 @@ impl Follower {
             };
             let until = tracked.now.until;
             for &(first, last) in &tracked.late {
-                let from = scan::neighbour_before(&*self.record, *point, first)?.map_or(first, |sample| sample.record_time);
-                let to = scan::neighbour_after(&*self.record, *point, last.plus(1))?.map_or(last, |sample| sample.record_time);
+                let from = scan::register_before(&*self.record, &declared, *point, first)?.map_or(first, |sample| sample.record_time);
+                let to = scan::register_after(&*self.record, &declared, *point, last.plus(1))?.map_or(last, |sample| sample.record_time);
                 let from = self.zone.period_of(Level::Hour, from).start;
                 // A value that nothing follows holds for a while.
                 let to = self.zone.period_of(Level::Hour, to.max(last.plus(rule.hold_ms))).end.min(until);
@@ -286,7 +357,12 @@ impl Follower {
             }
             if closed > until {
                 // A pair that began before what was closed in silence now has its end.
-                let open = tracked.stored.map_or(until, |stored| stored.latest.min(until));
+                let mut open = tracked.stored.map_or(until, |stored| stored.latest.min(until));
+                if !declared.wrong.is_empty() {
+                    // The last reading may be wrong, and begin none.
+                    let before = scan::register_before(&*self.record, &declared, *point, open.plus(1))?;
+                    open = before.map_or(open, |before| before.record_time.min(open));
+                }
                 let from = self.zone.period_of(Level::Hour, open).start;
                 take(recount.run(&writing, (from, closed), until, closed)?);
             }
@@ -296,7 +372,7 @@ impl Follower {
             // What came since the last closing begins pairs with what was there then: it is kept until the next one.
             let latest = tracked.stored.filter(|_| closed == until).map_or(now.latest, |stored| stored.latest);
             let stored = Followed { latest, ..now };
-            writing.follow(*point, stored)?;
+            writing.follow(*point, stored, &rule.fingerprint())?;
             counted.push((*point, now, stored));
             for (period, old) in before {
                 let Some(old) = old else { continue };
@@ -309,7 +385,7 @@ impl Follower {
                         start: period.start,
                         old: text(&old),
                         new: new.as_ref().map(text),
-                        cause: cause.to_owned(),
+                        cause: tracked.cause.to_owned(),
                         time: self.received,
                     });
                 }
@@ -326,10 +402,23 @@ impl Follower {
                 tracked.now = now;
                 tracked.stored = Some(stored);
                 tracked.late.clear();
-                tracked.entered = false;
+                tracked.cause = CAUSE_LATE;
+                tracked.rule = self.rules.get(&point).map(|(rule, _)| rule.fingerprint());
             }
         }
         Ok(())
+    }
+}
+
+/// Announces the first exchange of a point behind all of its record: whatever register comes next is another meter's.
+fn announce(exchanges: &Exchanges, record: &dyn RecordView, meters: &Meters, point: PointId) {
+    let declared = meters.of(point);
+    if declared.exchanges.is_empty() {
+        return;
+    }
+    let latest = record.latest(point).map_or(UtcMillis(i64::MIN), |latest| latest.record_time);
+    if let Some(next) = declared.exchanges.iter().find(|exchange| latest < exchange.at) {
+        exchanges.announce(point, next.at);
     }
 }
 
@@ -337,12 +426,7 @@ impl Follower {
 fn touch(points: &mut HashMap<PointId, Tracked>, touched: impl Iterator<Item = Touched>) {
     for Touched { point, from, to, .. } in touched {
         let Some(tracked) = points.get_mut(&point) else { continue };
-        // What is open is counted with it anyway.
-        let last = to.min(tracked.now.until.max(tracked.now.horizon.plus(1)).plus(-1));
-        if from <= last {
-            tracked.late_range(from, last);
-            tracked.entered = true;
-        }
+        tracked.due(from, to, CAUSE_ENTERED);
     }
 }
 
@@ -355,6 +439,15 @@ impl Tracked {
             self.late(before);
         }
         self.now.latest = before.max(time);
+    }
+
+    /// Makes record times due; what is open of them is counted anyway.
+    fn due(&mut self, from: UtcMillis, to: UtcMillis, cause: &'static str) {
+        let last = to.min(self.now.until.max(self.now.horizon.plus(1)).plus(-1));
+        if from <= last {
+            self.late_range(from, last);
+            self.cause = cause;
+        }
     }
 
     /// Notes a record time within closed hours.

@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::model::{Decimal, Kind, PointId, UtcMillis};
+use parkgate_collector::normalise::Register;
 use parkgate_rules::emission::time::UtcMillis as Time;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::counter::{Declared, Exchange, Verdict};
+use super::counter::{Decided, Declared, Exchange, SuspectPair, Verdict};
 use super::rule;
 use crate::store::{DataDirectory, Entry, EntryKind, Facts, StoreError};
 
@@ -26,7 +27,13 @@ pub enum EventKind {
     Exchange,
     /// The register that fell had wrapped.
     Rollover,
-    /// The fall is an error of the meter or the line: the pair adds nothing.
+    /// The register was set back: the pair adds nothing, and the next one begins at the lower register.
+    Reset,
+    /// The register before the fall is wrong: differences are formed across it.
+    OldWrong,
+    /// The lower register is wrong: differences are formed across it.
+    NewWrong,
+    /// Of old entries: as `reset`.
     Error,
 }
 
@@ -36,6 +43,9 @@ impl EventKind {
         match self {
             Self::Exchange => "exchange",
             Self::Rollover => "rollover",
+            Self::Reset => "reset",
+            Self::OldWrong => "old_wrong",
+            Self::NewWrong => "new_wrong",
             Self::Error => "error",
         }
     }
@@ -189,19 +199,43 @@ impl Events {
         self.0.values()
     }
 
+    /// The last decision in force about a fall that ends at an instant, whatever its pair.
+    pub fn decided(&self, point: &str, at: UtcMillis) -> Option<&MeterEvent> {
+        let about =
+            |held: &&MeterEvent| held.kind != EventKind::Exchange && held.undone_by.is_none() && held.point == point && held.at.0 == at.0;
+        self.0.values().rev().find(about)
+    }
+
     /// What holds of a point whose mantissas have so many decimals.
     pub fn declared(&self, point: &str, decimals: u8) -> Declared {
+        let register = |text: &Option<String>| Decimal::parse(text.as_ref()?.as_bytes()).ok()?.to_mantissa(decimals);
+        let pair = |event: &MeterEvent| {
+            let old = Register { time: UtcMillis(event.from?.0), value: register(&event.old_final)? };
+            Some(SuspectPair { old, new: Register { time: UtcMillis(event.at.0), value: register(&event.new_initial)? } })
+        };
         let mut declared = Declared::default();
         let mut exchanges = BTreeMap::new();
-        for event in self.all().filter(|event| event.undone_by.is_none() && event.point == point) {
+        for event in self.all().filter(|event| event.point == point) {
             let at = UtcMillis(event.at.0);
-            match event.kind {
-                EventKind::Exchange => drop(exchanges.insert(at, event)),
-                EventKind::Rollover => drop(declared.verdicts.insert(at, Verdict::Rollover)),
-                EventKind::Error => drop(declared.verdicts.insert(at, Verdict::Error)),
+            if event.undone_by.is_some() {
+                declared.undone.extend((event.kind == EventKind::Exchange).then_some(at));
+                continue;
             }
+            let verdict = match event.kind {
+                EventKind::Exchange => {
+                    exchanges.insert(at, event);
+                    continue;
+                }
+                EventKind::OldWrong | EventKind::NewWrong => {
+                    let old = event.kind == EventKind::OldWrong;
+                    declared.wrong.extend(pair(event).map(|pair| if old { pair.old } else { pair.new }).map(|one| (one.time, one.value)));
+                    continue;
+                }
+                EventKind::Rollover => Verdict::Rollover,
+                EventKind::Reset | EventKind::Error => Verdict::Reset,
+            };
+            declared.verdicts.entry(at).or_default().push(Decided { verdict, pair: pair(event) });
         }
-        let register = |text: &Option<String>| Decimal::parse(text.as_ref()?.as_bytes()).ok()?.to_mantissa(decimals);
         let mut multiplier = Decimal::ONE;
         for (at, event) in exchanges {
             let said = event.multiplier.as_ref().and_then(|text| Decimal::parse(text.as_bytes()).ok());
@@ -315,6 +349,12 @@ impl Meters {
         self.inner().events.all().cloned().collect()
     }
 
+    /// Of decisions in force about falls of a point that end at one of some instants, the last of each.
+    pub fn decided(&self, point: &str, at: impl Iterator<Item = UtcMillis>) -> BTreeMap<UtcMillis, MeterEvent> {
+        let inner = self.inner();
+        at.filter_map(|at| Some((at, inner.events.decided(point, at)?.clone()))).collect()
+    }
+
     /// The last entry taken.
     pub fn seen(&self) -> i64 {
         self.inner().seen
@@ -331,7 +371,7 @@ fn counters(catalogue: &Catalogue) -> impl Iterator<Item = (String, (PointId, u8
 }
 
 /// Record times, both ends inclusive, at which pairs count otherwise by the one than by the other. An exchange or verdict
-/// touches the pair at its instant, another multiplier all until the next exchange.
+/// touches the pair at its instant, a wrong reading those beside it, another multiplier all until the next exchange.
 fn differences(one: &Declared, other: &Declared) -> impl Iterator<Item = (UtcMillis, UtcMillis)> {
     let mut found = Vec::new();
     for (one, other) in [(one, other), (other, one)] {
@@ -342,6 +382,7 @@ fn differences(one: &Declared, other: &Declared) -> impl Iterator<Item = (UtcMil
         }
         let verdicts = one.verdicts.iter().filter(|(at, verdict)| other.verdicts.get(at) != Some(verdict));
         found.extend(verdicts.map(|(&at, _)| (at, at)));
+        found.extend(one.wrong.difference(&other.wrong).map(|&(at, _)| (at, at)));
     }
     found.into_iter()
 }

@@ -6,7 +6,7 @@
 //! a pair adds nothing and its period is incomplete. What an entry touches is counted again.
 //!
 //! In reading order: [`total`] what a total is and who may ask for it; [`zone`] the park's calendar; [`rule`] what the
-//! catalogue says about a point; [`partial`] what is kept of a period and how longer ones are made; [`count`] from
+//! catalogue says about a point; [`source`] whether its registers come about as before; [`partial`] what is kept of a period and how longer ones are made; [`count`] from
 //! samples to hours, with [`counter`], [`gauge`] and [`state`]; [`meters`] what was entered about
 //! meters, [`enter`] entering it, [`decide`] what is to be decided; [`scan`] the samples that hours need; [`store`] the file of
 //! closed periods and [`codec`] its bytes; [`recount`] hours again, with what follows from them; [`mod@follow`] the journal;
@@ -15,6 +15,7 @@
 pub mod total;
 pub mod zone;
 pub mod rule;
+pub mod source;
 pub mod partial;
 pub mod count;
 pub mod counter;
@@ -66,6 +67,7 @@ pub fn start(
     let store = store::TotalsStore::open(&path, &ParkZone::new(&catalogue.park.time_zone))?;
     let follower = follow::Follower::new(catalogue, Arc::clone(&record) as _, store, Arc::clone(facts), metrics.clone(), grace_ms)?;
     let follower = follower.following(following);
+    let follower = follower.announcing(engine.exchanges());
     let totals = Arc::new(Totals::new(catalogue, record, Some(store::TotalsStore::open_read_only(&path)?)).with_meters(follower.meters()));
     let (journal, history) = (engine.journal().clone(), engine.history().clone());
     let thread = Thread::spawn("rollup", move |cancel| {

@@ -45,6 +45,15 @@ impl PointRule {
         }
     }
 
+    /// What of the rule decides how registers and values are counted, as text: hours counted by another one are counted
+    /// again.
+    pub fn fingerprint(&self) -> String {
+        let Self { decimals, counter, hold_ms, .. } = self;
+        let modulus = counter.modulus().map_or_else(|| "-".into(), |modulus| modulus.to_string());
+        let rate = counter.rate_per_hour().map_or_else(|| "-".into(), |(top, bottom)| format!("{top}/{bottom}"));
+        format!("modulus {modulus} rate {rate} hold {hold_ms} decimals {decimals}")
+    }
+
     /// Figures of a period without any.
     pub fn no_figures(&self) -> Figures {
         match self.kind {

@@ -4,9 +4,9 @@
 use parkgate_collector::model::{PointId, Sample, UtcMillis};
 
 use super::count::Hours;
-use super::counter::{Declared, SuspectPair};
+use super::counter::{Declared, Suspects};
 use super::partial::Partial;
-use super::rule::{PointRule, counts};
+use super::rule::PointRule;
 use super::total::{Level, Period};
 use super::zone::ParkZone;
 use crate::store::{RecordView, StoreError};
@@ -37,8 +37,8 @@ pub fn suspects(
     rule: &PointRule,
     declared: &Declared,
     range: (UtcMillis, UtcMillis),
-) -> Result<Vec<SuspectPair>, StoreError> {
-    Ok(filled(view, zone, rule, declared, range)?.suspects().to_vec())
+) -> Result<Suspects, StoreError> {
+    Ok(filled(view, zone, rule, declared, range)?.suspects())
 }
 
 fn filled<'a>(
@@ -50,11 +50,17 @@ fn filled<'a>(
 ) -> Result<Hours<'a>, StoreError> {
     let periods: Vec<Period> = zone.periods(Level::Hour, from, to).collect();
     let mut hours = Hours::new(*rule, periods, declared);
-    if let Some(before) = neighbour_before(view, rule.point, from)? {
+    let before = register_before(view, declared, rule.point, from)?;
+    if let Some(before) = before {
         hours.push(&before);
     }
-    each(view, rule.point, from, to, |sample| hours.push(sample))?;
-    if let Some(after) = neighbour_after(view, rule.point, to)? {
+    // Of wrong readings between it and the hours it may matter that one was the first of another meter.
+    let first = before.filter(|_| !declared.wrong.is_empty()).map_or(from, |before| before.record_time.plus(1));
+    each(view, rule.point, first, to, |sample| hours.push(sample))?;
+    if let Some(after) = register_after(view, declared, rule.point, to)? {
+        if !declared.wrong.is_empty() {
+            each(view, rule.point, to, after.record_time, |sample| hours.push(sample))?;
+        }
         hours.push(&after);
     }
     Ok(hours)
@@ -62,12 +68,17 @@ fn filled<'a>(
 
 /// The last sample before `time` that counts.
 pub fn neighbour_before(view: &dyn RecordView, point: PointId, time: UtcMillis) -> Result<Option<Sample>, StoreError> {
+    register_before(view, Declared::NONE, point, time)
+}
+
+/// The last sample before `time` with a register that pairs are formed with.
+pub fn register_before(view: &dyn RecordView, declared: &Declared, point: PointId, time: UtcMillis) -> Result<Option<Sample>, StoreError> {
     let (mut end, mut width) = (time, BACK_MS);
     loop {
         let start = end.plus(width.saturating_neg());
         let mut found = None;
         each(view, point, start, end, |sample| {
-            if counts(sample).is_some() {
+            if declared.register(sample).is_some() {
                 found = Some(*sample);
             }
         })?;
@@ -88,11 +99,16 @@ const BEFORE_ALL_MS: i64 = 100 * 366 * 86_400_000;
 
 /// The first sample at or after `time` that counts.
 pub fn neighbour_after(view: &dyn RecordView, point: PointId, time: UtcMillis) -> Result<Option<Sample>, StoreError> {
+    register_after(view, Declared::NONE, point, time)
+}
+
+/// The first sample at or after `time` with a register that pairs are formed with.
+pub fn register_after(view: &dyn RecordView, declared: &Declared, point: PointId, time: UtcMillis) -> Result<Option<Sample>, StoreError> {
     let mut from = time;
     let mut limit = AHEAD;
     loop {
         let samples = view.scan(point, from, UtcMillis(i64::MAX), limit)?;
-        if let Some(sample) = samples.iter().find(|sample| counts(sample).is_some()) {
+        if let Some(sample) = samples.iter().find(|sample| declared.register(sample).is_some()) {
             return Ok(Some(*sample));
         }
         match samples.last() {

@@ -7,10 +7,11 @@
 //! order of that happening: numbers of the points, each a varint more than the one before.
 //!
 //! One writer, the follower's thread; figures, what is known of points, changes and the place in the journal go in one
-//! transaction. `PRAGMA user_version` is the format. `zone` names the time zone that the periods are of: with another one in
+//! transaction. `PRAGMA user_version` is the format. `rule` of a point is what its hours were counted by: with another one in
+//! the configuration, the follower counts all of the point again. `zone` names the time zone that the periods are of: with another one in
 //! the configuration, all that it counted is dropped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use parkgate_collector::journal::Sequence;
@@ -37,7 +38,8 @@ CREATE TABLE IF NOT EXISTS followed (
     until INTEGER NOT NULL,
     latest INTEGER NOT NULL,
     received INTEGER NOT NULL,
-    horizon INTEGER NOT NULL);
+    horizon INTEGER NOT NULL,
+    rule TEXT);
 CREATE TABLE IF NOT EXISTS change (
     id INTEGER PRIMARY KEY,
     level INTEGER NOT NULL,
@@ -102,6 +104,10 @@ impl TotalsStore {
         check(path, &connection)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(&format!("{SCHEMA} {FIRST_CHANGE} PRAGMA user_version = {FORMAT};"))?;
+        // A column that a file may be without, and that older programs leave empty.
+        if !transaction.prepare("SELECT 1 FROM pragma_table_info('followed') WHERE name = 'rule'")?.exists([])? {
+            transaction.execute_batch("ALTER TABLE followed ADD COLUMN rule TEXT;")?;
+        }
         if let Some(old) = zone_name(&transaction)?.filter(|old| old != zone.name()) {
             tracing::info!(old, new = zone.name(), "the park has another time zone; all totals are counted again");
             // Those who follow changes go on behind them.
@@ -158,6 +164,13 @@ impl TotalsStore {
         let mut statement =
             self.connection.prepare_cached("SELECT point, until, latest, received, horizon FROM followed WHERE point = ?1")?;
         Ok(statement.query_row([point.0], followed_from).optional()?)
+    }
+
+    /// The rule that each point was counted by, as far as it is known. Of a file open for writing.
+    pub fn rules(&self) -> Result<HashMap<PointId, String>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT point, rule FROM followed WHERE rule IS NOT NULL")?;
+        let rows = statement.query_map([], |row| Ok((PointId(row.get(0)?), row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Stored parts of a level that start in `[from, to)`. A damaged row is reported, too.
@@ -319,12 +332,14 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Notes how far a point was counted.
-    pub fn follow(&self, point: PointId, followed: Followed) -> Result<(), StoreError> {
+    /// Notes how far a point was counted, and by which rule.
+    pub fn follow(&self, point: PointId, followed: Followed, rule: &str) -> Result<(), StoreError> {
         self.store
             .connection
-            .prepare_cached("INSERT OR REPLACE INTO followed (point, until, latest, received, horizon) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![point.0, followed.until.0, followed.latest.0, followed.received.0, followed.horizon.0])?;
+            .prepare_cached(
+                "INSERT OR REPLACE INTO followed (point, until, latest, received, horizon, rule) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![point.0, followed.until.0, followed.latest.0, followed.received.0, followed.horizon.0, rule])?;
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod entered;
 mod follow;
 mod memory;
 mod random;
+mod source;
 
 /// A point of the tests: counter `kWh` with no decimals unless changed.
 pub(super) fn point(kind: Kind, interval_ms: Option<u32>) -> Point {

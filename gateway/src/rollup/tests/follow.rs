@@ -5,21 +5,23 @@ use std::sync::Arc;
 use parkgate_collector::catalogue::{Catalogue, Point};
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{Kind, PointId, PointIdentity, Sample, UtcMillis};
+use parkgate_collector::pipeline::Exchanges;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::super::counter::Declared;
 use super::super::follow::Follower;
-use super::super::meters::Meters;
+use super::super::meters::{EventKind, MeterStep, Meters};
 use super::super::recount::Recount;
 use super::super::rule::PointRule;
 use super::super::store::TotalsStore;
 use super::super::{Figures, Level, ParkZone, Period, Total, Totals, TotalsView};
+use super::entered::event;
 use super::memory::{self, Memory, catalogue, catalogue_in, figures};
 use super::{point, sample};
 use crate::current::{Configured, Current};
 use crate::store::follow::Follow as _;
-use crate::store::{Facts, RecordView as _};
+use crate::store::{EntryKind, Facts, NewEntry, RecordView as _};
 
 pub(super) const MINUTE: i64 = 60_000;
 pub(super) const HOUR: i64 = 60 * MINUTE;
@@ -368,6 +370,81 @@ fn another_time_zone_counts_again() {
     // The same zone once more drops nothing.
     followed.restart();
     assert!(followed.stored().followed_one(PointId(1)).unwrap().is_some());
+}
+
+/// A register wraps, and only then its modulus is configured, or another interval: what is stored is counted again, also
+/// from a file that does not say what it was counted by.
+#[test]
+fn another_rule_counts_again() {
+    for older in [false, true] {
+        let bare = || Point { modulus: None, rate_max_per_hour: None, ..counter(3_600_000) };
+        let mut followed = Followed::new(catalogue(vec![bare(), other(bare())]));
+        let start = at("2026-11-02T00:00:00");
+        for hour in 0..48 {
+            let time = start.plus(hour * HOUR);
+            // At 10:00 it begins anew.
+            followed.push(sample(time, (999_900 + 10 * hour) % 1_000_000));
+            followed.push(Sample { point: PointId(2), ..sample(time, 10 * hour) });
+        }
+        followed.count();
+        let day = |followed: &Followed| {
+            let days = followed.told().totals(PointId(1), Level::Day, start, start.plus(DAY)).unwrap();
+            let Figures::Counter(figures) = &days[0].figures else { panic!("{days:?}") };
+            (amount(&days[0]), figures.flags.rollover, figures.flags.suspect)
+        };
+        assert_eq!(day(&followed), ("230".into(), false, true));
+        if older {
+            followed.follower = None;
+            let connection = rusqlite::Connection::open(followed.folder.path().join("totals.db")).unwrap();
+            connection.execute_batch("ALTER TABLE followed DROP COLUMN rule").unwrap();
+        }
+        followed.catalogue = catalogue(vec![counter(3_600_000), other(bare())]);
+        followed.restart();
+        followed.count();
+        assert_eq!(day(&followed), ("240".into(), true, false), "older: {older}");
+        followed.check("with a modulus");
+        let corrections = followed.facts.total_corrections().unwrap();
+        assert!(corrections.iter().all(|one| one.point == PointId(1) && one.cause.contains("modulus")), "{corrections:#?}");
+        assert!(!corrections.is_empty());
+        followed.restart();
+        followed.count();
+        assert_eq!(followed.facts.total_corrections().unwrap(), corrections, "nothing is told twice");
+        // An hour between readings becomes a gap.
+        followed.catalogue = catalogue(vec![counter(900_000), other(bare())]);
+        followed.restart();
+        followed.count();
+        followed.check("with another interval");
+    }
+}
+
+/// An exchange that is entered while the old meter is gone and the new one not there reaches the normaliser, at once and
+/// at the next start; one whose new meter was read already does not.
+#[test]
+fn exchanges_to_come_are_announced() {
+    let exchanges = Exchanges::default();
+    let mut followed = Followed::new(catalogue(vec![counter(3_600_000)]));
+    followed.follower = followed.follower.take().map(|follower| follower.announcing(exchanges.clone()));
+    let start = at("2026-11-02T00:00:00");
+    hourly(&mut followed, start, start.plus(10 * HOUR));
+    followed.count();
+    let enter = |followed: &Followed, at: UtcMillis| {
+        let body = serde_json::to_value(MeterStep::Add(event(EventKind::Exchange, at))).unwrap();
+        let new = NewEntry { kind: EntryKind::MeterEvent, subject: "a/b".into(), body, author: "eve".into(), document: None };
+        followed.facts.append(new, at).unwrap();
+    };
+    enter(&followed, start.plus(5 * HOUR));
+    followed.count();
+    assert_eq!(exchanges.take(), []);
+    enter(&followed, start.plus(10 * HOUR));
+    followed.count();
+    assert_eq!(exchanges.take(), [(PointId(1), start.plus(10 * HOUR))]);
+    followed.restart();
+    followed.follower = followed.follower.take().map(|follower| follower.announcing(exchanges.clone()));
+    assert_eq!(exchanges.take(), [(PointId(1), start.plus(10 * HOUR))]);
+    followed.push(sample(start.plus(11 * HOUR), 3));
+    followed.restart();
+    followed.follower = followed.follower.take().map(|follower| follower.announcing(exchanges.clone()));
+    assert_eq!(exchanges.take(), []);
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{Kind, Origin, PointId, Quality, Reason, Sample, Status, UtcMillis};
+use parkgate_rules::emission::time::UtcMillis as Time;
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use super::super::counter::{Declared, Verdict};
+use super::super::counter::Declared;
 use super::super::follow::Follower;
 use super::super::meters::{EventKind, MeterStep, Meters, NewEvent};
 use super::super::partial::EXTRA;
@@ -62,14 +63,15 @@ fn follower(folder: &std::path::Path, record: &Arc<Memory>, facts: &Arc<Facts>, 
     memory::follower(folder, record, facts, &catalogue(vec![point(Kind::Counter, interval)]))
 }
 
-/// What people enter: kind (0 exchange, 1 rollover, 2 error, 3 undo), about which reading, minutes before it, registers and
-/// multiplier of an exchange. Not checked: whatever they enter, sums are kept.
+/// What people enter: kind (0 exchange, 1 rollover, 2 reset, 3 old and 4 new register wrong, 5 error as old entries have it,
+/// 6 undo), about which reading, minutes before it (of a decision, about which pair), registers and multiplier of an
+/// exchange. Not checked: whatever they enter, sums are kept.
 type Entered = (u8, proptest::sample::Index, i64, Option<i64>, Option<i64>, Option<i64>);
 
 fn entered() -> impl Strategy<Value = Vec<Entered>> {
     let register = || proptest::option::of(prop_oneof![1 => 0i64..1_000_000, 2 => 999_000i64..999_900]);
     let minutes = prop_oneof![Just(0i64), 0i64..120];
-    let one = (0u8..4, any::<proptest::sample::Index>(), minutes, register(), register(), proptest::option::of(1i64..20));
+    let one = (0u8..7, any::<proptest::sample::Index>(), minutes, register(), register(), proptest::option::of(1i64..20));
     proptest::collection::vec(one, 0..8)
 }
 
@@ -88,8 +90,24 @@ fn step(
             multiplier: text(multiplier),
             ..event(EventKind::Exchange, time.plus(-minutes * MINUTE))
         }),
-        1 => MeterStep::Add(event(EventKind::Rollover, time)),
-        2 => MeterStep::Add(event(EventKind::Error, time)),
+        1..=5 => {
+            let kinds = [EventKind::Rollover, EventKind::Reset, EventKind::OldWrong, EventKind::NewWrong, EventKind::Error];
+            let new = event(kinds[usize::from(kind) - 1], time);
+            // The pair with the reading before, or with an earlier one, as if there had been none between; old entries
+            // tell of none.
+            let back = if minutes % 4 == 3 { 2 } else { 1 };
+            let good: Vec<_> = readings.iter().filter(|reading| reading.2 != Quality::Bad && reading.0 < time.0).collect();
+            let (lower, before) = (readings[index.index(readings.len())].1, good.len().checked_sub(back).map(|index| good[index]));
+            match before {
+                Some(before) if kind != 5 || minutes % 2 == 1 => MeterStep::Add(NewEvent {
+                    from: Some(Time(before.0)),
+                    old_final: text(Some(before.1)),
+                    new_initial: text(Some(lower)),
+                    ..new
+                }),
+                _ => MeterStep::Add(new),
+            }
+        }
         _ => MeterStep::Undo { event: format!("meter-{}", index.index(number) + 1), note: None },
     }
 }
@@ -107,23 +125,62 @@ fn amount_of(total: &Total) -> Option<i128> {
     }
 }
 
-/// Pairs with a difference: from, to, what was counted. As R-DELTA and R-EXCHANGE have it, without regard to periods.
-fn pairs(readings: &[(i64, i64, Quality)], declared: &Declared) -> Vec<(i64, i64, i64)> {
+/// The decisions that hold, in order of entering them: kind, instants and registers of the pair, as they were entered.
+struct Decision {
+    kind: EventKind,
+    to: i64,
+    /// Instant and register before, and the lower register; `None`: whatever pair ends there.
+    pair: Option<((i64, i64), i64)>,
+}
+
+fn decisions(steps: &[MeterStep]) -> Vec<Decision> {
+    let undone = |number: usize| {
+        let id = format!("meter-{number}");
+        // One that undoes what was not yet there undoes nothing.
+        steps.iter().skip(number).any(|step| matches!(step, MeterStep::Undo { event, .. } if *event == id))
+    };
+    let number = |text: &Option<String>| text.as_ref().map(|text| text.parse::<i64>().unwrap());
     let mut found = Vec::new();
+    for (place, step) in (1..).zip(steps) {
+        if let MeterStep::Add(new) = step
+            && new.kind != EventKind::Exchange
+            && !undone(place)
+        {
+            let pair = new.from.map(|from| ((from.0, number(&new.old_final).unwrap()), number(&new.new_initial).unwrap()));
+            found.push(Decision { kind: new.kind, to: new.at.0, pair });
+        }
+    }
+    found
+}
+
+/// Pairs with a difference: from, to, what was counted. As R-DELTA and R-EXCHANGE have it, without regard to periods.
+fn pairs(readings: &[(i64, i64, Quality)], declared: &Declared, decisions: &[Decision]) -> Vec<(i64, i64, i64)> {
+    let mut found = Vec::new();
+    let is_wrong = |time: i64, value: i64| {
+        decisions.iter().any(|decision| match (decision.kind, decision.pair) {
+            (EventKind::OldWrong, Some((old, _))) => old == (time, value),
+            (EventKind::NewWrong, Some((_, new))) => (decision.to, new) == (time, value),
+            _ => false,
+        })
+    };
     let mut pair = |(from, old): (i64, Option<i64>), (to, new): (i64, Option<i64>), multiplier: i64| {
         let (Some(old), Some(new)) = (old, new) else { return };
         // 1000 an hour at most.
         let plausible = i128::from(new - old + 1_000_000) * 3_600_000 <= 1_000 * i128::from(to - from);
-        let difference = match declared.verdicts.get(&UtcMillis(to)) {
+        let about = |decision: &&Decision| {
+            let verdict = !matches!(decision.kind, EventKind::OldWrong | EventKind::NewWrong);
+            verdict && decision.to == to && decision.pair.is_none_or(|pair| pair == ((from, old), new))
+        };
+        let difference = match decisions.iter().filter(about).next_back() {
             _ if new >= old => new - old,
             _ if plausible => new - old + 1_000_000,
-            Some(Verdict::Rollover) => new - old + 1_000_000,
-            Some(Verdict::Error) => 0,
+            Some(Decision { kind: EventKind::Rollover, .. }) => new - old + 1_000_000,
+            Some(_) => 0,
             None => return,
         };
         found.push((from, to, difference * multiplier));
     };
-    let good: Vec<_> = readings.iter().filter(|reading| reading.2 != Quality::Bad).collect();
+    let good: Vec<_> = readings.iter().filter(|reading| reading.2 != Quality::Bad && !is_wrong(reading.0, reading.1)).collect();
     for two in good.windows(2) {
         let mut last = (two[0].0, Some(two[0].1));
         let ratio = |at: i64| declared.multiplier_at(UtcMillis(at)).to_mantissa(0).unwrap();
@@ -167,11 +224,12 @@ proptest! {
         let record = Arc::new(Memory::default());
         readings.iter().for_each(|reading| record.push(sample(reading, reading.0)));
         let facts = Facts::open(std::path::Path::new(":memory:")).unwrap();
-        (1..).zip(&entered).for_each(|(number, one)| append(&facts, &step(number, one, &readings)));
+        let steps: Vec<MeterStep> = (1..).zip(&entered).map(|(number, one)| step(number, one, &readings)).collect();
+        steps.iter().for_each(|step| append(&facts, step));
         let catalogue = catalogue(vec![point(Kind::Counter, interval)]);
         let meters = Meters::read(&catalogue, &facts).unwrap();
         let declared = meters.of(PointId(1));
-        let pairs = pairs(&readings, &declared);
+        let pairs = pairs(&readings, &declared, &decisions(&steps));
         let totals = Totals::new(&catalogue, record, None).with_meters(Arc::new(meters));
         let amount = amount_of;
         let levels: Vec<Vec<Total>> = Level::ALL.iter().map(|&level| all(&totals, level)).collect();

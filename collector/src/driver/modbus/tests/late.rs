@@ -78,17 +78,12 @@ async fn expect(running: &mut Running, right: &[i64]) {
 async fn a_late_answer_that_the_next_connection_brings_is_not_taken() {
     let (first, first_units) = tokio::io::duplex(1_024);
     let (second, second_units) = tokio::io::duplex(1_024);
-    let mut running = running(vec![first, second], |link| vec![device(link, "a", 1, 100, 0, words(&[0, 50]))]);
+    let mut running = running(vec![first, second], |link| vec![device(link, "a", 1, 20, 0, words(&[0, 50]))]);
     let lines = tokio::spawn(async move {
-        let mut asked = None;
-        units(first_units, Vec::new(), |_, request| {
-            asked = Some(request);
-            Vec::new()
-        })
-        .await;
-        // The converter has it 50 ms after the old connection ended.
-        let late = answer(asked.expect("a request"));
-        units(second_units, vec![(ms(50), late)], |_, request| vec![(ms(70), answer(request))]).await;
+        units(first_units, Vec::new(), |_, _| Vec::new()).await;
+        // The converter has an answer 90 ms after the old connection ended.
+        let late = answer([1, 3, 0, 99, 0, 1, 0, 0]);
+        units(second_units, vec![(ms(90), late)], |_, request| vec![(ms(70), answer(request))]).await;
     });
     expect(&mut running, &[0x100, 0x132]).await;
     assert_eq!(running.metrics.connects.with_label_values(&["modbus_rtu_over_tcp", "line"]).get(), 2);
@@ -101,7 +96,7 @@ async fn an_answer_to_whoever_had_the_line_before_is_not_taken() {
     let (ours, theirs) = tokio::io::duplex(1_024);
     let mut running = running(vec![ours], |link| vec![device(link, "a", 1, 100, 0, words(&[0]))]);
     let stranger = answer([1, 3, 0, 99, 0, 1, 0, 0]);
-    let line = tokio::spawn(units(theirs, vec![(ms(290), stranger)], |_, request| vec![(ms(150), answer(request))]));
+    let line = tokio::spawn(units(theirs, vec![(ms(150), stranger)], |_, request| vec![(ms(180), answer(request))]));
     expect(&mut running, &[0x100]).await;
     running.stop().await;
     line.await.unwrap();
@@ -119,7 +114,8 @@ async fn the_answer_behind_damaged_bytes_is_not_taken_for_another_block() {
         if request[0] == 1 && count % 4 == 1 {
             return vec![(ms(5), vec![1, 3, 0, 0x55, 0x55]), (ms(90), answer(request))];
         }
-        vec![(ms(20), answer(request))]
+        // Slow enough that a late one comes before it.
+        vec![(ms(if request[0] == 1 { 70 } else { 20 }), answer(request))]
     };
     let line = tokio::spawn(units(theirs, Vec::new(), script));
     expect(&mut running, &[0x100, 0x132, 0x200]).await;
