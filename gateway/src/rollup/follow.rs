@@ -141,7 +141,7 @@ impl Follow for Follower {
     }
 
     fn note(&mut self, sample: &Sample) {
-        if !self.rules.contains_key(&sample.point) {
+        if !self.rules.contains_key(&sample.point) || rule::is_timeless(sample) {
             return;
         }
         self.received = self.received.max(sample.received_time);
