@@ -50,6 +50,8 @@ const SAVE_EVERY_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A jump of the wall clock against the monotonic clock by more than this between two looks is recorded.
 const CLOCK_STEP_MS: i64 = 1_000;
+/// What was received so long before it comes here is of the past: a message that is read again.
+const LIVE_MS: i64 = 10_000;
 /// Samples of one journal record; a larger batch without delivery marks becomes several.
 const SAMPLES_PER_RECORD: usize = 65_536;
 /// A batch with marks stays whole up to here, as its marks must become durable together with all of its samples: 47
@@ -130,8 +132,16 @@ impl Pipeline {
             for (point, at) in self.exchanges.take() {
                 self.normaliser.announce_exchange(point, at);
             }
+            // What is taken now was received before the step.
+            let mut before_step = now.utc;
             if let Some(expected) = clock_step(&mut clock_base, now) {
-                warn!(expected = %expected, found = %now.utc, "the clock of this machine was set");
+                before_step = expected.min(now.utc);
+                warn!(
+                    expected = %expected,
+                    found = %now.utc,
+                    "the clock of this machine was set; if it fell back, readings without a time of their own are recorded as bad \
+                     (clock), up to the time before: see that the clock is right and stays so"
+                );
                 let record = ClockRecord { boot_id: self.boot_id, monotonic_ms: now.monotonic_ms, expected, found: now.utc };
                 let appended = self.append(&Record::Clock(record));
                 if !self.answer_later(&answers, appended) {
@@ -156,7 +166,8 @@ impl Pipeline {
                     Some(appended)
                 }
                 Some(Message::Batch(batch)) => {
-                    let (report, unanswered) = self.take(batch, now);
+                    let is_live = before_step.since(batch.received_time) <= LIVE_MS;
+                    let (report, unanswered) = self.take(batch, now, is_live);
                     good.inc_by(report.good.into());
                     uncertain.inc_by(report.uncertain.into());
                     bad.inc_by(report.bad.into());
@@ -239,13 +250,14 @@ impl Pipeline {
         std::mem::take(&mut self.tally.devices)
     }
 
-    fn take(&mut self, batch: Batch, now: Now) -> (StepReport, Unanswered) {
+    fn take(&mut self, batch: Batch, now: Now, is_live: bool) -> (StepReport, Unanswered) {
         let arrived = Instant::now();
         self.rejects.offer_all(batch.rejected);
         let mut samples: Vec<Sample> = Vec::with_capacity(batch.readings.len());
         let input = Input {
             link: batch.link,
             received_time: batch.received_time,
+            is_live,
             origin: batch.origin,
             readings: &batch.readings,
             deliveries: &batch.deliveries,

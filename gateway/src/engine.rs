@@ -75,7 +75,7 @@ impl Engine {
         metrics: Metrics,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self> {
-        let mut normaliser = Normaliser::new(catalogue, settings.normalise);
+        let mut normaliser = Normaliser::new(catalogue, settings.normalise.of_park(&catalogue.park));
         let saved_state = SavedState::new(directory.normalise_state());
         let position = saved_state.load(&mut normaliser).context("normalise.state cannot be read")?;
         let compliance = Arc::new(RwLock::new(HashSet::new()));

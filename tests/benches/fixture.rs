@@ -48,7 +48,13 @@ pub fn catalogue(points: u32) -> Arc<Catalogue> {
             })
         })
         .collect();
-    let park = Park { id: "bench".into(), name: names("bench"), time_zone: "Asia/Shanghai".into(), display_units: HashMap::new() };
+    let park = Park {
+        id: "bench".into(),
+        name: names("bench"),
+        time_zone: "Asia/Shanghai".into(),
+        commissioned: None,
+        display_units: HashMap::new(),
+    };
     Arc::new(Catalogue::new(1, park, Vec::new(), vec![link], devices))
 }
 

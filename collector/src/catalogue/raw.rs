@@ -161,6 +161,8 @@ pub struct RawPark {
     pub name: Option<RawNames>,
     /// IANA zone of days and months; `Asia/Shanghai` by default.
     pub time_zone: Option<At<String>>,
+    /// Day on which the park's first meter was read, `2026-03-01`: what any clock says of a time before is not believed.
+    pub commissioned: Option<At<String>>,
     /// Units that pages show, by stored unit: `{ kWh = "MWh" }`.
     #[serde(default)]
     pub display_units: BTreeMap<String, At<String>>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::line::{LineSettings, ModbusDialInSettings, ModbusRtuSettings, Priority};
 use super::rules::{Formula, Nameplate, PointRules};
-use crate::model::{Decimal, LinkKey, Medium, Origin, PointId, PointIdentity, ReferenceState, Unit};
+use crate::model::{Decimal, LinkKey, Medium, Origin, PointId, PointIdentity, ReferenceState, Unit, UtcMillis};
 use crate::protocol::json::{RecordMap, ValuePath};
 use crate::protocol::modbus::RegisterSource;
 use crate::protocol::text::TextMap;
@@ -89,6 +89,8 @@ pub struct Park {
     pub name: Names,
     /// IANA name of the zone that days and months are in.
     pub time_zone: String,
+    /// Beginning of the day on which its first meter was read; live times before are not believed.
+    pub commissioned: Option<UtcMillis>,
     /// Units that pages show per canonical unit (`kWh` -> `MWh`); absent: the canonical one.
     pub display_units: HashMap<Unit, Unit>,
 }

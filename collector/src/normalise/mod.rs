@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 pub use state::RestoreError;
 
-use crate::catalogue::{Catalogue, Point, PointSource};
+use crate::catalogue::{Catalogue, Park, Point, PointSource};
 use crate::model::{
     DeliveredRange, Delivery, Kind, LinkKey, Number, Origin, PointId, Quality, Reading, Reason, Sample, Status, Step, UtcMillis,
 };
@@ -38,7 +38,7 @@ pub use counter::{CounterRule, Register, register_source};
 use dedup::{RecentDeliveries, RecentReadings, Seen};
 use derive::{Derived, Round};
 use quality::ValidRange;
-use time::{DeviceClock, Stamp, Unstamped};
+use time::{Chosen, DeviceClock, Stamp, Stamped, Trust, Unstamped};
 use unit::Scaling;
 use watch::{Mark, Rules, Watch};
 
@@ -49,8 +49,17 @@ pub struct NormaliseSettings {
     pub future_tolerance_ms: i64,
     /// How far a device's clock may be off, in milliseconds; 300,000 by default.
     pub clock_tolerance_ms: i64,
-    /// No live source time before this is believed: the park's commissioning; 2000-01-01 by default.
+    /// No live source time before this is believed, nor our own clock: the park's commissioning; 2000-01-01 by default.
     pub not_before: UtcMillis,
+}
+
+impl NormaliseSettings {
+    /// These, for a park: nothing live before its commissioning.
+    #[must_use]
+    pub fn of_park(mut self, park: &Park) -> Self {
+        self.not_before = park.commissioned.map_or(self.not_before, |time| time.max(self.not_before));
+        self
+    }
 }
 
 impl Default for NormaliseSettings {
@@ -66,6 +75,9 @@ pub struct Input<'a> {
     pub link: LinkKey,
     /// When they arrived.
     pub received_time: UtcMillis,
+    /// Whether they arrived just now; `false` for messages of the past that are read again, whose received time says
+    /// nothing about our clock.
+    pub is_live: bool,
     /// Origin of all of them.
     pub origin: Origin,
     /// In order of arrival.
@@ -413,17 +425,15 @@ impl Slot {
     }
 
     /// The sample of a reading, and whether its time is doubted; changes nothing. The worst finding gives quality
-    /// and reason: no number, then range, then a suspect step, then the clock, then the rules.
+    /// and reason: no number, then range, then a void time, a suspect step, a doubtful time, and the rules.
     fn sample(&self, settings: &NormaliseSettings, clock: &DeviceClock, input: &Input<'_>, reading: &Reading) -> (Sample, bool) {
-        let (record_time, clock_doubt) = match reading.source_time {
+        let (last, received) = (self.state.last_unstamped, input.received_time);
+        let Chosen { record_time, trust } = match reading.source_time {
             Some(source) => {
-                let chosen = time::choose(settings, input.origin, input.received_time, source, clock.offset());
-                (chosen.record_time, chosen.doubtful)
+                let stamped = Stamped { origin: input.origin, received, source, is_live: input.is_live };
+                time::choose(settings, clock, last, stamped)
             }
-            None => {
-                let record_time = time::next_free(self.state.last_unstamped, input.received_time);
-                (record_time, time::is_live_origin(input.origin) && input.received_time < settings.not_before)
-            }
+            None => time::next_free(settings, input.origin, last, received),
         };
         let mantissa = match &self.scaling {
             Some(scaling) => scaling.mantissa(reading.number),
@@ -432,13 +442,14 @@ impl Slot {
         let (value, status) = match mantissa {
             Err(reason) => (0, Status::new(Quality::Bad, reason, input.origin, Step::None).without_number()),
             Ok(value) if !self.range.contains(value) => (value, Status::new(Quality::Bad, Reason::Range, input.origin, Step::None)),
+            Ok(value) if trust == Trust::Void => (value, Status::new(Quality::Bad, Reason::Clock, input.origin, Step::None)),
             Ok(value) => {
                 let register = Register { time: record_time, value };
                 let step = self.rule.as_ref().map_or(Step::None, |rule| self.state.counter.classify(rule, register));
-                let (quality, reason) = match (step, clock_doubt) {
+                let (quality, reason) = match (step, trust) {
                     (Step::Suspect, _) => (Quality::Uncertain, Reason::SuspectStep),
-                    (_, true) => (Quality::Uncertain, Reason::Clock),
-                    (_, false) => {
+                    (_, Trust::Doubtful | Trust::Void) => (Quality::Uncertain, Reason::Clock),
+                    (_, Trust::Sure) => {
                         self.doubt(record_time, value).map_or((Quality::Good, Reason::None), |reason| (Quality::Uncertain, reason))
                     }
                 };
@@ -453,24 +464,31 @@ impl Slot {
             received_time: input.received_time,
             record_time,
         };
-        (sample, clock_doubt)
+        (sample, trust != Trust::Sure)
     }
 
     /// Remembers a sample: all that later samples depend on.
     fn absorb(&mut self, settings: &NormaliseSettings, clock: &mut DeviceClock, sample: &Sample) {
+        let (record, received, is_live) = (sample.record_time, sample.received_time, time::is_live_origin(sample.status.origin()));
+        let last = self.state.last_unstamped;
         match (sample.source_time, Seen::of(sample)) {
             (Some(source), Some(seen)) => {
                 self.state.recent.push(seen);
-                let believable =
-                    source >= settings.not_before && sample.received_time.since(source) >= settings.future_tolerance_ms.saturating_neg();
-                if believable && time::is_live_origin(sample.status.origin()) {
-                    clock.absorb(Stamp { received: sample.received_time.0, source: source.0 }, settings.clock_tolerance_ms);
+                let stamp = Stamp { received: received.0, source: source.0 };
+                let believable = source >= settings.not_before && received.since(source) >= settings.future_tolerance_ms.saturating_neg();
+                if is_live {
+                    clock.follow(settings, stamp, record.0);
+                }
+                if believable && is_live {
+                    clock.absorb(stamp, settings.clock_tolerance_ms);
+                }
+                if is_live && record == received && record != source && received >= settings.not_before {
+                    self.state.last_unstamped = Some(Unstamped::raised(last, received));
                 }
             }
-            _ => {
-                let last = self.state.last_unstamped;
-                self.state.last_unstamped = Some(Unstamped::after(last, sample.record_time, sample.received_time));
-            }
+            // What our clock stamps before the park was there says nothing about what it stamps later.
+            _ if is_live && received < settings.not_before => {}
+            _ => self.state.last_unstamped = Some(Unstamped::after(last, record, received)),
         }
         if sample.status.step() != Step::None {
             self.state.counter.absorb(Register { time: sample.record_time, value: sample.value }, sample.status.step());

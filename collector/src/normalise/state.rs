@@ -3,15 +3,16 @@
 //! ```text
 //! offset size
 //!      0    4  magic "PGNS"
-//!      4    2  version, 2; 1 is the same without watches and formulas
+//!      4    2  version, 3; 2 is the same without lines, 1 without watches and formulas
 //!      6    2  zero
 //!      8    4  length of the body
 //!     12    4  CRC-32 of the body
 //!     16       body:
 //!              u64 position of the journal that the state stands at
 //!              u32 links, each:   u32 link key; u32 count; count * (u16 packet id, u32 hash)
-//!              u32 devices, each: u16 length; id in UTF-8; u8 has (1 window, 2 anchor);
+//!              u32 devices, each: u16 length; id in UTF-8; u8 has (1 window, 2 anchor, 4 line);
 //!                                 window: i64 start, i64 received, i64 source; anchor: i64 received, i64 source;
+//!                                 line: i64 received, i64 lead, i64 newest;
 //!                                 u8 count; count * i64 offset
 //!              u32 points, each:  u32 point id; u8 has (1 unstamped, 2 base, 4 previous, 8 exchange);
 //!                                 unstamped: i64 record, i64 received; base: i64 time, i64 value, u8 step; previous: i64 time, i64 value;
@@ -30,13 +31,15 @@ use thiserror::Error;
 use super::counter::Register;
 use super::dedup::Seen;
 use super::derive::{Held, Memory};
-use super::time::{Stamp, Unstamped};
+use super::time::{Line, Stamp, Unstamped};
 use super::watch::{Mark, Run, Watch};
 use super::{Normaliser, PointState};
 use crate::model::{Delivery, LinkKey, PointId, Status, Step, UtcMillis};
 
 const MAGIC: [u8; 4] = *b"PGNS";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
+/// Without lines of devices, which need no mark: then none has one.
+const VERSION_BEFORE_LINES: u16 = 2;
 /// Without watches and formulas.
 const VERSION_BEFORE_RULES: u16 = 1;
 const HEADER_BYTES: usize = 16;
@@ -76,12 +79,16 @@ impl Normaliser {
             // Ids are short by the rules of the catalogue; a longer one would be refused when read.
             put(&mut body, u16::try_from(id.len()).unwrap_or(u16::MAX).to_le_bytes());
             body.extend_from_slice(id.as_bytes());
-            put(&mut body, [u8::from(clock.window.is_some()) | u8::from(clock.anchor.is_some()) << 1]);
+            let [window, anchor, line] = [clock.window.is_some(), clock.anchor.is_some(), clock.line.is_some()].map(u8::from);
+            put(&mut body, [window | anchor << 1 | line << 2]);
             if let Some((start, stamp)) = clock.window {
                 put_all(&mut body, &[start, stamp.received, stamp.source]);
             }
             if let Some(stamp) = clock.anchor {
                 put_all(&mut body, &[stamp.received, stamp.source]);
+            }
+            if let Some(line) = clock.line {
+                put_all(&mut body, &[line.received, line.lead, line.newest]);
             }
             put(&mut body, [u8::try_from(clock.offsets.iter().len()).unwrap_or(u8::MAX)]);
             for &offset in clock.offsets.iter() {
@@ -123,7 +130,7 @@ impl Normaliser {
             return Err(RestoreError::Damaged("not a state file"));
         }
         let found = u16::from_le_bytes(input.array()?);
-        if found != VERSION && found != VERSION_BEFORE_RULES {
+        if ![VERSION, VERSION_BEFORE_LINES, VERSION_BEFORE_RULES].contains(&found) {
             return Err(RestoreError::Version { found });
         }
         if input.array()? != [0; 2] {
@@ -155,6 +162,9 @@ impl Normaliser {
             }
             if has & 2 != 0 {
                 clock.anchor = Some(input.stamp()?);
+            }
+            if has & 4 != 0 {
+                clock.line = Some(Line { received: input.i64()?, lead: input.i64()?, newest: input.i64()? });
             }
             let [count] = input.array()?;
             for _ in 0..count {

@@ -8,6 +8,8 @@ use super::*;
 use crate::catalogue::*;
 use crate::model::{Decimal, Medium, Number, PointIdentity, Unit};
 
+mod clocks;
+
 /// 2026-01-01T00:00:00Z.
 pub(super) const T0: i64 = 1_767_225_600_000;
 const MINUTE: i64 = 60_000;
@@ -83,7 +85,7 @@ pub(super) fn catalogue_with(points: Vec<Point>, nameplate: Nameplate) -> Catalo
             })
         })
         .collect();
-    let park = Park { id: "p".into(), name: names(), time_zone: "Asia/Shanghai".into(), display_units: HashMap::new() };
+    let park = Park { id: "p".into(), name: names(), time_zone: "Asia/Shanghai".into(), commissioned: None, display_units: HashMap::new() };
     Catalogue::new(1, park, Vec::new(), vec![link], devices)
 }
 
@@ -117,7 +119,7 @@ pub(super) fn step_as(
     deliveries: &[DeliveredRange],
 ) -> (Vec<Sample>, StepReport) {
     let mut out = Vec::new();
-    let input = Input { link: LinkKey::of("l1"), received_time: UtcMillis(received), origin, readings, deliveries };
+    let input = Input { link: LinkKey::of("l1"), received_time: UtcMillis(received), is_live: true, origin, readings, deliveries };
     let report = n.step(&input, &mut out);
     (out, report)
 }
@@ -313,10 +315,13 @@ fn readings_without_a_time_take_the_next_free_millisecond() {
         // Back by half an hour: waited for, a millisecond at a time.
         (T0 - HOUR / 2, T0 + 11),
         (T0 - HOUR / 2 + 5000, T0 + 12),
-        // Back by a day: believed.
+        // Back by a day: where it says, void.
         (T0 - day, T0 - day),
-        (T0 - day, T0 - day + 1),
-        (T0, T0),
+        (T0 - day, T0 - day),
+        (T0, T0 + 13),
+        // Back by more than a month: believed.
+        (T0 - 32 * day, T0 - 32 * day),
+        (T0 - 32 * day, T0 - 32 * day + 1),
         (i64::MAX, i64::MAX),
         (T0, T0),
     ] {
@@ -336,11 +341,12 @@ fn a_point_that_ran_ahead_by_more_than_an_hour_goes_on() {
     for (received, record) in [
         (T0, ahead + 1),
         (T0 + 1, ahead + 2),
-        // A little back: waited for. Far back: believed.
+        // A little back: waited for. Far back: void.
         (T0 - MINUTE, ahead + 3),
         (T0 + 2, ahead + 4),
         (T0 - 2 * HOUR, T0 - 2 * HOUR),
-        (T0 - 2 * HOUR, T0 - 2 * HOUR + 1),
+        (T0 - 2 * HOUR, T0 - 2 * HOUR),
+        (T0 + 3, ahead + 5),
     ] {
         assert_eq!(step(&mut n, received, &[reading(1, "1", None)]).0[0].record_time.0, record);
     }
@@ -349,9 +355,11 @@ fn a_point_that_ran_ahead_by_more_than_an_hour_goes_on() {
 #[test]
 fn a_box_that_starts_in_1970_uses_the_devices_time() {
     let mut n = normaliser(vec![gauge(1)]);
-    for (source, record) in [(Some(T0), T0), (Some(-5), 1000), (None, 1000), (None, 1001)] {
+    for (source, record, quality) in
+        [(Some(T0), T0, Quality::Uncertain), (Some(-5), 1000, Quality::Bad), (None, 1000, Quality::Bad), (None, 1000, Quality::Bad)]
+    {
         let (out, report) = step(&mut n, 1000, &[reading(1, "1", source)]);
-        let doubt = (Quality::Uncertain, Reason::Clock);
+        let doubt = (quality, Reason::Clock);
         assert_eq!((out[0].record_time.0, findings(&out[0]), report.clock_doubts), (record, doubt, 1));
     }
 }
@@ -372,8 +380,10 @@ fn a_jump_of_our_own_clock_loses_nothing() {
             assert!(out.iter().all(|sample| sample.received_time.0 == ours));
             assert!(out[..2].iter().all(|sample| sample.source_time == Some(UtcMillis(device))));
             assert_ne!(out[1].status.step(), Step::Suspect, "a counter that goes on is not suspected");
-            // A day back is believed at once; an hour is waited for, millisecond by millisecond.
-            assert!(out[2].record_time.0 > last || (jump == -24 * HOUR && second == 60), "{jump} at {second}");
+            // An hour back is waited for, millisecond by millisecond; a day back is void.
+            let is_void = findings(&out[2]) == (Quality::Bad, Reason::Clock);
+            assert_eq!(is_void, jump == -24 * HOUR && second >= 60, "{jump} at {second}");
+            assert!(is_void || out[2].record_time.0 > last, "{jump} at {second}");
             last = out[2].record_time.0;
         }
     }
@@ -509,8 +519,8 @@ fn damaged_state_is_refused_and_leaves_a_clean_start() {
         }
     }
     let mut newer = bytes;
-    newer[4] = 3;
-    assert_eq!(n.restore(&newer), Err(RestoreError::Version { found: 3 }));
+    newer[4] = 4;
+    assert_eq!(n.restore(&newer), Err(RestoreError::Version { found: 4 }));
 }
 
 #[test]

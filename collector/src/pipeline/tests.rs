@@ -137,7 +137,8 @@ fn catalogue_of(points: Vec<Point>) -> Catalogue {
         address: DeviceAddress::Mqtt(MqttAddress::default()),
         points: points.into_iter().map(Arc::new).collect(),
     };
-    let park = Park { id: "park".to_owned(), name: names(), time_zone: "UTC".to_owned(), display_units: Default::default() };
+    let park =
+        Park { id: "park".to_owned(), name: names(), time_zone: "UTC".to_owned(), commissioned: None, display_units: Default::default() };
     Catalogue::new(1, park, Vec::new(), vec![link], vec![Arc::new(device)])
 }
 

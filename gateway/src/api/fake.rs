@@ -250,6 +250,7 @@ pub fn park(enterprises: Vec<Enterprise>, links: Vec<Arc<Link>>, devices: Vec<Ar
         id: "north".into(),
         name: names("北区低碳产业园", "North Low-Carbon Park"),
         time_zone: "Asia/Shanghai".into(),
+        commissioned: None,
         display_units: HashMap::from([(unit("kWh"), unit("MWh"))]),
     };
     Catalogue::new(0x1f00_c0de, park, enterprises, links, devices)

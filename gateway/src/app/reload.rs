@@ -25,7 +25,7 @@ use crate::reload::{Asked, ReloadProblem, ReloadReport, ReloadResult, demands};
 use crate::settings::GatewaySettings;
 use crate::store::Facts;
 use crate::threads::Thread;
-use crate::{alarm, emission, own};
+use crate::{alarm, emission, own, rollup};
 
 /// Name of the check that tells of a refused configuration.
 const PART: &str = "configuration";

@@ -24,6 +24,10 @@ pub fn needs_restart((old, old_park): (&GatewaySettings, &Park), new: &GatewaySe
     if old_park.time_zone != new_park.time_zone {
         paths.push("park.time_zone".to_owned());
     }
+    // The normaliser judges clocks by it.
+    if old_park.commissioned != new_park.commissioned {
+        paths.push("park.commissioned".to_owned());
+    }
     if let (Ok(before), Ok(after)) = (serde_json::to_value(old), serde_json::to_value(new)) {
         differences("gateway", &before, &after, &mut paths);
     }
@@ -108,6 +112,7 @@ token = "one"
             ("id = \"p\"", "id = \"p\"\nname = { zh = \"园\", en = \"Park\" }", &[][..]),
             ("id = \"p\"", "id = \"q\"", &["park.id"]),
             ("Asia/Shanghai", "UTC", &["park.time_zone"]),
+            ("id = \"p\"", "id = \"p\"\ncommissioned = \"2026-03-01\"", &["park.commissioned"]),
             ("\"d\"", "\"e\"", &["gateway.data_directory"]),
             ("127.0.0.1:1", "0.0.0.0:1", &["gateway.http.listen"]),
             ("listen", "require_token = true\nlisten", &["gateway.http.require_token"]),

@@ -212,12 +212,12 @@ impl Follow for Follower {
         self.rules.extend(rule::has_totals(&configured.catalogue).map(|point| (point.id, (PointRule::new(point), point.identity.clone()))));
         self.note_wrong();
         if let Err(error) = self.ruled_anew() {
-            warn!(error = %error, "totals of points whose rule changed are counted again at the next start");
+            tracing::warn!(error = %error, "totals of points whose rule changed are counted again at the next start");
         }
     }
 
     fn note(&mut self, sample: &Sample) {
-        if !self.rules.contains_key(&sample.point) {
+        if !self.rules.contains_key(&sample.point) || rule::is_timeless(sample) {
             return;
         }
         self.received = self.received.max(sample.received_time);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use parkgate_collector::catalogue::{Catalogue, Point};
-use parkgate_collector::model::{Kind, Medium, PointId, Quality, Sample};
-use parkgate_collector::normalise::CounterRule;
+use parkgate_collector::model::{Kind, Medium, PointId, Quality, Reason, Sample};
+use parkgate_collector::normalise::{CounterRule, NormaliseSettings};
 
 use super::total::{CounterTotal, Figures, GaugeTotal, StateTotal};
 
@@ -69,6 +69,12 @@ impl PointRule {
 pub fn has_totals(catalogue: &Catalogue) -> impl Iterator<Item = &Arc<Point>> {
     let devices = catalogue.devices.iter().filter(|device| device.address.has_totals());
     devices.flat_map(|device| &device.points).filter(|point| point.medium != Medium::Gateway)
+}
+
+/// Whether a clock that started in 1970 stamped a sample: it belongs to no hour, and nothing is due for it.
+pub fn is_timeless(sample: &Sample) -> bool {
+    let status = sample.status;
+    status.quality() == Quality::Bad && status.reason() == Reason::Clock && sample.record_time < NormaliseSettings::default().not_before
 }
 
 /// The number of a sample that counts: one that is there and not bad.

@@ -124,6 +124,40 @@ fn an_adapter_by_number_is_warned_about_and_nothing_is_refused_for_it() {
 }
 
 #[test]
+fn a_marker_for_no_value_is_as_wide_as_the_value() {
+    let check = |register_type: &str, marker: &str| {
+        let text = format!(
+            "{}\n[[device]]\nid = \"m\"\nlink = \"a\"\nmodbus = {{ unit_id = 1 }}\n[[device.point]]\nid = \"energy_import\"\n\
+             register = {{ address = 0, type = \"{register_type}\", not_available = [\"{marker}\"] }}\n",
+            link("driver = \"modbus_rtu\"\npath = \"/dev/ttyS1\"")
+        );
+        let report = check::<Own>(&["main.toml".into()], &files(&text));
+        (report.exit_code() == 0, report.render(false).contains("not_available"))
+    };
+    let (fine, warned, refused) = ((true, false), (true, true), (false, true));
+    for (register_type, marker, expected) in [
+        ("u16", "0xFFFF", fine),
+        ("u16", "0xFFFFFFFF", refused),
+        ("u16", "0x10000", refused),
+        ("i16", "0x8000", fine),
+        ("i32", "0x80000000", fine),
+        ("i32", "0x7FFFFFFF", fine),
+        ("i32", "0xFFFFFFFF", fine),
+        ("i32", "0x8000", warned),
+        ("i32", "0x7FFF", warned),
+        ("i64", "0x80000000", warned),
+        ("i32", "0", fine),
+        ("u32", "0", fine),
+        ("i32", "0x8000000000000000", refused),
+        ("f32", "0x7FC00000", fine),
+        ("f32", "0x7FF8000000000000", refused),
+        ("u64", "0xFFFFFFFFFFFFFFFF", fine),
+    ] {
+        assert_eq!(check(register_type, marker), expected, "{register_type} {marker}");
+    }
+}
+
+#[test]
 fn lines_have_their_defaults() {
     let catalogue = built(&files(&link(
         "driver = \"modbus_rtu\"\npath = \"/dev/ttyS1\"\nbaud = 2400\nformat = \"8E1\"\ntimeout_ms = 700\nrs485 = { delay_before_send_ms = 1 }\n\

@@ -248,6 +248,9 @@ fn the_version_follows_meaning_and_nothing_else() {
     assert_eq!(version(&text), version(&format!("{text}[gateway]\nmegabytes = 3\n")));
     assert_ne!(version(&text), version(&text.replace("\"u32\"", "\"i32\"")));
     assert_ne!(version(&text), version(&text.replace("[park]", "[park]\ntime_zone = \"UTC\"")));
+    let commissioned = text.replace("[park]", "[park]\ncommissioned = \"2026-03-01\"");
+    let park = built(&files(&commissioned)).park;
+    assert_eq!(park.commissioned.map(|time| time.to_string()).as_deref(), Some("2026-02-28T16:00:00.000Z"), "midnight in Shanghai");
     let with_profile = |name: &str| version(&format!("{LINKS}{}", METER.replace("modbus", &format!("profile = \"{name}\"\nmodbus"))));
     assert_ne!(version(&text), with_profile("eastron-sdm630"));
 }

@@ -169,7 +169,32 @@ fn not_available(register: &At<RawRegister>, register_type: RegisterType, proble
     if let (RegisterType::Text { .. }, [_, ..]) = (register_type, markers) {
         problems.add(register.place, "`not_available` is for numbers", "remove it: a text of nothing but filler is no value anyway");
     }
+    let bits = u32::from(register_type.registers()).saturating_mul(16);
+    for marker in markers.iter().map(|bits| bits.0) {
+        let width = 64_u32.saturating_sub(marker.leading_zeros());
+        if width > bits && !matches!(register_type, RegisterType::Text { .. }) {
+            let message =
+                format!("the marker {marker:#X} of `not_available` has {width} bits, the value has {bits}: it would never be found");
+            problems.add(register.place, message, "write the pattern as wide as the type, or correct the type");
+        } else if let Some(narrow) = narrower(register_type, bits, marker) {
+            let message = format!("the marker {marker:#X} of `not_available` is usual for {narrow} bits, the value has {bits}");
+            problems.warn(register.place, message, "a meter with values of this width marks them with a pattern of the same width");
+        }
+    }
     markers.iter().map(|bits| bits.0).collect()
+}
+
+/// The narrower width whose usual marker this one is, for a signed value: just the sign, all but the sign, or all bits.
+fn narrower(register_type: RegisterType, bits: u32, marker: u64) -> Option<u32> {
+    if !matches!(register_type, RegisterType::I32 | RegisterType::I64) {
+        return None;
+    }
+    let is_usual = |width: u32| {
+        let sign = 1_u64.checked_shl(width.saturating_sub(1)).unwrap_or_default();
+        let rest = sign.saturating_sub(1);
+        [sign, rest, sign | rest].contains(&marker)
+    };
+    [16, 32, 48].into_iter().filter(|&width| width < bits).find(|&width| is_usual(width))
 }
 
 /// The codes that raw values stand for.

@@ -59,6 +59,7 @@ pub(super) fn check_profile(profile: &Profile, problems: &mut Problems) {
         id: "park".into(),
         name: Names { zh: String::new(), en: String::new() },
         time_zone: super::TIME_ZONE_DEFAULT.into(),
+        commissioned: None,
         display_units: HashMap::new(),
     };
     let by_topic = is_by_topic(profile);

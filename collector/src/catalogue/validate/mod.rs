@@ -226,7 +226,14 @@ fn park(raw: &At<RawPark>, problems: &mut Problems) -> Park {
         }
     }
     let time_zone = raw.time_zone.as_ref().map_or(TIME_ZONE_DEFAULT, |zone| zone.value.as_str()).to_owned();
-    Park { id: raw.id.value.clone(), name: names(raw.name.as_ref(), &raw.id), time_zone, display_units }
+    let commissioned = raw.commissioned.as_ref().and_then(|day| {
+        let start = day.value.parse::<jiff::civil::Date>().ok().and_then(|day| day.in_tz(&time_zone).ok());
+        if start.is_none() {
+            problems.add(day.place, format!("`{}` is no day", day.value), "write it as \"2026-03-01\"");
+        }
+        start.map(|start| crate::model::UtcMillis(start.timestamp().as_millisecond()))
+    });
+    Park { id: raw.id.value.clone(), name: names(raw.name.as_ref(), &raw.id), time_zone, commissioned, display_units }
 }
 
 /// The units that one converts to, as help.

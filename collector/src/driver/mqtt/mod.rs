@@ -69,6 +69,10 @@ const GATHER_LONG_MESSAGES: u64 = 36;
 const TOPICS_GIVEN_UP_MAX: u32 = 256;
 /// Shortest and longest wait between two attempts to connect.
 const BACKOFF_MS: (u64, u64) = (500, 30_000);
+/// Topics that the broker refused are asked for again so often: someone may have given the account its rights.
+const ASK_AGAIN: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(60) };
+/// Refused topics that are named.
+const REFUSED_NAMED: usize = 5;
 /// Longest wait for batches in flight when stopping; what is not durable by then is delivered again after the next start.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
@@ -111,6 +115,7 @@ pub async fn run(
         clock,
         cancel,
         in_flight: VecDeque::new(),
+        refused: Vec::new(),
         is_up: None,
     };
     driver.run().await;
@@ -132,6 +137,8 @@ struct Driver {
     cancel: CancellationToken,
     /// Batches of the present connection that are not yet durable, oldest first.
     in_flight: VecDeque<InFlight>,
+    /// Filters with their QoS that the broker refused in this session.
+    refused: Vec<(String, u8)>,
     /// Last state told; `None` before the first.
     is_up: Option<bool>,
 }
@@ -148,7 +155,8 @@ struct InFlight {
 /// Packets that the broker has not answered yet on one connection.
 #[derive(Debug, Default)]
 struct Awaited {
-    subscriptions: usize,
+    /// The filters of each packet.
+    subscriptions: VecDeque<Vec<(String, u8)>>,
     unsubscriptions: usize,
     topics_given_up: u32,
 }
@@ -213,22 +221,26 @@ impl Driver {
         }
         let mut awaited = Awaited::default();
         if subscribe {
-            match self.client.subscribe(&self.filters) {
-                Ok(packets) => awaited.subscriptions = packets,
-                Err(error) => return error.into(),
-            }
-            if session_present {
-                awaited.unsubscriptions = self.client.unsubscribe(&self.covered);
-            }
+            // Until the broker says otherwise; a connection may end before.
+            self.refused.clone_from(&self.filters);
+        }
+        if let Err(interrupted) = self.ask(&mut awaited) {
+            return interrupted;
+        }
+        if subscribe && session_present {
+            awaited.unsubscriptions = self.client.unsubscribe(&self.covered);
         }
         let why = if session_present { "connected, session kept" } else { "connected, new session" };
         let mut is_told = false;
         let mut rest_until: Option<Instant> = None;
+        let mut ask_at = Instant::now() + ASK_AGAIN;
         loop {
-            if !is_told && awaited.subscriptions == 0 {
+            if !is_told && awaited.subscriptions.is_empty() {
                 is_told = true;
+                ask_at = Instant::now() + ASK_AGAIN;
                 self.tell(true, why).await;
             }
+            let may_ask = awaited.subscriptions.is_empty() && !self.refused.is_empty();
             let marks: usize = self.in_flight.iter().map(|batch| batch.marks).sum();
             let may_read = self.in_flight.len() < BATCHES_IN_FLIGHT_MAX && marks <= MARKS_IN_FLIGHT_MAX && self.room() > 0;
             tokio::select! {
@@ -236,6 +248,12 @@ impl Driver {
                 () = cancel.cancelled() => return self.finish().await,
                 outcome = front(&mut self.in_flight), if !self.in_flight.is_empty() => {
                     if let Err(interrupted) = self.answer(outcome) {
+                        return interrupted;
+                    }
+                }
+                () = sleep_until(ask_at), if may_ask => {
+                    is_told = false;
+                    if let Err(interrupted) = self.ask(&mut awaited) {
                         return interrupted;
                     }
                 }
@@ -262,6 +280,30 @@ impl Driver {
         }
     }
 
+    /// Asks for the topics that were refused, or not answered; each is taken out once the broker grants it.
+    fn ask(&mut self, awaited: &mut Awaited) -> Result<(), Interrupted> {
+        awaited.subscriptions = self.client.subscribe(&self.refused)?;
+        Ok(())
+    }
+
+    /// Takes the answer to one packet.
+    fn answered(&mut self, packet: &[(String, u8)], refused: &[bool]) {
+        for ((filter, _), is_refused) in packet.iter().zip(refused) {
+            if !is_refused {
+                self.refused.retain(|(other, _)| other != filter);
+            }
+        }
+    }
+
+    /// What is wrong while the broker refuses topics.
+    fn refusal(&self) -> Option<String> {
+        let count = self.refused.len();
+        let named: Vec<&str> = self.refused.iter().take(REFUSED_NAMED).map(|(filter, _)| filter.as_str()).collect();
+        let more = if count > named.len() { ", ..." } else { "" };
+        let named = named.join(", ");
+        (count > 0).then(|| format!("broker refuses {count} topics ({named}{more}); check what the account may read"))
+    }
+
     /// Messages that may be taken now.
     fn room(&self) -> usize {
         self.max_in_flight.saturating_sub(self.in_flight.iter().map(|batch| batch.messages).sum())
@@ -280,12 +322,10 @@ impl Driver {
                     // What came until now may be of the subscription that has just gone.
                     self.gather.take_unmapped();
                 }
-                Event::Subscribed { refused: 0 } => awaited.subscriptions = awaited.subscriptions.saturating_sub(1),
                 Event::Subscribed { refused } => {
-                    awaited.subscriptions = awaited.subscriptions.saturating_sub(1);
-                    let error = format!("broker refuses {refused} topics; check what the account may read");
-                    warn!(link = %self.link.id, error = %error, "not subscribed");
-                    self.health.link(&self.link.id, |health| health.error(now, State::Degraded, error));
+                    if let Some(packet) = awaited.subscriptions.pop_front() {
+                        self.answered(&packet, &refused);
+                    }
                 }
             }
             let is_full = self.gather.messages() >= messages_max
@@ -370,9 +410,17 @@ impl Driver {
     async fn tell(&mut self, up: bool, why: &str) {
         let now = self.clock.now().utc;
         self.link_up.set(i64::from(up));
-        self.health.link(&self.link.id, |health| if up { health.ok(now, 0) } else { health.error(now, State::Down, why) });
+        let refusal = self.refusal().filter(|_| up);
+        self.health.link(&self.link.id, |health| match &refusal {
+            Some(error) => health.error(now, State::Degraded, error.as_str()),
+            None if up => health.ok(now, 0),
+            None => health.error(now, State::Down, why),
+        });
+        if let Some(error) = &refusal {
+            warn!(link = %self.link.id, error = %error, "not subscribed");
+        }
         if self.is_up == Some(up) {
-            debug!(link = %self.link.id, error = %why, "still not connected");
+            debug!(link = %self.link.id, is_up = up, why = %why, "as before");
             return;
         }
         self.is_up = Some(up);

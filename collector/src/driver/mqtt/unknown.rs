@@ -86,6 +86,10 @@ pub fn describe(link: &str, discover: &Discover, topic: &str, payload: &[u8]) ->
 }
 
 fn snippet(link: &str, discover: &Discover, topic: &str, payload: &[u8]) -> String {
+    // A filter means something else by them.
+    if topic.contains(['{', '}']) {
+        return "# The topic has a brace, which a filter cannot name: let the device use another topic.\n".to_owned();
+    }
     let (template, names) = discover.named(topic).unwrap_or_default();
     let named = |wanted: &str| names.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
     let device = named("device").or_else(|| topic.rsplit('/').find(|level| !level.is_empty() && !NO_DEVICE.contains(level)));
@@ -283,9 +287,9 @@ fn id_of(text: &str) -> String {
     if stable_id(trimmed).is_ok() { trimmed.to_owned() } else { "device".to_owned() }
 }
 
-/// A text in TOML.
+/// A text in TOML that stands for itself: what others send must not name a variable of this machine.
 fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
+    toml::Value::from(text.replace("${", "$${")).to_string()
 }
 
 #[cfg(test)]
@@ -294,7 +298,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::catalogue::{LoadError, MemoryFiles, OwnTable, load};
+    use crate::catalogue::{Files, LoadError, MemoryFiles, OwnTable, load};
 
     #[derive(Debug, Default, serde::Deserialize, garde::Validate, schemars::JsonSchema)]
     #[serde(deny_unknown_fields)]
@@ -302,9 +306,29 @@ mod tests {
 
     impl OwnTable for None_ {}
 
+    const PARK: &str = "[park]\nid = \"p\"\n[[enterprise]]\nid = \"acme\"\n[[link]]\nid = \"broker\"\ndriver = \"mqtt\"\nhost = \"h\"\n";
+
+    /// Files whose variables nobody may ask for.
+    #[derive(Default)]
+    struct NoVariables(std::collections::BTreeMap<std::path::PathBuf, String>);
+
+    impl Files for NoVariables {
+        fn read(&self, path: &std::path::Path) -> Result<String, String> {
+            self.0.get(path).cloned().ok_or_else(|| "no such file".into())
+        }
+
+        fn glob(&self, _pattern: &str) -> Result<Vec<std::path::PathBuf>, String> {
+            Ok(Vec::new())
+        }
+
+        fn variable(&self, name: &str) -> Option<String> {
+            panic!("a message named the variable {name}")
+        }
+    }
+
     /// What is wrong with a park that has the snippet.
     fn problems(snippet: &str) -> String {
-        let park = "[park]\nid = \"p\"\n[[enterprise]]\nid = \"acme\"\n[[link]]\nid = \"broker\"\ndriver = \"mqtt\"\nhost = \"h\"\n";
+        let park = PARK;
         let mut files = MemoryFiles::default();
         files.files.insert("main.toml".into(), format!("{park}{snippet}"));
         match load::<None_>(std::path::Path::new("main.toml"), &files) {
@@ -446,6 +470,23 @@ mod tests {
             let discover = Discover::new(&["+/{device}/#".to_owned()]);
             let (_, text) = describe("broker", &discover, &topic, &payload);
             prop_assert!(toml::from_str::<toml::Table>(&text).is_ok(), "{text}");
+        }
+
+        #[test]
+        fn no_message_names_a_variable(level in "[a-z]?\\$?\\$?\\{?[A-Z]{0,3}\\}?", key in "\\$?\\$?\\$?\\{[A-Z]{0,3}\\}?", number in any::<bool>()) {
+            let discover = Discover::new(&["x/{enterprise}/{label}/{device}/#".to_owned()]);
+            let payload = if number { serde_json::json!({ &key: 1, "ts": "2026-11-23T08:00:00Z" }) } else { serde_json::json!([{ &key: { &key: 1 } }]) };
+            for topic in [format!("x/{level}/{level}/{level}/{level}"), "x/a/b/c/d".to_owned()] {
+                let (_, text) = describe("broker", &discover, &topic, payload.to_string().as_bytes());
+                let mut files = NoVariables::default();
+                files.0.insert("main.toml".into(), format!("{PARK}{text}"));
+                // What else is wrong with it is told; a variable panics.
+                let wrong = match load::<None_>(std::path::Path::new("main.toml"), &files) {
+                    Err(LoadError::Invalid(problems)) => problems.list().iter().map(|problem| format!("{problem}\n")).collect(),
+                    _ => String::new(),
+                };
+                prop_assert!(!wrong.contains("variable"), "{text}{wrong}");
+            }
         }
     }
 }

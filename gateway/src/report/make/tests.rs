@@ -82,7 +82,13 @@ impl Fake {
 
 fn catalogue() -> Catalogue {
     let names = |text: &str| Names { zh: text.into(), en: text.into() };
-    let park = Park { id: "north".into(), name: names("North"), time_zone: "Asia/Shanghai".into(), display_units: HashMap::new() };
+    let park = Park {
+        id: "north".into(),
+        name: names("North"),
+        time_zone: "Asia/Shanghai".into(),
+        commissioned: None,
+        display_units: HashMap::new(),
+    };
     Catalogue::new(1, park, vec![Enterprise { id: "acme".into(), name: names("Acme") }], Vec::new(), Vec::new())
 }
 

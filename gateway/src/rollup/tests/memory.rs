@@ -90,7 +90,7 @@ pub(super) fn catalogue_in(time_zone: &str, points: Vec<Point>) -> Catalogue {
         address: DeviceAddress::Modbus(address),
         points: points.into_iter().map(Arc::new).collect(),
     };
-    let park = Park { id: "p".into(), name: names(), time_zone: time_zone.into(), display_units: Default::default() };
+    let park = Park { id: "p".into(), name: names(), time_zone: time_zone.into(), commissioned: None, display_units: Default::default() };
     Catalogue::new(1, park, Vec::new(), vec![link], vec![Arc::new(device)])
 }
 

@@ -8,6 +8,7 @@ pub mod tls;
 mod v4;
 mod v5;
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,10 +70,10 @@ impl Incoming {
 pub enum Event {
     /// A message.
     Message(Incoming),
-    /// Answer to one subscription packet: how many of its filters were refused.
+    /// Answer to one subscription packet: whether each of its filters was refused.
     Subscribed {
-        /// Filters refused.
-        refused: usize,
+        /// In order of the packet.
+        refused: Vec<bool>,
     },
     /// Answer to one packet of [`Client::unsubscribe`].
     Unsubscribed,
@@ -249,13 +250,14 @@ impl Client {
         either!(&mut self.session, session => session.close());
     }
 
-    /// Asks for `filters` with their QoS (at most 1); answers come as [`Event::Subscribed`]. Returns the number of packets.
-    pub fn subscribe(&mut self, filters: &[(String, u8)]) -> Result<usize, ClientError> {
-        let mut packets = 0;
+    /// Asks for `filters` with their QoS (at most 1); answers come as [`Event::Subscribed`], in the order of the packets.
+    /// Returns the filters of each packet.
+    pub fn subscribe(&mut self, filters: &[(String, u8)]) -> Result<VecDeque<Vec<(String, u8)>>, ClientError> {
+        let mut packets = VecDeque::new();
         for part in filters.chunks(FILTERS_PER_PACKET) {
             let sent = either!(&self.session, session => session.subscribe(part));
             sent.map_err(|error| ClientError::Protocol { address: self.address.clone(), text: format!("cannot subscribe: {error}") })?;
-            packets += 1;
+            packets.push_back(part.to_vec());
         }
         Ok(packets)
     }

@@ -126,7 +126,7 @@ fn translate(event: LibraryEvent) -> Option<Event> {
             retained: publish.retain,
         })),
         LibraryEvent::Incoming(Packet::SubAck(answer)) => {
-            let refused = answer.return_codes.iter().filter(|code| **code == SubscribeReasonCode::Failure).count();
+            let refused = answer.return_codes.iter().map(|code| *code == SubscribeReasonCode::Failure).collect();
             Some(Event::Subscribed { refused })
         }
         LibraryEvent::Incoming(Packet::UnsubAck(_)) => Some(Event::Unsubscribed),

@@ -156,7 +156,7 @@ fn translate(event: LibraryEvent) -> Option<Event> {
             retained: publish.retain,
         })),
         LibraryEvent::Incoming(Packet::SubAck(answer)) => {
-            let refused = answer.return_codes.iter().filter(|code| !matches!(code, SubscribeReasonCode::Success(_))).count();
+            let refused = answer.return_codes.iter().map(|code| !matches!(code, SubscribeReasonCode::Success(_))).collect();
             Some(Event::Subscribed { refused })
         }
         LibraryEvent::Incoming(Packet::UnsubAck(_)) => Some(Event::Unsubscribed),

@@ -27,6 +27,7 @@ use crate::protocol::json::{RecordMap, TimeFormat, TimePath};
 
 mod outages;
 mod payloads;
+mod refused;
 mod tls;
 mod versions;
 
