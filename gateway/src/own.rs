@@ -104,6 +104,8 @@ rows! {
     Gauge "parkgate_driver_link_up" "1" 0 Per::Link(ALL), None;
     Counter "parkgate_pipeline_samples_durable_total" "1" 0 Per::Device(ALL), None;
     Gauge "parkgate_pipeline_device_lag_seconds" "s" 6 Per::Device(ALL), None;
+    Gauge "parkgate_pipeline_nameplate_ratio" "1" 6 Per::Device(ALL), None;
+    Gauge "parkgate_pipeline_nameplate_doubt" "1" 0 Per::Device(ALL), None;
     Counter "parkgate_pipeline_repeats_dropped_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_unchanged_left_out_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_unknown_points_total" "1" 0 Per::Gateway, None;

@@ -193,6 +193,10 @@ fn pairs(readings: &[(i64, i64, Quality)], declared: &Declared, decisions: &[Dec
     found
 }
 
+fn common_divisor(one: i128, other: i128) -> i128 {
+    if other == 0 { one.abs() } else { common_divisor(other, one % other) }
+}
+
 /// What a counter's period gets, in fractions: the naive way, over all pairs.
 fn naive(pairs: &[(i64, i64, i64)], from: i64, to: i64) -> Option<(i128, i128)> {
     let (mut top, mut bottom, mut any) = (0i128, 1i128, false);
@@ -210,6 +214,8 @@ fn naive(pairs: &[(i64, i64, i64)], from: i64, to: i64) -> Option<(i128, i128)> 
             top += share / width * bottom;
         } else {
             (top, bottom) = (top * width + share * bottom, bottom * width);
+            let common = common_divisor(top, bottom);
+            (top, bottom) = (top / common, bottom / common);
         }
     }
     any.then_some((top, bottom))
