@@ -50,6 +50,11 @@ impl Zone {
         Self { name: name.into(), zone }
     }
 
+    /// The zone itself.
+    pub fn time_zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The instant of a civil time; one that a change of clocks skipped or doubled is taken as RFC 5545 does.
     pub fn instant(&self, civil: DateTime) -> Timestamp {
         // Fails only at the ends of what the type can hold, which no period or moment comes near.

@@ -56,6 +56,7 @@ impl Count<'_> {
         let mut found = Found::default();
         // Days to put together, with why.
         let mut days: BTreeMap<(UtcMillis, String), Causes> = BTreeMap::new();
+        let mut recounted = false;
         for (day, hours) in self.by_day(due) {
             let figures = self.figures(&hours)?;
             let old = self.stored(writing.store(), day)?;
@@ -65,6 +66,7 @@ impl Count<'_> {
                 if old != Some(&new) {
                     let start = from_core(new.period.from);
                     writing.put(&new.outlet, &new.factor, Averaging::Hour, start, &new)?;
+                    recounted |= matches!(hours.get(&start), Some(Some(_)));
                     let none = Causes::default();
                     let causes = hours.get(&start).and_then(Option::as_ref).unwrap_or(&none);
                     days.entry((day.start(), new.factor.clone())).or_default().join(causes);
@@ -74,6 +76,9 @@ impl Count<'_> {
                 }
                 found.events.extend(self.settle_hour(&new));
             }
+        }
+        if recounted {
+            writing.recounted()?;
         }
         let mut months: BTreeMap<(UtcMillis, String), Causes> = BTreeMap::new();
         for ((start, factor), causes) in days {

@@ -23,9 +23,9 @@ use super::entered::Seen;
 use crate::rollup::ParkZone;
 use crate::store::StoreError;
 
-/// 2: figures have mass rates.
+/// 2: figures have mass rates; recounts are counted.
 const FORMAT: i64 = 2;
-const TABLES: [&str; 6] = ["series", "figure", "outlet", "pair", "cursor", "zone"];
+const TABLES: [&str; 7] = ["series", "figure", "outlet", "pair", "cursor", "recount", "zone"];
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS series (id INTEGER PRIMARY KEY, outlet TEXT NOT NULL, factor TEXT NOT NULL, UNIQUE (outlet, factor));
 CREATE TABLE IF NOT EXISTS figure (
@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS cursor (
     sequence INTEGER NOT NULL,
     limits INTEGER NOT NULL,
     marks INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS recount (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS zone (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL);
 ";
 /// Most bytes of a figure: far more than any has.
@@ -138,6 +139,16 @@ impl EmissionStore {
             Ok(Cursor { sequence: Sequence(u64::try_from(sequence).unwrap_or(1)), seen })
         };
         Ok(self.connection.query_row("SELECT sequence, limits, marks FROM cursor", [], row).optional()?)
+    }
+
+    /// How often closed hours were counted again and came out otherwise; what rests on them is then to be made anew.
+    pub fn recounts(&self) -> Result<i64, StoreError> {
+        // A file that only an older program wrote has no such table.
+        let known = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'recount'";
+        if self.connection.prepare_cached(known)?.query_row([], |row| row.get::<_, i64>(0))? == 0 {
+            return Ok(0);
+        }
+        Ok(self.connection.prepare_cached("SELECT coalesce(max(number), 0) FROM recount")?.query_row([], |row| row.get(0))?)
     }
 
     /// How far an outlet was counted.
@@ -251,6 +262,13 @@ impl Writing<'_> {
         }
         connection.prepare_cached("INSERT INTO series (outlet, factor) VALUES (?1, ?2)")?.execute([outlet, factor])?;
         Ok(connection.last_insert_rowid())
+    }
+
+    /// Notes that closed hours came out otherwise.
+    pub fn recounted(&self) -> Result<(), StoreError> {
+        let upsert = "INSERT INTO recount (one, number) VALUES (1, 1) ON CONFLICT DO UPDATE SET number = number + 1";
+        self.store.connection.prepare_cached(upsert)?.execute([])?;
+        Ok(())
     }
 
     /// Notes how far an outlet was counted.

@@ -62,6 +62,9 @@ pub trait EmissionView: Send + Sync + 'static {
         Ok(self.span(outlet)?.map(|(_, until)| until))
     }
 
+    /// Grows whenever closed hours were counted again and came out otherwise, whether or not that was entered as a correction.
+    fn recounts(&self) -> Result<i64, StoreError>;
+
     /// Hours that start in `[from, to)`, oldest first; open ones from what has come.
     fn hours(&self, outlet: &str, factor: &str, from: UtcMillis, to: UtcMillis) -> Result<Vec<Judged<HourFigure>>, StoreError>;
 
@@ -235,6 +238,10 @@ impl EmissionView for Emissions {
 
     fn span(&self, outlet: &str) -> Result<Option<(UtcMillis, UtcMillis)>, StoreError> {
         self.plan.outlet(outlet).map_or(Ok(None), |planned| self.span_of(planned))
+    }
+
+    fn recounts(&self) -> Result<i64, StoreError> {
+        self.store().map_or(Ok(0), |store| store.recounts())
     }
 
     fn hours(&self, outlet: &str, factor: &str, from: UtcMillis, to: UtcMillis) -> Result<Vec<Judged<HourFigure>>, StoreError> {

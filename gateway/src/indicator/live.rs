@@ -5,19 +5,20 @@
 //! entry was made, or more hours of outlets were counted. What is of a period that is not over is made again after
 //! [`OPEN_FRESH_MS`]. So a late sample costs one meter's total and the sums above it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::model::{PointId, UtcMillis};
+use parkgate_rules::emission::{self, mass};
 use parkgate_rules::factor::{self, FactorRow};
 use parkgate_rules::indicator::assess::{self, Assessment};
 use parkgate_rules::indicator::balance::{self, BalanceCheck};
 use parkgate_rules::indicator::inputs::{Charging, EmissionSeries, Inputs, MeterTotal, PeriodEnergy, Provenance, ValueCount};
 use parkgate_rules::indicator::result::{IndicatorResult, Status};
 use parkgate_rules::indicator::{Engine, Index, Problem, by_id};
-use parkgate_rules::period::{Moment, Period, PeriodKind};
+use parkgate_rules::period::{Period, PeriodKind};
 
 use super::charging::charging;
 use super::declare::Declarations;
@@ -26,6 +27,7 @@ use super::inputs::Source;
 use super::outlets;
 use super::topology::{Topology, TopologySettings};
 use crate::emission::EmissionView;
+use crate::emission::span::{from_core, to_core};
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::rollup::{Level, ParkZone, TotalsView};
 use crate::store::{EntryKind, Facts, RecordView, StoreError};
@@ -118,8 +120,8 @@ struct Kept<T> {
 /// Numbers of the last entry of each kind.
 type Entries = [i64; KINDS.len()];
 
-/// What results rest on beside totals: entries, and how far outlets were counted.
-type Rests = (Entries, i64);
+/// What results rest on beside totals: entries, how far outlets were counted, and how often they were counted again.
+type Rests = (Entries, (i64, i64));
 
 impl Live {
     /// The indicators of a park, with factor rows of its own that come before the built-in ones.
@@ -185,8 +187,11 @@ impl Live {
         self.forget_changed()?;
         let source = self.source(now);
         let counted = match (&self.emissions, source.bounds(period)) {
-            (Some(view), Some(bounds)) => counted(&**view, bounds.end)?,
-            _ => 0,
+            (Some(view), Some(bounds)) => {
+                let end = quarters(&self.zone, (bounds.start, bounds.end)).map_or(bounds.end, |(_, end)| end);
+                counted(&**view, end)?
+            }
+            _ => (0, 0),
         };
         let rests = (entries, counted);
         if !want.explain
@@ -303,7 +308,8 @@ impl Live {
         Ok(inputs)
     }
 
-    /// The hours of outlets over a period, and before it as far as its gaps may be filled from.
+    /// The hours of outlets over the quarters of a period, whose valid rates count, and before them as far as gaps may be
+    /// filled from: the same that summaries of outlets go by.
     fn emissions(
         &self,
         view: &dyn EmissionView,
@@ -312,17 +318,29 @@ impl Live {
         entries: Entries,
     ) -> Result<Vec<EmissionSeries>, LiveError> {
         let Some(bounds) = source.bounds(period) else { return Ok(Vec::new()) };
-        let from = bounds.start.plus(-outlets::BACK_MS);
+        let Some((from, to)) = quarters(&self.zone, (bounds.start, bounds.end)) else { return Ok(Vec::new()) };
         let mut all = Vec::new();
         let mut month = self.totals.period_of(Level::Month, from);
-        while month.start < bounds.end {
-            self.emissions_of(view, source, month, entries, |series| {
-                outlets::append(&mut all, series, from);
-            })?;
+        while month.start < to {
+            self.emissions_of(view, source, month, entries, |series| outlets::append(&mut all, series, |_| true))?;
             month = self.totals.period_of(Level::Month, month.end);
         }
-        if let Moment::At(end) = super::inputs::moment(bounds.end) {
-            all.iter_mut().for_each(|series| series.hours.retain(|hour| matches!(hour.start, Moment::At(start) if start < end)));
+        let mut firsts = BTreeMap::new();
+        for planned in &view.plan().outlets {
+            firsts.extend(view.span(&planned.outlet.id)?.map(|(first, _)| (planned.outlet.id.as_str(), first)));
+        }
+        let mut before = from;
+        while mass::oldest(to_core(from)) < to_core(before) {
+            let more = |series: &&EmissionSeries| firsts.get(series.outlet.as_str()).is_some_and(|first| *first < before);
+            let lacking = all.iter().filter(more).filter(|series| outlets::lacks(series, from));
+            let lacking: BTreeSet<_> = lacking.map(|series| (series.outlet.clone(), series.pollutant.clone())).collect();
+            if lacking.is_empty() {
+                break;
+            }
+            let month = self.totals.period_of(Level::Month, before.plus(-1));
+            let wanted = |series: &EmissionSeries| lacking.contains(&(series.outlet.clone(), series.pollutant.clone()));
+            self.emissions_of(view, source, month, entries, |series| outlets::append(&mut all, series, wanted))?;
+            before = month.start;
         }
         Ok(all)
     }
@@ -506,13 +524,21 @@ pub struct FactorFileError {
     reason: String,
 }
 
-/// How much of the outlets is counted of what was before a time: more of it when an hour was counted.
-fn counted(view: &dyn EmissionView, end: UtcMillis) -> Result<i64, StoreError> {
+/// From the start of the first quarter that a range has to do with to the end of the last.
+fn quarters(zone: &ParkZone, (from, to): (UtcMillis, UtcMillis)) -> Option<(UtcMillis, UtcMillis)> {
+    let quarter = |at: UtcMillis| emission::Period::quarter(to_core(at), zone.time_zone());
+    Some((from_core(quarter(from)?.from), from_core(quarter(to.plus(-1))?.to)))
+}
+
+/// How much of the outlets is counted of what was before a time, more of it when an hour was counted; and how often closed hours
+/// came out otherwise.
+fn counted(view: &dyn EmissionView, end: UtcMillis) -> Result<(i64, i64), StoreError> {
+    let recounts = view.recounts()?;
     let mut counted = 0i64;
     for planned in &view.plan().outlets {
         counted = counted.wrapping_add(view.until(&planned.outlet.id)?.map_or(0, |until| until.min(end).0));
     }
-    Ok(counted)
+    Ok((counted, recounts))
 }
 
 /// Asks the core.

@@ -2,16 +2,15 @@
 
 use parkgate_collector::model::UtcMillis;
 use parkgate_rules::emission::hour::{HourClass, HourFigure};
+use parkgate_rules::emission::mass::{self, MassHour};
 use parkgate_rules::emission::outlet::{FactorUnit, OutletKind};
+use parkgate_rules::emission::time::{HOUR_MS, Period, UtcMillis as Time};
 use parkgate_rules::indicator::inputs::{EmissionHour, EmissionSeries, OutletKind as CoreKind};
 use parkgate_rules::period::Moment;
 
 use super::inputs::{Source, moment};
 use crate::emission::EmissionView;
 use crate::store::StoreError;
-
-/// So far before a period its gaps may be filled from: 2160 valid hours (HJ 75-2017), and some that are not.
-pub const BACK_MS: i64 = 110 * 86_400_000;
 
 /// Names of pollutants in ledgers and indicators, by the ids that factors mostly have.
 const POLLUTANTS: &[(&str, &str)] = &[
@@ -51,16 +50,33 @@ pub fn series(view: &dyn EmissionView, source: &Source<'_>, from: UtcMillis, to:
     Ok(all)
 }
 
-/// Puts what comes behind series of the same outlets and pollutants; hours before `from` are left out.
-pub fn append(all: &mut Vec<EmissionSeries>, next: &[EmissionSeries], from: UtcMillis) {
-    let counts = |hour: &&EmissionHour| matches!(hour.start, Moment::At(start) if start.as_millisecond() >= from.0);
-    for series in next {
-        let hours = series.hours.iter().filter(counts).cloned();
+/// Puts hours to series of the same outlets and pollutants; those that are not wanted are left out.
+pub fn append(all: &mut Vec<EmissionSeries>, more: &[EmissionSeries], wanted: impl Fn(&EmissionSeries) -> bool) {
+    for series in more.iter().filter(|series| wanted(series)) {
+        let hours = series.hours.iter().cloned();
         match all.iter_mut().find(|one| one.outlet == series.outlet && one.pollutant == series.pollutant) {
             Some(one) => one.hours.extend(hours),
             None => all.push(EmissionSeries { hours: hours.collect(), ..bare(series) }),
         }
     }
+}
+
+/// Whether hours before `from`, the start of a quarter, are lacking to fill what is bad behind it.
+pub fn lacks(series: &EmissionSeries, from: UtcMillis) -> bool {
+    let hour = |hour: &EmissionHour| {
+        let Moment::At(start) = hour.start else { return None };
+        let start = Time(start.as_millisecond());
+        let class = match (hour.running, hour.valid) {
+            (false, _) => HourClass::Stopped,
+            (true, true) => HourClass::Valid,
+            (true, false) => HourClass::Invalid,
+        };
+        let period = Period { from: start, to: start.plus(HOUR_MS) };
+        Some(MassHour { period, class, mass_kg: hour.mass_kg.clone(), out_of_control: false })
+    };
+    let hours: Vec<MassHour> = series.hours.iter().filter_map(hour).collect();
+    let kind = if series.kind == CoreKind::Gas { OutletKind::Stack } else { OutletKind::WasteWater };
+    !mass::is_enough(kind, &hours, Time(from.0))
 }
 
 /// A series without its hours.
@@ -89,7 +105,7 @@ fn hour(figure: &HourFigure, is_gas: bool) -> EmissionHour {
         flow: if is_gas { figure.flow.value.clone() } else { figure.volume_m3.clone() },
         mass_kg: figure.mass_kg.clone(),
         valid: figure.mass_kg.is_some(),
-        running: figure.class != HourClass::Stopped,
+        running: MassHour::of(figure, false).class != HourClass::Stopped,
     }
 }
 

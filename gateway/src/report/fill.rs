@@ -91,6 +91,8 @@ pub struct Builder<'a> {
     marks: Vec<Mark>,
     held: (&'a [HeldLimit], &'a [HeldMark]),
     corrections: &'a [Corrected],
+    /// How many corrections a row has, by its factor and period.
+    corrected: BTreeMap<(&'a str, Period), u32>,
     /// By factor and start of the row.
     rows: BTreeMap<(usize, UtcMillis), Row>,
     sums: Vec<Sums>,
@@ -112,6 +114,12 @@ struct Sums {
 impl<'a> Builder<'a> {
     /// Begins. `limits`, `marks`: all that were ever entered, of any outlet. `corrections`: likewise.
     pub fn new(frame: Frame, outlet: &'a Outlet, limits: &'a [HeldLimit], marks: &'a [HeldMark], corrections: &'a [Corrected]) -> Self {
+        let mut corrected: BTreeMap<(&str, Period), u32> = BTreeMap::new();
+        let of_rows = corrections.iter().filter(|one| one.outlet == outlet.id && one.averaging == Some(frame.averaging));
+        for (factor, period) in of_rows.filter_map(|one| Some((one.factor.as_deref()?, one.period))) {
+            let count = corrected.entry((factor, period)).or_default();
+            *count = count.saturating_add(1);
+        }
         let in_force = marks.iter().filter(|held| held.withdrawn_by.is_none() && held.mark.outlet == outlet.id);
         Self {
             limits: limits.iter().map(|held| &held.limit).filter(|limit| limit.outlet == outlet.id).cloned().collect(),
@@ -125,6 +133,7 @@ impl<'a> Builder<'a> {
             frame,
             outlet,
             corrections,
+            corrected,
         }
     }
 
@@ -313,12 +322,6 @@ impl<'a> Builder<'a> {
 
     /// A row of which nothing is known but when it is.
     fn empty(&self, factor: &str, period: Period) -> Row {
-        let corrected = |one: &&Corrected| {
-            one.outlet == self.outlet.id
-                && one.factor.as_deref() == Some(factor)
-                && one.averaging == Some(self.frame.averaging)
-                && one.period == period
-        };
         Row {
             factor: factor.to_owned(),
             start: self.time(period.from),
@@ -340,7 +343,7 @@ impl<'a> Builder<'a> {
             pressure: None,
             humidity: None,
             volume: None,
-            corrections: u32::try_from(self.corrections.iter().filter(corrected).count()).unwrap_or(u32::MAX),
+            corrections: self.corrected.get(&(factor, period)).copied().unwrap_or_default(),
         }
     }
 

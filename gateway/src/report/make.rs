@@ -1,12 +1,12 @@
 //! Makes the summary of an outlet from what [`EmissionView`] knows. Mass that was not measured is filled in here, by the
-//! rule of HJ 75 for stacks, since the rule looks back further than any row.
+//! rule that indicator PO-01 goes by too, since it looks back further than any row.
 
 use std::collections::BTreeMap;
 
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::model::UtcMillis as Instant;
-use parkgate_rules::emission::mass::{self, FilledHour, MassHour};
-use parkgate_rules::emission::outlet::{Factor, FactorUnit, Outlet, OutletKind};
+use parkgate_rules::emission::mass::{self, Basis, FilledHour, MassHour};
+use parkgate_rules::emission::outlet::{Factor, FactorUnit, Outlet};
 use parkgate_rules::emission::{Averaging, ComplianceEvent, HourClass, HourFigure, Period, UtcMillis};
 
 use super::fill::{Builder, Corrected, Frame, Report, concerns};
@@ -18,8 +18,8 @@ use crate::store::StoreError;
 
 /// Events read at once.
 const EVENTS_AT_ONCE: usize = 1000;
-/// How far the filling rule may look back: 2160 valid hours of which at least 75 % are valid take 120 days.
-const LOOKBACK_MS: i64 = 125 * 86_400_000;
+/// Hours before a quarter are read so many at once.
+const READ_AT_ONCE_MS: i64 = 92 * 86_400_000;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -80,8 +80,10 @@ pub fn make(view: &dyn EmissionView, catalogue: &Catalogue, asked: &Asked, ident
             }
         }
         if has_bad && is_filled(outlet, factor) {
-            for hour in filled(view, outlet, factor, &asked.range, until)? {
-                builder.filled(&factor.id, &hour);
+            for stretch in filled(view, outlet, factor, &asked.range, until)? {
+                for period in stretch.period.hours() {
+                    builder.filled(&factor.id, &FilledHour { period, ..stretch.clone() });
+                }
             }
         }
     }
@@ -89,9 +91,9 @@ pub fn make(view: &dyn EmissionView, catalogue: &Catalogue, asked: &Asked, ident
     Ok(Some(builder.finish(&events)))
 }
 
-/// The rule is for the mass of gas.
+/// What has a mass.
 fn is_filled(outlet: &Outlet, factor: &Factor) -> bool {
-    outlet.kind == OutletKind::Stack && outlet.flow.is_some() && factor.unit != FactorUnit::Ph
+    outlet.flow.is_some() && factor.unit != FactorUnit::Ph
 }
 
 /// Ran, and has no mass.
@@ -108,25 +110,40 @@ fn filled(
     until: UtcMillis,
 ) -> Result<Vec<FilledHour>, StoreError> {
     let zone = view.plan().zone.time_zone();
+    let basis = Basis { kind: outlet.kind, zone, quarter_valid_rates: &BTreeMap::new(), good_calibrations: &[] };
     let mut all = Vec::new();
     let mut at = range.from;
     while at < range.to {
         let Some(quarter) = Period::quarter(at, zone).filter(|quarter| at < quarter.to) else { break };
-        let from = quarter.from.min(at.plus(-LOOKBACK_MS));
-        let hours = view.hours(&outlet.id, &factor.id, Instant(from.0), Instant(quarter.to.min(until).0))?;
-        let hours: Vec<MassHour> = hours
-            .iter()
-            .map(|judged| &judged.figure)
-            .filter(|figure| figure.period.to <= until)
-            .map(|figure| MassHour::of(figure, false))
-            .collect();
-        let target = Period { from: at, to: range.to.min(quarter.to) };
-        if let Some(rate) = mass::quarter_valid_rate(&hours, &quarter) {
-            all.extend(mass::fill(&hours, &target, &rate, &[]));
-        }
+        let hours = known(view, outlet, factor, &quarter, until)?;
+        all.extend(mass::fill(&basis, &hours, &Period { from: at, to: range.to.min(quarter.to) }));
         at = quarter.to;
     }
     Ok(all)
+}
+
+/// The closed hours of a quarter, and as many before it as the rule may look back over.
+fn known(
+    view: &dyn EmissionView,
+    outlet: &Outlet,
+    factor: &Factor,
+    quarter: &Period,
+    until: UtcMillis,
+) -> Result<Vec<MassHour>, StoreError> {
+    let read = |from: UtcMillis, to: UtcMillis| -> Result<Vec<MassHour>, StoreError> {
+        let hours = view.hours(&outlet.id, &factor.id, Instant(from.0), Instant(to.0))?;
+        let closed = hours.iter().map(|judged| &judged.figure).filter(|figure| figure.period.to <= until);
+        Ok(closed.map(|figure| MassHour::of(figure, false)).collect())
+    };
+    let mut hours = read(quarter.from, quarter.to.min(until))?;
+    let first = view.span(&outlet.id)?.map_or(quarter.from, |(first, _)| UtcMillis(first.0)).max(mass::oldest(quarter.from));
+    let mut from = quarter.from;
+    while first < from && !mass::is_enough(outlet.kind, &hours, quarter.from) {
+        let to = from;
+        from = to.plus(-READ_AT_ONCE_MS).max(first);
+        hours.extend(read(from, to)?);
+    }
+    Ok(hours)
 }
 
 fn corrected(kept: &KeptCorrection) -> impl Iterator<Item = Corrected> + '_ {
@@ -162,4 +179,4 @@ fn events(view: &dyn EmissionView, outlet: &Outlet, identity: &Identity) -> Resu
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,14 +1,11 @@
 //! Pollutants: PO-01, the mass of a pollutant by outlet, hour by hour, with gaps filled by rule.
 //!
 //! Gas: kg of an hour = concentration (mg/Nm3, dry, not oxygen-corrected) x dry flow (Nm3/h) / 1 000 000. Water: concentration
-//! (mg/L) x volume (m3) / 1000. Invalid or missing hours while the plant runs get a mass by R-CEMS (HJ 75-2017, from a
-//! secondary source): stacks the largest hourly mass of the last 180, 720 or 2160 valid hours by the quarter's valid rate and the
-//! length of the run; waste water the mean of as many valid hours just before the run (HJ/T 356-2007). Stopped hours get nothing.
+//! (mg/L) x volume (m3) / 1000. Invalid or missing hours while the plant runs get a mass by R-CEMS, which is
+//! [`crate::emission::mass`] here as in the summaries of outlets. Stopped hours get nothing.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-
-use jiff::Timestamp;
 
 use super::context::Context;
 use super::index::Index;
@@ -17,28 +14,20 @@ use super::result::{Leaf, Missing, Subject};
 use super::term::{Term, label};
 use super::{Asked, Outcome, other};
 use crate::Number;
-use crate::period::{Period, PeriodKind, Range};
+use crate::emission::mass::{Basis, FillRule, FilledHour, MassHour, fill};
+use crate::emission::outlet::OutletKind as Kind;
+use crate::emission::{HourClass, Period as Span, UtcMillis};
+use crate::period::Range;
 
 const HOUR: i64 = 3_600_000;
-/// Longest run that the short look-back serves, hours.
-const RUN_SHORT: usize = 24;
-/// Valid hours looked back: short run and long run at a valid rate of 90 % or more, any run at 75 to 90 %.
-const LOOK_BACK: [usize; 3] = [180, 720, 2_160];
 
-/// An outlet and pollutant, hour by hour without holes, with its runs of bad hours.
+/// An outlet and pollutant: its hours and what bad ones are filled with.
 #[derive(Debug, Default)]
 pub struct Prepared {
-    /// From the first hour given to the last one.
-    slots: Vec<Slot>,
-    /// Start of the first slot.
-    start: i64,
-}
-
-#[derive(Clone, Debug)]
-struct Slot {
-    /// Number of the row; none: the hour is missing.
-    row: Option<usize>,
-    state: State,
+    /// Hours that are given, in order of time: start, number of the row, state.
+    rows: Vec<(i64, usize, State)>,
+    /// Stretches between them of which no hour is given, in order of time.
+    holes: Vec<(Range, State)>,
 }
 
 #[derive(Clone, Debug)]
@@ -93,14 +82,14 @@ fn mass(context: &Context<'_>, number: usize, series: &EmissionSeries, prepared:
     let mut uncovered: Option<Range> = None;
     let mut open: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
     while at < context.range.end {
-        let Some(slot) = prepared.at(at) else {
+        let Some((row, state)) = prepared.at(at) else {
             let until = uncovered.map_or(at, |range| range.start);
             uncovered = Some(Range { start: until, end: at + HOUR });
             at += HOUR;
             continue;
         };
-        count.missing += i64::from(slot.row.is_none());
-        let shown = match &slot.state {
+        count.missing += i64::from(row.is_none());
+        let shown = match state {
             State::Valid(mass) => {
                 count.valid += 1;
                 count.valid_mass += mass;
@@ -123,7 +112,7 @@ fn mass(context: &Context<'_>, number: usize, series: &EmissionSeries, prepared:
             }
         };
         if let (true, Some((mass, formula, zh))) = (context.terms.explain, shown) {
-            let input = slot.row.map_or_else(|| format!("{path}.hours"), |row| format!("{path}.hours[{row}]"));
+            let input = row.map_or_else(|| format!("{path}.hours"), |row| format!("{path}.hours[{row}]"));
             let mut node = context.terms.node(label(zh, context.text(at), "kg"), Some(formula.to_owned()), Some(mass.clone()), Vec::new());
             node.leaf = Some(Leaf::Input { input });
             children.push(*node);
@@ -173,137 +162,110 @@ fn mass(context: &Context<'_>, number: usize, series: &EmissionSeries, prepared:
 }
 
 impl Prepared {
-    /// Sorts the hours of a series, forms masses, fills runs of bad hours.
+    /// Sorts the hours of a series, forms masses, fills what is bad.
     pub fn of(index: &Index<'_>, series: &EmissionSeries) -> Self {
-        let mut rows: Vec<(i64, usize)> = series.hours.iter().enumerate().map(|(number, hour)| (index.at(&hour.start), number)).collect();
-        rows.sort_unstable();
-        let (Some((start, _)), Some((end, _))) = (rows.first(), rows.last()) else { return Self::default() };
-        let (start, end) = (*start, *end);
-        let mut slots = Vec::new();
-        let mut rows = rows.into_iter().peekable();
-        let mut at = start;
-        while at <= end {
-            let row = rows.next_if(|(row, _)| *row == at).map(|(_, number)| number);
-            let state = row.and_then(|number| series.hours.get(number)).map_or(State::Open(""), |hour| state(series.kind, hour));
-            let out = series.out_of_control.iter().any(|out| index.at(&out.from) <= at && at < index.at(&out.to));
-            let state = if out && matches!(state, State::Valid(_)) { State::Open("") } else { state };
-            slots.push(Slot { row, state });
-            at += HOUR;
-        }
-        let mut prepared = Self { slots, start };
-        prepared.fill(index, series);
-        prepared
-    }
-
-    fn at(&self, at: i64) -> Option<&Slot> {
-        self.slots.get(usize::try_from(at.checked_sub(self.start)?.checked_div(HOUR)?).ok()?).filter(|_| at >= self.start)
-    }
-
-    fn fill(&mut self, index: &Index<'_>, series: &EmissionSeries) {
-        let valid = self.slots.iter().enumerate().filter_map(|(place, slot)| match &slot.state {
-            State::Valid(mass) => Some((place, mass.clone())),
-            _ => None,
-        });
-        let valid: Vec<(usize, Number)> = valid.collect();
-        let rates = self.rates(index, series);
-        let mut place = 0;
-        while place < self.slots.len() {
-            let run = self.slots.get(place..).unwrap_or_default().iter().take_while(|slot| matches!(slot.state, State::Open(_))).count();
-            if run == 0 {
-                place += 1;
-                continue;
+        let hours = mass_hours(index, series);
+        let mut rows: Vec<(i64, usize, State)> =
+            hours.iter().enumerate().map(|(number, hour)| (hour.period.from.0, number, given(hour))).collect();
+        rows.sort_unstable_by_key(|(start, ..)| *start);
+        let (Some((first, ..)), Some((last, ..))) = (rows.first(), rows.last()) else { return Self::default() };
+        let rates = series.quarter_valid_rates.iter();
+        let basis = Basis {
+            kind: kind(series.kind),
+            zone: index.zone().time_zone(),
+            quarter_valid_rates: &rates.map(|(quarter, rate)| (UtcMillis(quarter.span(index.zone()).start), rate.clone())).collect(),
+            good_calibrations: &series.out_of_control.iter().map(|out| UtcMillis(index.at(&out.last_good_calibration))).collect::<Vec<_>>(),
+        };
+        let all = Span { from: UtcMillis(*first), to: UtcMillis(last.saturating_add(HOUR)) };
+        let mut holes = Vec::new();
+        for filled in fill(&basis, &hours, &all) {
+            let Span { from, to } = filled.period;
+            match rows.binary_search_by_key(&from.0, |(start, ..)| *start).ok().and_then(|place| rows.get_mut(place)) {
+                Some((.., state)) => *state = filling(&filled),
+                None => holes.push((Range { start: from.0, end: to.0 }, filling(&filled))),
             }
-            let at = self.start + i64::try_from(place).unwrap_or(0) * HOUR;
-            // A run out of control is filled from before the last good calibration.
-            let calibrated = series.out_of_control.iter().find(|out| index.at(&out.from) <= at && at < index.at(&out.to));
-            let before = calibrated.map_or(at, |out| index.at(&out.last_good_calibration).min(at));
-            let known = valid.partition_point(|(place, _)| self.start + i64::try_from(*place).unwrap_or(0) * HOUR < before);
-            let known = valid.get(..known).unwrap_or_default();
-            let state = filling(series.kind, run, rates.get(&quarter(index, at)).and_then(Option::as_ref), known);
-            for slot in self.slots.iter_mut().skip(place).take(run) {
-                slot.state = state.clone();
-            }
-            place += run;
         }
+        Self { rows, holes }
     }
 
-    /// Valid rates by quarter: valid hours / operating hours, as given or counted from the hours there are.
-    fn rates(&self, index: &Index<'_>, series: &EmissionSeries) -> BTreeMap<Period, Option<Number>> {
-        let mut counts: BTreeMap<Period, (i64, i64)> = BTreeMap::new();
-        for (place, slot) in self.slots.iter().enumerate() {
-            let at = self.start + i64::try_from(place).unwrap_or(0) * HOUR;
-            let (valid, operating) = counts.entry(quarter(index, at)).or_default();
-            *valid += i64::from(matches!(slot.state, State::Valid(_)));
-            *operating += i64::from(!matches!(slot.state, State::Stopped));
+    /// Hours and stretches that are kept.
+    #[cfg(test)]
+    pub fn pieces(&self) -> usize {
+        self.rows.len().saturating_add(self.holes.len())
+    }
+
+    /// The row that gives the hour which starts at a time, if any, and its state; none before the first hour and behind the last.
+    fn at(&self, at: i64) -> Option<(Option<usize>, &State)> {
+        if let Ok(place) = self.rows.binary_search_by_key(&at, |(start, ..)| *start) {
+            return self.rows.get(place).map(|(_, number, state)| (Some(*number), state));
         }
-        let counted = counts.into_iter().map(|(quarter, (valid, operating))| (quarter, Number::from(valid).over(&Number::from(operating))));
-        let mut rates: BTreeMap<_, _> = counted.collect();
-        for (quarter, rate) in &series.quarter_valid_rates {
-            rates.insert(*quarter, Some(rate.clone()));
-        }
-        rates
+        let behind = self.holes.partition_point(|(range, _)| range.start <= at);
+        let (range, state) = self.holes.get(behind.checked_sub(1)?)?;
+        (at < range.end).then_some((None, state))
     }
 }
 
-/// The quarter an instant lies in, told by its first month.
-fn quarter(index: &Index<'_>, at: i64) -> Period {
-    let civil = index.zone().civil(Timestamp::from_millisecond(at).unwrap_or_default());
-    let month = (civil.month() - 1) / 3 * 3 + 1;
-    let first = jiff::civil::Date::new(civil.year(), month, 1).unwrap_or_else(|_| civil.date());
-    Period::containing(PeriodKind::Month, first.at(0, 0, 0, 0))
+/// The hours of a series as the filling rule sees them, in the order they are given.
+pub fn mass_hours(index: &Index<'_>, series: &EmissionSeries) -> Vec<MassHour> {
+    let out_of_control: Vec<(i64, i64)> = series.out_of_control.iter().map(|out| (index.at(&out.from), index.at(&out.to))).collect();
+    let of = |hour: &EmissionHour| {
+        let start = index.at(&hour.start);
+        let (class, mass_kg) = match mass_of(series.kind, hour) {
+            _ if !hour.running => (HourClass::Stopped, None),
+            Some(mass) if hour.valid => (HourClass::Valid, Some(mass)),
+            _ => (HourClass::Invalid, None),
+        };
+        let period = Span { from: UtcMillis(start), to: UtcMillis(start.saturating_add(HOUR)) };
+        MassHour { period, class, mass_kg, out_of_control: out_of_control.iter().any(|(from, to)| *from <= start && start < *to) }
+    };
+    series.hours.iter().map(of).collect()
 }
 
-/// The state of an hour that is given; invalid ones stay open until they are filled.
-fn state(kind: OutletKind, hour: &EmissionHour) -> State {
-    if !hour.running {
-        return State::Stopped;
+/// The kind of an outlet as the filling rule has it.
+fn kind(kind: OutletKind) -> Kind {
+    match kind {
+        OutletKind::Gas => Kind::Stack,
+        OutletKind::Water => Kind::WasteWater,
     }
-    if !hour.valid {
-        return State::Open("");
-    }
+}
+
+/// Mass in kg of an hour by its figures.
+fn mass_of(kind: OutletKind, hour: &EmissionHour) -> Option<Number> {
     let scale = match kind {
         OutletKind::Gas => Number::decimal(1, 6),
         OutletKind::Water => Number::decimal(1, 3),
     };
-    let formed = hour.concentration.as_ref().zip(hour.flow.as_ref()).map(|(concentration, flow)| concentration * flow * scale);
-    hour.mass_kg.clone().or(formed).map_or(State::Open(""), State::Valid)
+    let formed = || hour.concentration.as_ref().zip(hour.flow.as_ref()).map(|(concentration, flow)| concentration * flow * scale);
+    hour.mass_kg.clone().or_else(formed)
 }
 
-/// What a run of bad hours is filled with, from the valid hours before it.
-fn filling(kind: OutletKind, run: usize, rate: Option<&Number>, known: &[(usize, Number)]) -> State {
-    let last = |count: usize| known.get(known.len().saturating_sub(count)..).unwrap_or_default();
-    if kind == OutletKind::Water {
-        let before = last(run);
-        let sum: Number = before.iter().map(|(_, mass)| mass).sum();
-        let mean = sum.over(&Number::from(i64::try_from(before.len()).unwrap_or(0)));
-        return match mean {
-            Some(mean) if before.len() == run => State::Filled(mean.kept(), "filled: mean of as many valid hours before the gap"),
-            Some(mean) => State::Filled(mean.kept(), "filled: mean of the valid hours before the gap, fewer than the gap has"),
-            None => State::Open("no valid hour before the gap to fill it from"),
-        };
+/// The state of an hour that is given; bad ones stay open until they are filled.
+fn given(hour: &MassHour) -> State {
+    match (hour.class, &hour.mass_kg) {
+        (HourClass::Stopped, _) => State::Stopped,
+        (HourClass::Valid, Some(mass)) if !hour.out_of_control => State::Valid(mass.clone()),
+        _ => State::Open("no valid rate of the quarter is known"),
     }
-    let Some(rate) = rate else { return State::Open("no valid rate of the quarter is known") };
-    let (count, full, part) = match rate {
-        rate if *rate >= Number::decimal(90, 2) && run <= RUN_SHORT => (
-            LOOK_BACK[0],
-            "filled: largest hourly mass of the last 180 valid hours",
-            "filled: largest hourly mass of the valid hours before the gap, fewer than 180 are given",
-        ),
-        rate if *rate >= Number::decimal(90, 2) => (
-            LOOK_BACK[1],
-            "filled: largest hourly mass of the last 720 valid hours",
-            "filled: largest hourly mass of the valid hours before the gap, fewer than 720 are given",
-        ),
-        rate if *rate >= Number::decimal(75, 2) => (
-            LOOK_BACK[2],
-            "filled: largest hourly mass of the last 2160 valid hours",
-            "filled: largest hourly mass of the valid hours before the gap, fewer than 2160 are given",
-        ),
-        _ => return State::Open("the quarter's valid rate is below 75 %, no rule fills it: enter the mass measured by hand"),
+}
+
+/// What a bad hour is filled with, and by which line of the rule.
+fn filling(hour: &FilledHour) -> State {
+    let is_whole = |count: u32| hour.looked_at >= count;
+    let note = match hour.rule {
+        FillRule::NoRule => {
+            return State::Open("the quarter's valid rate is below 75 %, no rule fills it: enter the mass measured by hand");
+        }
+        FillRule::Last180 if is_whole(180) => "filled: largest hourly mass of the last 180 valid hours",
+        FillRule::Last180 => "filled: largest hourly mass of the valid hours before the gap, fewer than 180 are given",
+        FillRule::Last720 if is_whole(720) => "filled: largest hourly mass of the last 720 valid hours",
+        FillRule::Last720 => "filled: largest hourly mass of the valid hours before the gap, fewer than 720 are given",
+        FillRule::Last2160 if is_whole(2160) => "filled: largest hourly mass of the last 2160 valid hours",
+        FillRule::Last2160 => "filled: largest hourly mass of the valid hours before the gap, fewer than 2160 are given",
+        FillRule::AsManyBefore if is_whole(hour.run_hours) => "filled: mean of as many valid hours before the gap",
+        FillRule::AsManyBefore => "filled: mean of the valid hours before the gap, fewer than the gap has",
     };
-    let before = last(count);
-    match before.iter().map(|(_, mass)| mass).max() {
-        Some(mass) => State::Filled(mass.clone(), if before.len() == count { full } else { part }),
+    match &hour.mass_kg {
+        Some(mass) => State::Filled(mass.clone(), note),
         None => State::Open("no valid hour before the gap to fill it from"),
     }
 }

@@ -245,8 +245,12 @@ fn other_parameters_count_all_again_and_say_so_once() {
     case.count();
     let text = format!("{PARK}{OUTLET}").replace("o2 = 6 }", "o2 = 11 }");
     case.settings = load(&text).unwrap().0;
+    // Hours that close for the first time are no recount; those counted again are, though no entry says which.
+    assert_eq!(case.view().recounts().unwrap(), 0);
     case.start();
     case.count();
+    let recounts = case.view().recounts().unwrap();
+    assert!(recounts > 0);
     // 28.6 x (21 - 11) / 11.8 = 24.2373 complies.
     assert_eq!(case.hour(hour(1)).judged().value.as_ref().unwrap().text(4), "24.2373");
     assert_eq!(case.told(), [(Raised, 1, 1), (Withdrawn, 2, 1)]);
@@ -255,6 +259,7 @@ fn other_parameters_count_all_again_and_say_so_once() {
     case.start();
     case.count();
     assert_eq!(case.corrections().len(), 1);
+    assert_eq!(case.view().recounts().unwrap(), recounts, "nothing changed");
 }
 
 #[test]

@@ -13,11 +13,15 @@ use crate::emission::correction::{Correction, FigureChange};
 use crate::emission::{Author, HeldLimit, HeldMark, Judged, KeptEvent, LimitStep, MarkStep, Plan, Refusal};
 
 /// Hours of one factor from a first one on, as a view has them.
-struct Fake {
+pub(crate) struct Fake {
     plan: Plan,
     first: UtcMillis,
     /// Mass of each hour; none: nothing came.
     masses: Vec<Option<Number>>,
+    /// Hours that stood still.
+    stopped: std::ops::Range<usize>,
+    /// Each time that all was counted again every hour has 1 kg more.
+    pub(crate) recounts: std::sync::atomic::AtomicI64,
     events: Vec<KeptEvent>,
     corrections: Vec<KeptCorrection>,
 }
@@ -31,11 +35,20 @@ impl EmissionView for Fake {
         Ok(Some((Instant(self.first.0), Instant(self.at(self.masses.len()).0))))
     }
 
+    fn recounts(&self) -> Result<i64, StoreError> {
+        Ok(self.recounts.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
     fn hours(&self, _: &str, factor: &str, from: Instant, to: Instant) -> Result<Vec<Judged<HourFigure>>, StoreError> {
         let hours = self.masses.iter().enumerate().map(|(place, mass)| {
             let period = Period { from: self.at(place), to: self.at(place + 1) };
-            let class = if mass.is_some() { HourClass::Valid } else { HourClass::Missing };
-            HourFigure { mass_kg: mass.clone(), ..figure(factor, period, class) }
+            let class = match mass {
+                _ if self.stopped.contains(&place) => HourClass::Stopped,
+                Some(_) => HourClass::Valid,
+                None => HourClass::Missing,
+            };
+            let more = Number::from(self.recounts.load(std::sync::atomic::Ordering::Relaxed));
+            HourFigure { mass_kg: mass.as_ref().map(|mass| mass + &more), ..figure(factor, period, class) }
         });
         let inside = hours.filter(|figure| factor == "so2" && from.0 <= figure.period.from.0 && figure.period.from.0 < to.0);
         Ok(inside.map(|figure| Judged { figure, judgements: Vec::<Judgement>::new(), closed: true, version: 1 }).collect())
@@ -75,6 +88,23 @@ impl EmissionView for Fake {
 }
 
 impl Fake {
+    /// Hours of SO2 from a first one on.
+    pub(crate) fn of(first: UtcMillis, masses: Vec<Option<Number>>, stopped: std::ops::Range<usize>) -> Self {
+        let plan = Plan::new(&std::sync::Arc::new(catalogue()), &[outlet()], &[]);
+        Self { plan, first, masses, stopped, recounts: Default::default(), events: Vec::new(), corrections: Vec::new() }
+    }
+
+    /// t measured and filled over a range, as a summary by months or days has them.
+    pub(crate) fn told(&self, averaging: Averaging, range: Period) -> (Number, Number) {
+        let (outlet, software) = ("acme-stack".to_owned(), "parkgate".to_owned());
+        let asked = Asked { outlet, averaging, range, made_at: range.to, software };
+        let report = make(self, &catalogue(), &asked, &|_| false).unwrap().unwrap();
+        let number =
+            |figure: &Option<super::super::summary::Figure>| figure.as_ref().map_or_else(Number::zero, |one| one.text().parse().unwrap());
+        let total = &report.summary.totals[0];
+        (number(&total.mass_t), number(&total.mass_filled_t))
+    }
+
     fn at(&self, hour: usize) -> UtcMillis {
         self.first.plus(i64::try_from(hour).unwrap() * 3_600_000)
     }
@@ -146,6 +176,8 @@ fn fake() -> (Catalogue, Fake) {
         plan,
         first,
         masses: (0..216).map(mass).collect(),
+        stopped: 0..0,
+        recounts: Default::default(),
         events: vec![
             event(3, "one", "acme-stack", EventKind::Exceedance, EventState::Raised, day),
             pair,

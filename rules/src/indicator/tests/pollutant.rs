@@ -175,3 +175,66 @@ fn pollutants_are_summed_over_outlets() {
     assert_eq!(values, [(Some("b"), "0.002"), (Some("a"), "0.003"), (None, "0.005")]);
     assert_eq!(problems(&json.replace("\"b\"", "\"a\"")), ["emissions[1]: NOx of a is there twice"]);
 }
+
+/// A summary of an outlet adds what [`mass::fill`] gives for its hours; so does PO-01, for a month, its neighbours and the year.
+#[test]
+fn figures_are_those_of_the_rule_that_summaries_go_by() {
+    use crate::emission::UtcMillis;
+    use crate::emission::mass::{self, Basis};
+    use crate::emission::outlet::OutletKind as Kind;
+    // From 2025-04-01 on. April is good but for a run of 28 bad hours that a stop cuts in two of 14; from May on so much is bad
+    // that the quarter's rate is below 90 %, which April alone would not tell; the third quarter is good again.
+    let mut hours = run(600, 14, 0);
+    hours.extend(vec![Is::Stopped; 9]);
+    hours.extend(vec![Is::Bad; 14]);
+    hours.extend(vec![Is::Valid(2); 300]);
+    hours.extend(vec![Is::NoRow; 200]);
+    hours.extend((0..2184 - 1138).map(|hour| Is::Valid(3 + hour % 5)));
+    assert_eq!(hours.len(), 2184);
+    hours.extend(run(500, 3, 10));
+    for kind in [OutletKind::Gas, OutletKind::Water] {
+        let inputs = series(kind, &hours);
+        let index = Index::new(&inputs).unwrap();
+        let masses = crate::indicator::pollutant::mass_hours(&index, &inputs.emissions[0]);
+        let basis = Basis {
+            kind: if kind == OutletKind::Gas { Kind::Stack } else { Kind::WasteWater },
+            zone: index.zone().time_zone(),
+            quarter_valid_rates: &Default::default(),
+            good_calibrations: &[],
+        };
+        for period in ["2025-04-26", "2025-04", "2025-05", "2025-06", "2025-07", "2025"] {
+            let range = period.parse::<Period>().unwrap().span(index.zone());
+            let target = crate::emission::Period { from: UtcMillis(range.start), to: UtcMillis(range.end) };
+            let of_rule = mass::fill(&basis, &masses, &target);
+            let sum: Number = of_rule.iter().flat_map(|hour| hour.period.hours().filter_map(|_| hour.mass_kg.clone())).sum();
+            assert_eq!(further(&result(&inputs, "PO-01", period), "filled_mass"), sum.fixed(6), "{kind:?} {period}");
+        }
+    }
+    // 1947 of the 2175 operating hours of the quarter are valid, 89.5 %: all look back 2160 hours, April to the 100 kg at its start.
+    let april = result(&series(OutletKind::Gas, &hours), "PO-01", "2025-04");
+    assert_eq!(further(&april, "filled_mass"), "2800.000000");
+}
+
+#[test]
+fn a_run_goes_on_over_stopped_hours() {
+    // 20 + 20 bad hours around a stop are one run of 40: 720 valid hours, which reach the large hour 400 back.
+    let mut hours = run(400, 20, 0);
+    hours.extend(vec![Is::Stopped; 5]);
+    hours.extend(vec![Is::Bad; 20]);
+    hours.extend(vec![Is::Valid(1); 900]);
+    assert_eq!(filled(&series(OutletKind::Gas, &hours)), ("4000".into(), "40".into()));
+}
+
+#[test]
+fn hours_far_apart_take_no_memory_for_those_between() {
+    // 229 years: two million hours that a file of two rows does not give.
+    let json = r#"{"emissions": [{"outlet": "o", "kind": "gas", "pollutant": "X", "hours": [
+        {"start": "1970-06-01T08:00", "mass_kg": 2}, {"start": "2199-06-01T08:00", "mass_kg": 4}]}]}"#;
+    let inputs = inputs(json);
+    let index = Index::new(&inputs).unwrap();
+    let prepared = crate::indicator::pollutant::Prepared::of(&index, &inputs.emissions[0]);
+    // One stretch for each quarter.
+    assert!(prepared.pieces() < 1000, "{}", prepared.pieces());
+    assert_eq!(result(&inputs, "PO-01", "2199-06-01T08").exact.unwrap().to_string(), "0.004");
+    assert_eq!(result(&inputs, "PO-01", "1999-06-01").status, Status::Missing);
+}
