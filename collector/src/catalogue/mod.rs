@@ -32,7 +32,9 @@ mod tests;
 
 pub use diff::{LineChanges, line_changes};
 pub use line::*;
-pub use load::{CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFiles, Misfit, OwnTable, check, check_with, load, load_with};
+pub use load::{
+    CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFiles, Misfit, OwnTable, check, check_with, load, load_with,
+};
 pub use lone::{Lone, LoneDevice, lone_device};
 pub use problem::{Problem, Problems};
 pub use registry::{MemoryRegistry, PointRegistry, RegistryError};

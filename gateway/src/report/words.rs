@@ -43,7 +43,9 @@ pub fn not_counted(why: NotCounted) -> (&'static str, Text) {
         NotCounted::Missing => ("missing", "数据缺失", "values are missing"),
         NotCounted::Stopped => ("stopped", "停运", "the source stood still"),
         NotCounted::Open => ("open", "周期未结束", "the period is not over"),
-        NotCounted::NoFigure => ("no_figure", "评价所需数值缺失或不足", "the figure that the limit looks at is not there, or too little of it"),
+        NotCounted::NoFigure => {
+            ("no_figure", "评价所需数值缺失或不足", "the figure that the limit looks at is not there, or too little of it")
+        }
     };
     (id, Text::new(zh, en))
 }
