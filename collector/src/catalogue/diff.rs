@@ -135,10 +135,12 @@ path = "v"
     /// Which lines a change of the text begins, ends, begins anew.
     #[test]
     fn a_change_begins_anew_only_the_lines_that_it_is_about() {
-        let none: (&[&str], &[&str], &[&str]) = (&[], &[], &[]);
-        let bus: (&[&str], &[&str], &[&str]) = (&[], &[], &["bus"]);
-        let broker: (&[&str], &[&str], &[&str]) = (&[], &[], &["broker"]);
-        let cases: &[(&str, &str, &str, (&[&str], &[&str], &[&str]))] = &[
+        type Ids = &'static [&'static str];
+        type Begun = (Ids, Ids, Ids);
+        let none: Begun = (&[], &[], &[]);
+        let bus: Begun = (&[], &[], &["bus"]);
+        let broker: Begun = (&[], &[], &["broker"]);
+        let cases: &[(&str, &str, &str, Begun)] = &[
             ("nothing", "id = \"p\"", "id = \"p\"", none),
             ("a comment", "[[enterprise]]", "# new\n[[enterprise]]", none),
             ("host of a line", "192.0.2.1", "192.0.2.7", bus),

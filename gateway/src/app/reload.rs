@@ -274,15 +274,12 @@ struct By<'a> {
     who: &'a str,
 }
 
+/// A catalogue with every number there is.
+type Noted = (Catalogue, Vec<(PointId, PointIdentity)>);
+
 /// The catalogue of a configuration, with every number there is, once its new numbers and what changed are written down.
 /// `None`: it is the one in force, and nothing else `is_new`.
-fn note(
-    by: &By<'_>,
-    draft: Draft,
-    lines: &[String],
-    sinks: &[&str],
-    (old, is_new): (&Catalogue, bool),
-) -> Result<Option<(Catalogue, Vec<(PointId, PointIdentity)>)>> {
+fn note(by: &By<'_>, draft: Draft, lines: &[String], sinks: &[&str], (old, is_new): (&Catalogue, bool)) -> Result<Option<Noted>> {
     let By { facts, now, who } = *by;
     let mut registry = facts.registry()?;
     let catalogue = draft.build(&mut registry)?;

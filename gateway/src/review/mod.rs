@@ -87,7 +87,7 @@ pub enum ReviewError {
         project: String,
         /// Why.
         #[source]
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
 }
 
@@ -141,12 +141,13 @@ pub fn take(
                 let book = Book::new(&entries);
                 if book.has_taken(name) {
                     let refusal = Refusal::HeldTwice { project: name.clone(), what: "amounts" };
-                    return Err(ReviewError::Refused { project: name.clone(), refusal });
+                    return Err(ReviewError::Refused { project: name.clone(), refusal: Box::new(refusal) });
                 }
                 let project = own_not_entered(project, &book, name);
                 let found = reserve::one(index, name, &project, &state(figures, &book, &project), tables);
                 let drafts = found.reservation.as_ref().map(|taken| drafts(name, &project, taken, document)).unwrap_or_default();
-                let admitted = admit(&entries, &drafts).map_err(|refusal| ReviewError::Refused { project: name.clone(), refusal })?;
+                let admitted = admit(&entries, &drafts)
+                    .map_err(|refusal| ReviewError::Refused { project: name.clone(), refusal: Box::new(refusal) })?;
                 entries.extend(admitted);
                 new.extend(drafts.iter().map(|draft| kept_as(draft, author)));
                 new.push(NewEntry {

@@ -57,7 +57,7 @@ struct SimLine {
     stamps: Mutex<Vec<Stamp>>,
     identities: Mutex<BTreeMap<u8, [String; 3]>>,
     /// The connection that gets what the units say, whoever asked; `None`: each connection gets its own answers.
-    newest: Option<Mutex<mpsc::UnboundedSender<Piece>>>,
+    newest: Option<Mutex<mpsc::Sender<Piece>>>,
 }
 
 impl std::fmt::Debug for SimLine {
@@ -107,7 +107,7 @@ impl RtuServer {
     /// The same as a converter does it that has one line behind it: what the units say goes to the newest connection, also
     /// when another one asked that is gone by then.
     pub async fn listen_as_converter(addr: SocketAddr, bank: Bank, faults: Arc<Faults>) -> io::Result<Self> {
-        let nobody = mpsc::unbounded_channel().0;
+        let nobody = mpsc::channel(1).0;
         let line = SimLine { newest: Some(Mutex::new(nobody)), ..SimLine::new(bank, faults, true) };
         Self::listen_with(addr, line).await
     }
@@ -192,6 +192,9 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
+/// Pieces on their way to the newest connection; of more the line loses the rest, as lines do.
+const PIECES: usize = 1_024;
+
 /// Serves one stream until it ends, or a fault closes it.
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLine>, connection: u64) {
     let units = Units { connection, ..line.units.clone() };
@@ -199,7 +202,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: Arc<SimLin
     let mut incoming: Vec<u8> = Vec::new();
     // Pieces with the time before which each is not sent, in that order, and the time of their request.
     let mut outgoing: Vec<Piece> = Vec::new();
-    let (to_us, mut said) = mpsc::unbounded_channel::<Piece>();
+    let (to_us, mut said) = mpsc::channel::<Piece>(PIECES);
     if let Some(newest) = &line.newest {
         *newest.lock().unwrap_or_else(PoisonError::into_inner) = to_us.clone();
     }
@@ -292,7 +295,7 @@ fn identity(line: &SimLine, unit_id: u8) -> Option<Vec<u8>> {
 async fn say(line: Arc<SimLine>, piece: Piece) {
     sleep_until(piece.time).await;
     if let Some(newest) = &line.newest {
-        let _ = newest.lock().unwrap_or_else(PoisonError::into_inner).send(piece);
+        let _ = newest.lock().unwrap_or_else(PoisonError::into_inner).try_send(piece);
     }
 }
 
