@@ -133,7 +133,7 @@ fn reloads_lose_nothing_and_touch_only_what_changed() -> Result<()> {
     let broker = Mosquitto::start(&Options::default())?;
     let (steady, changed) = (runtime.block_on(Line::start())?, runtime.block_on(Line::start())?);
     let park = Park { steady, changed, broker };
-    let (one, other): (&[(&str, u16)], &[(&str, u16)]) = (&[("a", 0)], &[("b", 10)]);
+    let (one, other) = ([("a", 0_u16)].as_slice(), [("b", 10_u16)].as_slice());
     let mut gateway = Gateway::start(&park.config(one, false))?;
     let mut meters = Meters::open(&runtime, &park.broker, &gateway)?;
     let stop = Arc::new(AtomicBool::new(false));

@@ -171,7 +171,7 @@ fn pairs(readings: &[(i64, i64, Quality)], declared: &Declared, decisions: &[Dec
             let verdict = !matches!(decision.kind, EventKind::OldWrong | EventKind::NewWrong);
             verdict && decision.to == to && decision.pair.is_none_or(|pair| pair == ((from, old), new))
         };
-        let difference = match decisions.iter().filter(about).next_back() {
+        let difference = match decisions.iter().rfind(about) {
             _ if new >= old => new - old,
             _ if plausible => new - old + 1_000_000,
             Some(Decision { kind: EventKind::Rollover, .. }) => new - old + 1_000_000,
