@@ -56,7 +56,9 @@ pub fn fill(rule: FillRule) -> Text {
         FillRule::Last180 => ("填补：前180个有效小时最大值", "filled: largest of the last 180 valid hours"),
         FillRule::Last720 => ("填补：前720个有效小时最大值", "filled: largest of the last 720 valid hours"),
         FillRule::Last2160 => ("填补：前2160个有效小时最大值", "filled: largest of the last 2160 valid hours"),
-        FillRule::AsManyBefore => ("填补：缺失前等长有效小时均值", "filled: mean of as many valid hours before the gap"),
+        FillRule::AsManyBefore => {
+            ("填补：缺失前等长有效小时均值（HJ/T 356-2007）", "filled: mean of as many valid hours before the gap (HJ/T 356-2007)")
+        }
         FillRule::NoRule => ("有效率低于75%，无填补规则", "valid rate below 75 %, no rule to fill"),
     };
     Text::new(zh, en)
