@@ -19,7 +19,7 @@ verdict() { \
 };
 endef
 
-# Packs what was built; its own build is a plain one, as speed does not matter.
+# Makes packages for Debian; built without optimisation, which is quick and all it needs.
 PACKER := $(TARGET)/tools/bin/cargo-deb
 PACKER_VERSION := 3.8.0
 
@@ -74,6 +74,8 @@ soak: tools ## the kill test with 1,000 rounds instead of 50, 10,000 reloads ins
 	PARKGATE_RELOADS=10000 cargo test --workspace --test scenarios reload -- --nocapture
 
 package: package-tool ## the stripped program and a package for Debian of this machine's kind, in target/package
+	rm -rf $(TARGET)/package
+	mkdir -p $(TARGET)/package
 	$(PACKER) --package parkgate-gateway --strip --output $(TARGET)/package/
 	dpkg-deb --fsys-tarfile $(TARGET)/package/parkgate_*.deb | tar -xO ./usr/bin/parkgate > $(TARGET)/package/parkgate
 	chmod 755 $(TARGET)/package/parkgate
