@@ -33,8 +33,8 @@ pub struct RecordSnapshot {
 /// See [`crate::store::record_read_only`].
 pub(in crate::store) fn open(history: &Path, journal: &Path) -> Result<RecordSnapshot, StoreError> {
     let mut changed = None;
-    for _ in 0..ATTEMPTS {
-        match attempt(history, journal) {
+    for left in (0..ATTEMPTS).rev() {
+        match attempt(history, journal, left == 0) {
             Ok(Some(snapshot)) => return Ok(snapshot),
             Ok(None) => changed = None,
             // A file that went away or changed its shape while a start, a checkpoint or retention was at it.
@@ -46,8 +46,9 @@ pub(in crate::store) fn open(history: &Path, journal: &Path) -> Result<RecordSna
     Err(changed.unwrap_or_else(|| StoreError::Damaged("history changes faster than it can be read; try again".into())))
 }
 
-/// `None` when a checkpoint came between.
-fn attempt(folder: &Path, journal: &Path) -> Result<Option<RecordSnapshot>, StoreError> {
+/// `None` when a checkpoint came between. `is_last`: a month file that still has no tables will not get them: a backup took its
+/// picture while a checkpoint was making it, and what belongs there is in the journal.
+fn attempt(folder: &Path, journal: &Path, is_last: bool) -> Result<Option<RecordSnapshot>, StoreError> {
     let state_path = folder.join("state.db");
     let counters = Counters::default();
     let mut head = Head::default();
@@ -74,6 +75,10 @@ fn attempt(folder: &Path, journal: &Path) -> Result<Option<RecordSnapshot>, Stor
                 tracing::error!(path = %path.display(), error = %error, "month file is damaged");
                 counters.damaged.fetch_add(1, Ordering::Relaxed);
                 true
+            }
+            Err(error) if is_last && files::lacks_tables(&error) => {
+                tracing::warn!(path = %path.display(), "month file has no tables; it was being made when it was copied");
+                continue;
             }
             Err(error) => return Err(error),
         };
