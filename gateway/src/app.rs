@@ -175,15 +175,11 @@ pub fn demo(arguments: &DemoArguments) -> Result<ExitCode> {
 
 /// Loads the configuration and opens the data directory that it names. An address of the command line outweighs it.
 fn prepare(config: &Path, listen: Option<SocketAddr>, clock: Arc<dyn Clock>) -> Result<Start> {
-    let mut loaded = load(config, &Disk)?;
-    if let Some(listen) = listen {
-        loaded.gateway.http.listen = listen;
-        loaded.lines.push(format!("command line: listen = \"{listen}\""));
-    }
+    let (mut loaded, source) = (load(config, &Disk)?, Source { config: config.to_owned(), listen });
+    source.outweigh(&mut loaded);
     logging::start(&loaded.gateway.log);
     let rules = alarm_rules(&loaded.gateway, &base_of(config), &Disk)?;
-    let source = Some(Source { config: config.to_owned(), listen });
-    Ok(Start { rules, source, ..open(loaded, &base_of(config), clock, false)? })
+    Ok(Start { rules, source: Some(source), ..open(loaded, &base_of(config), clock, false)? })
 }
 
 /// Reads the alarm rules that settings name, relative to `folder`.
@@ -381,9 +377,7 @@ impl Gateway {
         };
         let engine = engine?;
         // Not before the engine has noted what is changed.
-        if let Err(error) = rollup::source::keep(&facts, &catalogue) {
-            warn!(error = %error, "how counters are read could not be kept; what changed counts as changed at the next start too");
-        }
+        rollup::source::keep_or_warn(&facts, &catalogue);
 
         let totals = rollup::start(&configured, &engine, &directory, &facts, &gateway_metrics, settings.totals.grace_ms())
             .context("totals.db cannot be used; it may be deleted: it is made again from the record");

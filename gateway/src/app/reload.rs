@@ -41,9 +41,21 @@ pub(crate) struct Source {
     pub(crate) listen: Option<SocketAddr>,
 }
 
+impl Source {
+    /// Lets the address of the command line outweigh the file's.
+    pub(super) fn outweigh(&self, loaded: &mut Loaded<GatewaySettings>) {
+        if let Some(listen) = self.listen {
+            loaded.gateway.http.listen = listen;
+            loaded.lines.push(format!("command line: listen = \"{listen}\""));
+        }
+    }
+}
+
 /// A configuration that can be taken over.
 struct Wanted {
     catalogue: Arc<Catalogue>,
+    /// Counters that are read or scaled otherwise.
+    changed: Vec<rollup::source::Changed>,
     settings: GatewaySettings,
     configured: Configured,
     factors: Vec<FactorRow>,
@@ -128,10 +140,10 @@ impl Gateway {
             let by = By { facts: &facts, now, who: &who };
             let noted = note(&by, draft, &lines, &sink_ids(&gateway), (&old, is_new)).context("the change cannot be written down");
             let noted = noted.map_err(|error| vec![ReloadProblem::new(format!("{error:#}"), "look at the disk of the data directory")])?;
-            let Some((catalogue, identities)) = noted else { return Ok(None) };
+            let Some(Noted { catalogue, identities, changed }) = noted else { return Ok(None) };
             let catalogue = Arc::new(catalogue);
             let configured = Configured { catalogue: Arc::clone(&catalogue), identities, rules };
-            Ok(Some(Wanted { catalogue, settings: gateway, configured, factors }))
+            Ok(Some(Wanted { catalogue, changed, settings: gateway, configured, factors }))
         };
         match tokio::task::spawn_blocking(read).await {
             Ok(read) => read,
@@ -141,20 +153,21 @@ impl Gateway {
 
     /// Takes a configuration over. Errors: a part has ended.
     async fn take_over(&mut self, wanted: Wanted) -> Result<LineChanges> {
-        let Wanted { catalogue, settings, configured, factors } = wanted;
+        let Wanted { catalogue, changed, settings, configured, factors } = wanted;
         let changes = line_changes(&self.catalogue, &catalogue);
         let late = self.drivers.get_mut().unwrap_or_else(PoisonError::into_inner).stop(|id| changes.ends(id)).await;
         if !late.is_empty() {
             warn!(links = ?late, "cut off; what they had not handed over is asked for again");
         }
 
-        rollup::source::tell(&rollup::source::changed(&self.facts, &catalogue)?);
+        rollup::source::tell(&changed);
         self.totals.set_catalogue(&catalogue);
         self.alarms_view.set_rules(&configured.rules);
         self.configured.set(Arc::new(configured));
         self.engine.set_catalogue(&catalogue).await?;
         // Not before the engine has noted what is changed.
-        rollup::source::keep(&self.facts, &catalogue)?;
+        let (facts, kept) = (Arc::clone(&self.facts), Arc::clone(&catalogue));
+        tokio::task::spawn_blocking(move || rollup::source::keep_or_warn(&facts, &kept)).await?;
         self.fed.set(Arc::clone(&catalogue));
 
         let before = std::mem::replace(&mut self.catalogue, Arc::clone(&catalogue));
@@ -239,12 +252,11 @@ fn read_files(
     files: &dyn Files,
 ) -> Result<Read, Vec<ReloadProblem>> {
     let base = base_of(&source.config);
-    let outweighed = |gateway: &GatewaySettings| {
+    let demand = |gateway: &GatewaySettings, draft: &Draft| {
         let mut gateway = gateway.clone();
         gateway.http.listen = source.listen.unwrap_or(gateway.http.listen);
-        gateway
+        demands::needs_restart((settings, park), &gateway, draft.park())
     };
-    let demand = |gateway: &GatewaySettings, draft: &Draft| demands::needs_restart((settings, park), &outweighed(gateway), draft.park());
     let mut loaded = catalogue::load_with::<GatewaySettings>(&source.config, files, &demand).map_err(|error| match error {
         LoadError::Invalid(problems) => problems.list().into_iter().map(ReloadProblem::from).collect(),
         LoadError::Unreadable { path, reason } => vec![ReloadProblem {
@@ -252,10 +264,7 @@ fn read_files(
             ..ReloadProblem::new(format!("{} cannot be read: {reason}", path.display()), "")
         }],
     })?;
-    loaded.gateway = outweighed(&loaded.gateway);
-    if let Some(listen) = source.listen {
-        loaded.lines.push(format!("command line: listen = \"{listen}\""));
-    }
+    source.outweigh(&mut loaded);
     let told = |problem: rules::alarm::Problem| {
         let rules::alarm::Problem { file, line, column, message, help } = problem;
         ReloadProblem { file: Some(file), line: Some(line), column: Some(column), what: message, help }
@@ -274,8 +283,12 @@ struct By<'a> {
     who: &'a str,
 }
 
-/// A catalogue with every number there is.
-type Noted = (Catalogue, Vec<(PointId, PointIdentity)>);
+/// A catalogue with every number there is, and what it changes of counters.
+struct Noted {
+    catalogue: Catalogue,
+    identities: Vec<(PointId, PointIdentity)>,
+    changed: Vec<rollup::source::Changed>,
+}
 
 /// The catalogue of a configuration, with every number there is, once its new numbers and what changed are written down.
 /// `None`: it is the one in force, and nothing else `is_new`.
@@ -290,7 +303,8 @@ fn note(by: &By<'_>, draft: Draft, lines: &[String], sinks: &[&str], (old, is_ne
     if !is_new && is_alike(&catalogue, old) {
         return Ok(None);
     }
-    Ok(Some((catalogue, facts.identities()?)))
+    let changed = rollup::source::changed(facts, &catalogue)?;
+    Ok(Some(Noted { identities: facts.identities()?, changed, catalogue }))
 }
 
 fn is_alike(one: &Catalogue, other: &Catalogue) -> bool {

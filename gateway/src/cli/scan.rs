@@ -41,7 +41,7 @@ pub struct ScanArguments {
     #[arg(long, value_name = "LINK")]
     pub line: Option<String>,
     /// Main configuration file, for `--line`.
-    #[arg(long, value_name = "FILE", default_value = "parkgate.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = super::default_config())]
     pub config: PathBuf,
     /// Speeds to try on a serial port, the likely ones first; 9600,19200,38400,115200,4800,2400,57600,1200 unless given.
     #[arg(long, value_name = "BAUD,...", value_delimiter = ',', conflicts_with = "tcp", value_parser = clap::value_parser!(u32).range(300..=4_000_000))]

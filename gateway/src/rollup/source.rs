@@ -70,6 +70,13 @@ pub fn keep(facts: &Facts, catalogue: &Catalogue) -> Result<(), StoreError> {
     facts.set_item(ITEM, &text)
 }
 
+/// The same, where a failure must not hold anything up.
+pub fn keep_or_warn(facts: &Facts, catalogue: &Catalogue) {
+    if let Err(error) = keep(facts, catalogue) {
+        warn!(error = %error, "how counters are read could not be kept; what changed counts as changed at the next start too");
+    }
+}
+
 fn kept(facts: &Facts) -> Result<BTreeMap<u32, String>, StoreError> {
     let Some(text) = facts.item(ITEM)? else { return Ok(BTreeMap::new()) };
     serde_json::from_slice(&text).map_err(|error| StoreError::Damaged(format!("`{ITEM}` of facts.db: {error}")))
