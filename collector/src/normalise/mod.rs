@@ -39,7 +39,7 @@ use dedup::{RecentDeliveries, RecentReadings, Seen};
 use derive::{Derived, Round};
 use quality::ValidRange;
 use time::{Chosen, DeviceClock, Stamp, Stamped, Trust, Unstamped};
-use unit::Scaling;
+use unit::{Scaling, Scalings};
 use watch::{Mark, Rules, Watch};
 
 /// What is tolerated of clocks.
@@ -123,10 +123,10 @@ pub struct Normaliser {
 #[derive(Debug)]
 struct Slot {
     /// `None` when the numbers of the config do not fit: every number overflows.
-    scaling: Option<Scaling>,
+    scaling: Option<Arc<Scaling>>,
     range: ValidRange,
     /// `None` for what is no counter.
-    rule: Option<CounterRule>,
+    rule: Option<Box<CounterRule>>,
     /// [`register_source`] of a counter.
     source: Option<Box<str>>,
     /// `None` for a point without any.
@@ -170,6 +170,7 @@ impl Normaliser {
             self.devices.push(kept.unwrap_or_default());
         }
         let mut old_slots = std::mem::take(&mut self.slots);
+        let mut scalings = Scalings::default();
         for point in &catalogue.points {
             let index = point.id.index();
             let kept = old_slots.get_mut(index).and_then(Option::as_mut).map(|slot| {
@@ -184,7 +185,7 @@ impl Normaliser {
                 self.slots.resize_with(index.saturating_add(1), || None);
             }
             if let Some(slot) = self.slots.get_mut(index) {
-                *slot = Some(Slot::new(point, device, kept.unwrap_or_default()));
+                *slot = Some(Slot::new(point, scalings.of(point), device, kept.unwrap_or_default()));
             }
         }
         self.set_formulas(catalogue, &old_slots);
@@ -356,15 +357,15 @@ impl Normaliser {
 }
 
 impl Slot {
-    fn new(point: &Arc<Point>, device: usize, mut state: PointState) -> Self {
+    fn new(point: &Arc<Point>, scaling: Option<Arc<Scaling>>, device: usize, mut state: PointState) -> Self {
         let rules = Rules::new(point).map(Box::new);
         if rules.is_none() {
             state.watch = None;
         }
         Self {
-            scaling: Scaling::new(point),
+            scaling,
             range: ValidRange::new(point),
-            rule: (point.identity.kind == Kind::Counter).then(|| CounterRule::new(point)),
+            rule: (point.identity.kind == Kind::Counter).then(|| CounterRule::new(point).into()),
             source: (point.identity.kind == Kind::Counter).then(|| register_source(point).into()),
             rules,
             device,

@@ -3,7 +3,9 @@
 //! `mantissa = ((raw * scale + offset) in the raw unit -> canonical unit) * 10^decimals`, rounded half to even
 //! (GB/T 8170). All of it is one line `(raw * factor + summand) / divisor` whose integers are computed once per point.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use super::exact::{Ratio, ratio_half_even};
 use crate::catalogue::Point;
@@ -23,6 +25,19 @@ pub(super) struct Scaling {
     intercept: f64,
     /// The point's.
     decimals: u8,
+}
+
+/// Scalings of many points, each once: points of one device model share it.
+#[derive(Debug, Default)]
+pub(super) struct Scalings(BTreeMap<(i128, i128, i128, u8), Arc<Scaling>>);
+
+impl Scalings {
+    /// As [`Scaling::new`].
+    pub(super) fn of(&mut self, point: &Point) -> Option<Arc<Scaling>> {
+        let scaling = Scaling::new(point)?;
+        let key = (scaling.factor, scaling.summand, scaling.divisor, scaling.decimals);
+        Some(Arc::clone(self.0.entry(key).or_insert_with(|| Arc::new(scaling))))
+    }
 }
 
 /// Floats below this magnitude have a fraction that can be looked at.

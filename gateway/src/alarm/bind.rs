@@ -10,29 +10,35 @@ use parkgate_rules::alarm::{Bound, Condition, Rule, State, Subject};
 
 use super::event::{Texts, fingerprint};
 
-/// One rule on one subject, with its state.
+/// One rule on one subject, with its state. There may be many: what is needed only when something happens is made then.
 #[derive(Debug)]
 pub struct Alarm {
     /// The rule.
     pub rule: Arc<Rule>,
-    /// Stable id of the point, id of the device, or nothing.
-    pub subject: String,
+    /// What it looks at.
+    pub of: Of,
     /// The rule in the subject's digits.
     pub bound: Bound,
     /// What is kept of it.
     pub state: State,
     /// The state changed since it was kept.
     pub dirty: bool,
-    /// What identifies it.
-    pub labels: Texts,
+    /// What is kept says that something is on, or was just before.
+    pub kept_lively: bool,
     /// Of the labels.
-    pub fingerprint: String,
-    /// What people call the subject.
-    pub name: Names,
-    /// Unit of its values; empty where there is none.
-    pub unit: String,
-    /// Decimals of its stored values.
-    pub decimals: u8,
+    pub fingerprint: Arc<str>,
+    catalogue: Arc<Catalogue>,
+}
+
+/// What a rule looks at.
+#[derive(Clone, Debug)]
+pub enum Of {
+    /// The gateway itself.
+    Gateway,
+    /// A device.
+    Device(Arc<Device>),
+    /// A point, with its device.
+    Point(Arc<Device>, Arc<Point>),
 }
 
 /// All of them, found by point.
@@ -49,13 +55,13 @@ pub struct Bindings {
 }
 
 /// Binds rules to the points and devices of a catalogue.
-pub fn bind(rules: &[Rule], catalogue: &Catalogue) -> Bindings {
+pub fn bind(rules: &[Rule], catalogue: &Arc<Catalogue>) -> Bindings {
     let mut bindings = Bindings::default();
     for rule in rules {
         let rule = Arc::new(rule.clone());
         let before = bindings.alarms.len();
         match rule.condition.subject() {
-            Subject::Gateway => bindings.alarms.push(of_gateway(&rule, catalogue)),
+            Subject::Gateway => bindings.alarms.push(alarm(&rule, catalogue, Of::Gateway)),
             Subject::Device => bindings.devices(&rule, catalogue),
             Subject::Point => bindings.points(&rule, catalogue),
         }
@@ -63,11 +69,12 @@ pub fn bind(rules: &[Rule], catalogue: &Catalogue) -> Bindings {
             bindings.warnings.push(format!("alarm rule `{}` looks at nothing: no point or device fits what it selects", rule.id));
         }
     }
+    bindings.alarms.shrink_to_fit();
     bindings
 }
 
 impl Bindings {
-    fn points(&mut self, rule: &Arc<Rule>, catalogue: &Catalogue) {
+    fn points(&mut self, rule: &Arc<Rule>, catalogue: &Arc<Catalogue>) {
         let mut other_units = BTreeSet::new();
         for point in &catalogue.points {
             let Some(device) = catalogue.device(&point.device) else { continue };
@@ -85,7 +92,7 @@ impl Bindings {
                 continue;
             }
             self.by_point.entry(point.id).or_default().push(self.alarms.len());
-            self.alarms.push(of_point(rule, catalogue, device, point));
+            self.alarms.push(alarm(rule, catalogue, Of::Point(Arc::clone(device), Arc::clone(point))));
         }
         if let Some(first) = other_units.first() {
             let wanted = rule.unit.as_deref().unwrap_or_default();
@@ -94,7 +101,7 @@ impl Bindings {
         }
     }
 
-    fn devices(&mut self, rule: &Arc<Rule>, catalogue: &Catalogue) {
+    fn devices(&mut self, rule: &Arc<Rule>, catalogue: &Arc<Catalogue>) {
         for device in catalogue.devices.iter().filter(|device| device.id != OWN_ID) {
             let media: Vec<&str> = device.points.iter().map(|point| point.medium.name()).collect();
             if device.points.is_empty() || !rule.select.device(&device.id, device.enterprise.as_deref(), &media) {
@@ -103,79 +110,29 @@ impl Bindings {
             for point in &device.points {
                 self.by_device.entry(point.id).or_default().push(self.alarms.len());
             }
-            self.alarms.push(of_device(rule, catalogue, device));
+            self.alarms.push(alarm(rule, catalogue, Of::Device(Arc::clone(device))));
         }
     }
 }
 
-fn of_gateway(rule: &Arc<Rule>, catalogue: &Catalogue) -> Alarm {
-    let name = catalogue.park.name.clone();
-    alarm(rule, catalogue, String::new(), (name, String::new(), 0), None, &[])
-}
-
-fn of_device(rule: &Arc<Rule>, catalogue: &Catalogue, device: &Device) -> Alarm {
-    let interval_ms = device.points.iter().filter_map(|point| point.interval_ms).min();
-    let own = [("device", device.id.as_str()), ("enterprise", device.enterprise.as_deref().unwrap_or_default())];
-    let is_clock = matches!(rule.condition, Condition::ClockOffOver(_));
-    // Offsets of clocks are in milliseconds and shown in seconds.
-    let (unit, decimals) = if is_clock { ("s", 3) } else { ("", 0) };
-    let name = joined(&[enterprise(catalogue, device), Some(&device.name)]);
-    alarm(rule, catalogue, device.id.clone(), (name, unit.into(), decimals), interval_ms, &own)
-}
-
-fn of_point(rule: &Arc<Rule>, catalogue: &Catalogue, device: &Device, point: &Point) -> Alarm {
-    let is_emission = point.medium == Medium::Emission;
-    let own = [
-        ("device", device.id.as_str()),
-        ("enterprise", device.enterprise.as_deref().unwrap_or_default()),
-        ("medium", point.medium.name()),
-        ("outlet", if is_emission { device.id.as_str() } else { "" }),
-        ("point", point.identity.stable_id.as_str()),
-    ];
-    let unit = match point.identity.unit.symbol() {
-        "state" | "1" => String::new(),
-        unit => unit.to_owned(),
+fn alarm(rule: &Arc<Rule>, catalogue: &Arc<Catalogue>, of: Of) -> Alarm {
+    let (decimals, interval_ms) = match &of {
+        Of::Gateway => (0, None),
+        Of::Device(device) => (0, device.points.iter().filter_map(|point| point.interval_ms).min()),
+        Of::Point(_, point) => (point.identity.decimals, point.interval_ms),
     };
-    let name = joined(&[enterprise(catalogue, device), Some(&device.name), Some(&point.name)]);
-    let rest = (name, unit, point.identity.decimals);
-    alarm(rule, catalogue, point.identity.stable_id.clone(), rest, point.interval_ms, &own)
-}
-
-fn alarm(
-    rule: &Arc<Rule>,
-    catalogue: &Catalogue,
-    subject: String,
-    (name, unit, decimals): (Names, String, u8),
-    interval_ms: Option<u32>,
-    own: &[(&str, &str)],
-) -> Alarm {
-    let common = [
-        ("alertname", rule.alertname.as_str()),
-        ("rule", rule.id.as_str()),
-        ("severity", rule.priority.severity()),
-        ("priority", rule.priority.name()),
-        ("track", "operator"),
-        ("park", catalogue.park.id.as_str()),
-    ];
-    // Alertmanager takes an empty label for one that is not there.
-    let labels: Texts = common
-        .iter()
-        .chain(own)
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    Alarm {
+    let mut alarm = Alarm {
         bound: Bound::new(rule, decimals, interval_ms.map(i64::from)),
         rule: Arc::clone(rule),
-        subject,
+        of,
         state: State::default(),
         dirty: false,
-        fingerprint: fingerprint(&labels),
-        labels,
-        name,
-        unit,
-        decimals,
-    }
+        kept_lively: false,
+        fingerprint: "".into(),
+        catalogue: Arc::clone(catalogue),
+    };
+    alarm.fingerprint = fingerprint(&alarm.labels()).into();
+    alarm
 }
 
 fn enterprise<'a>(catalogue: &'a Catalogue, device: &Device) -> Option<&'a Names> {
@@ -189,9 +146,80 @@ fn joined(parts: &[Option<&Names>]) -> Names {
 }
 
 impl Alarm {
+    /// Stable id of the point, id of the device, or nothing.
+    pub fn subject(&self) -> &str {
+        match &self.of {
+            Of::Gateway => "",
+            Of::Device(device) => &device.id,
+            Of::Point(_, point) => &point.identity.stable_id,
+        }
+    }
+
+    /// What identifies it.
+    pub fn labels(&self) -> Texts {
+        let common = [
+            ("alertname", self.rule.alertname.as_str()),
+            ("rule", self.rule.id.as_str()),
+            ("severity", self.rule.priority.severity()),
+            ("priority", self.rule.priority.name()),
+            ("track", "operator"),
+            ("park", self.catalogue.park.id.as_str()),
+        ];
+        let of_device = |device: &Device| {
+            [("device", device.id.clone()), ("enterprise", device.enterprise.clone().unwrap_or_default())]
+                .map(|(name, value)| (name.to_owned(), value))
+        };
+        let mut labels: Texts = common.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        match &self.of {
+            Of::Gateway => {}
+            Of::Device(device) => labels.extend(of_device(device)),
+            Of::Point(device, point) => {
+                labels.extend(of_device(device));
+                let outlet = if point.medium == Medium::Emission { device.id.as_str() } else { "" };
+                let own = [("medium", point.medium.name()), ("outlet", outlet), ("point", self.subject())];
+                labels.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            }
+        }
+        // Alertmanager takes an empty label for one that is not there.
+        labels.retain(|_, value| !value.is_empty());
+        labels
+    }
+
+    /// What people call the subject.
+    pub fn name(&self) -> Names {
+        match &self.of {
+            Of::Gateway => self.catalogue.park.name.clone(),
+            Of::Device(device) => joined(&[enterprise(&self.catalogue, device), Some(&device.name)]),
+            Of::Point(device, point) => joined(&[enterprise(&self.catalogue, device), Some(&device.name), Some(&point.name)]),
+        }
+    }
+
+    /// Unit of its values; empty where there is none.
+    pub fn unit(&self) -> &str {
+        match (&self.of, &self.rule.condition) {
+            // Offsets of clocks are in milliseconds and shown in seconds.
+            (Of::Device(_), Condition::ClockOffOver(_)) => "s",
+            (Of::Point(_, point), _) => match point.identity.unit.symbol() {
+                "state" | "1" => "",
+                unit => unit,
+            },
+            _ => "",
+        }
+    }
+
+    /// Decimals of its digits.
+    pub fn decimals(&self) -> u8 {
+        match (&self.of, &self.rule.condition) {
+            (Of::Device(_), Condition::ClockOffOver(_)) => 3,
+            (Of::Point(_, point), _) => point.identity.decimals,
+            _ => 0,
+        }
+    }
+
     /// Stored digits as people read them, without a unit.
     pub fn value(&self, digits: i64) -> String {
-        Number::decimal(i128::from(digits), u32::from(self.decimals)).text(u32::from(self.decimals))
+        let decimals = u32::from(self.decimals());
+        Number::decimal(i128::from(digits), decimals).text(decimals)
     }
 
     /// The limit as people read it; `None` where there is none.

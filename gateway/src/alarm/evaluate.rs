@@ -2,6 +2,7 @@
 //! the outbox together with the states ([`Evaluator::dirty`]).
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use parkgate_collector::model::{Quality, Reason, Sample};
 use parkgate_rules::alarm::{Act, Change, Input, State, Transition, UtcMillis, step};
@@ -17,7 +18,7 @@ const LIVE_MS: i64 = 5 * 60_000;
 #[derive(Debug)]
 pub struct Evaluator {
     bindings: Bindings,
-    by_fingerprint: HashMap<String, usize>,
+    by_fingerprint: HashMap<Arc<str>, usize>,
     /// Alarms of which nothing was kept.
     fresh: Vec<usize>,
     /// Rows of the outbox that no alarm belongs to any more.
@@ -38,27 +39,28 @@ impl Evaluator {
         late_hours: u32,
         now: UtcMillis,
     ) -> (Self, Vec<Event>) {
-        let by_fingerprint = bindings.alarms.iter().enumerate().map(|(index, alarm)| (alarm.fingerprint.clone(), index)).collect();
+        let by_fingerprint = bindings.alarms.iter().enumerate().map(|(index, alarm)| (Arc::clone(&alarm.fingerprint), index)).collect();
         let late_ms = i64::from(late_hours).saturating_mul(3_600_000).max(LIVE_MS);
         let mut evaluator = Self { bindings, by_fingerprint, fresh: Vec::new(), forgotten: Vec::new(), late_ms, epoch, seq };
         let mut kept: HashMap<(String, String), String> =
             states.into_iter().map(|(rule, subject, state)| ((rule, subject), state)).collect();
         let on: BTreeSet<&str> = standing.iter().map(|event| event.fingerprint.as_str()).collect();
         for (index, alarm) in evaluator.bindings.alarms.iter_mut().enumerate() {
-            let Some(text) = kept.remove(&(alarm.rule.id.clone(), alarm.subject.clone())) else {
+            let Some(text) = kept.remove(&(alarm.rule.id.clone(), alarm.subject().to_owned())) else {
                 evaluator.fresh.push(index);
                 continue;
             };
             let state: State = serde_json::from_str(&text).unwrap_or_default();
             // Under other labels it was another alarm: that one is gone, this one begins.
-            if state.episode().is_none() || on.contains(alarm.fingerprint.as_str()) {
+            if state.episode().is_none() || on.contains(&*alarm.fingerprint) {
                 alarm.state = state;
             }
+            alarm.kept_lively = true;
         }
         evaluator.forgotten = kept.into_keys().collect();
         let mut events = Vec::new();
         for event in standing.iter().filter(|event| event.track == Track::Operator) {
-            let is_on = evaluator.by_fingerprint.get(&event.fingerprint).and_then(|index| evaluator.bindings.alarms.get(*index));
+            let is_on = evaluator.by_fingerprint.get(event.fingerprint.as_str()).and_then(|index| evaluator.bindings.alarms.get(*index));
             if is_on.is_none_or(|alarm| alarm.state.episode().is_none()) {
                 let ends_at = now.max(event.starts_at);
                 let mut annotations = event.annotations.clone();
@@ -131,14 +133,15 @@ impl Evaluator {
     /// All that there was has come in.
     pub fn tick(&mut self, now: UtcMillis, events: &mut Vec<Event>) {
         for index in 0..self.bindings.alarms.len() {
-            let before = self.bindings.alarms.get(index).is_some_and(|alarm| alarm.dirty);
-            let count = events.len();
-            let phase = self.bindings.alarms.get(index).map(|alarm| alarm.state.live.phase.clone());
+            let Some(alarm) = self.bindings.alarms.get(index).filter(|alarm| alarm.bound.waits() || !alarm.state.is_quiet()) else {
+                continue;
+            };
+            let (before, count, phase) = (alarm.dirty, events.len(), alarm.state.live.phase.clone());
             self.step(index, &Input::Tick, now, events);
             // A tick that changes nothing is not kept.
             if let Some(alarm) = self.bindings.alarms.get_mut(index)
                 && events.len() == count
-                && Some(&alarm.state.live.phase) == phase.as_ref()
+                && alarm.state.live.phase == phase
             {
                 alarm.dirty = before;
             }
@@ -168,12 +171,17 @@ impl Evaluator {
         events.push(Event { epoch: self.epoch.clone(), seq: self.seq, ..event });
     }
 
-    /// States that changed since the last call, to be kept; `None`: to be forgotten.
-    pub fn dirty(&mut self) -> Vec<(String, String, Option<String>)> {
+    /// States that changed since they were kept, to be kept; `None`: to be forgotten. Those of which nothing is to be
+    /// remembered but the last reading are many, and only among them when `all`.
+    pub fn dirty(&mut self, all: bool) -> Vec<(String, String, Option<String>)> {
         let forgotten = self.forgotten.drain(..).map(|(rule, subject)| (rule, subject, None));
         let kept = self.bindings.alarms.iter_mut().filter_map(|alarm| {
-            let is_dirty = std::mem::take(&mut alarm.dirty);
-            is_dirty.then(|| (alarm.rule.id.clone(), alarm.subject.clone(), serde_json::to_string(&alarm.state).ok()))
+            let is_lively = !alarm.state.is_quiet();
+            if !alarm.dirty || !(all || is_lively || alarm.kept_lively) {
+                return None;
+            }
+            (alarm.dirty, alarm.kept_lively) = (false, is_lively);
+            Some((alarm.rule.id.clone(), alarm.subject().to_owned(), serde_json::to_string(&alarm.state).ok()))
         });
         forgotten.chain(kept).collect()
     }
@@ -193,7 +201,7 @@ fn event(alarm: &Alarm, transition: &Transition, now: UtcMillis) -> Event {
         Change::Unshelved { .. } if is_on => (EventKind::Unshelved, Standing::Firing),
         Change::Unshelved { .. } => (EventKind::Unshelved, Standing::Resolved),
     };
-    let mut labels: Texts = alarm.labels.clone();
+    let mut labels: Texts = alarm.labels();
     if *late {
         labels.insert("late".into(), "true".into());
     }
@@ -204,7 +212,7 @@ fn event(alarm: &Alarm, transition: &Transition, now: UtcMillis) -> Event {
         kind,
         track: Track::Operator,
         state,
-        fingerprint: if *late { fingerprint(&labels) } else { alarm.fingerprint.clone() },
+        fingerprint: if *late { fingerprint(&labels) } else { alarm.fingerprint.to_string() },
         starts_at: episode.as_ref().map_or(now, |episode| episode.since),
         // What is put away is taken back from receivers now.
         ends_at: if kind == EventKind::Shelved && is_on { Some(now) } else { *ended_at },

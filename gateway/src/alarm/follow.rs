@@ -1,9 +1,14 @@
 //! The thread that makes alarm events: it follows the journal, the facts and the clock, and keeps what it makes in the
 //! outbox before anybody hears of it.
 //!
-//! Events are committed at once, with every state that changed and the place in the journal. States alone are committed
-//! every [`KEEP_EVERY`]: after a crash readings since then are read again from the journal, with the same result, as no
-//! event came of them. What the journal no longer has is read from the blocks.
+//! Events are committed at once, with the states of what is on or was, and the place in the journal. Without events they are
+//! committed every [`KEEP_EVERY`]: after a crash readings since then are read again from the journal, with the same result, as
+//! no event came of them. What the journal no longer has is read from the blocks.
+//!
+//! Of most alarms there is nothing to remember but the last reading, and that changes with every reading. It is kept every
+//! [`KEEP_ALL_EVERY`] and at the end: to write it with every reading would wear a small disk out. After a crash it may be
+//! older than the place in the journal, so that a reading that comes late by no more than that is taken as live: an alarm
+//! by it is told as one that began then, and ends with the next reading.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -31,6 +36,8 @@ const ENTRIES_PER_ROUND: usize = 5_000;
 const TICK: Duration = Duration::from_millis(100);
 /// States that changed without an event are kept so often.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
+/// All states that changed are kept so often.
+const KEEP_ALL_EVERY: Duration = Duration::from_secs(600);
 /// Wait before files are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Entries of the facts taken in at once.
@@ -76,6 +83,8 @@ struct Run<'a> {
     goes_on: bool,
     events: Vec<Event>,
     kept: (Instant, Sequence, i64),
+    /// When all states were kept.
+    kept_all: Instant,
 }
 
 impl Follower {
@@ -155,6 +164,7 @@ impl<'a> Run<'a> {
             goes_on,
             events,
             kept: (Instant::now(), next, inbox),
+            kept_all: Instant::now(),
         })
     }
 
@@ -317,7 +327,7 @@ impl<'a> Run<'a> {
             }
         };
         let fingerprint = &entry.subject;
-        let alarm = self.evaluator.alarms().iter().find(|alarm| alarm.fingerprint == *fingerprint);
+        let alarm = self.evaluator.alarms().iter().find(|alarm| *alarm.fingerprint == **fingerprint);
         let since = alarm.and_then(|alarm| alarm.state.episode()).map(|episode| episode.since);
         if let Some(act) = done.act(since) {
             self.evaluator.act(fingerprint, act, now, &mut self.events);
@@ -350,9 +360,13 @@ impl<'a> Run<'a> {
         if self.events.is_empty() && inbox == self.inbox && !(all || is_due && has_moved) {
             return Ok(());
         }
+        let all = all || is_due && self.kept_all.elapsed() >= KEEP_ALL_EVERY;
+        if all {
+            self.kept_all = Instant::now();
+        }
         let batch = Batch {
             events: std::mem::take(&mut self.events),
-            states: self.evaluator.dirty(),
+            states: self.evaluator.dirty(all),
             journal: Some(position),
             inbox: Some(self.inbox),
             boot: self.boot,

@@ -89,10 +89,10 @@ priority = "medium"
 
 const T0: i64 = 1_767_225_600_000;
 
-fn park() -> Catalogue {
+fn park() -> Arc<Catalogue> {
     let files = MemoryFiles { files: [("park.toml".into(), PARK.to_owned())].into(), ..MemoryFiles::default() };
     let loaded = catalogue::load::<GatewaySettings>(Path::new("park.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
-    loaded.draft.build(&mut MemoryRegistry::default()).unwrap()
+    Arc::new(loaded.draft.build(&mut MemoryRegistry::default()).unwrap())
 }
 
 fn rules() -> Vec<Rule> {
@@ -119,7 +119,7 @@ fn at(second: i64) -> UtcMillis {
 
 /// An evaluator over an outbox, with both as after any crash.
 struct Bench {
-    park: Catalogue,
+    park: Arc<Catalogue>,
     folder: tempfile::TempDir,
 }
 
@@ -139,9 +139,28 @@ impl Bench {
     }
 
     fn keep(&self, evaluator: &mut Evaluator, events: &mut Vec<Event>) {
-        let batch = Batch { events: std::mem::take(events), states: evaluator.dirty(), ..Batch::default() };
+        let batch = Batch { events: std::mem::take(events), states: evaluator.dirty(true), ..Batch::default() };
         self.outbox().commit(&batch).unwrap();
     }
+}
+
+#[test]
+fn only_what_is_on_or_was_is_kept_with_every_reading() {
+    let bench = Bench::new();
+    let (mut evaluator, mut events) = bench.open(&rules(), at(0));
+    let rows = |rows: Vec<(String, String, Option<String>)>| rows.into_iter().map(|row| row.0).collect::<Vec<_>>();
+    let nothing: [&str; 0] = [];
+    let mut read = |evaluator: &mut Evaluator, second, value| evaluator.sample(&so2(&bench.park, second, value), at(second), &mut events);
+    read(&mut evaluator, 1, 10);
+    assert_eq!(rows(evaluator.dirty(false)), nothing, "quiet");
+    read(&mut evaluator, 2, 400);
+    assert_eq!(rows(evaluator.dirty(false)), ["so2"], "met");
+    read(&mut evaluator, 3, 10);
+    assert_eq!(rows(evaluator.dirty(false)), ["so2"], "what is kept must not say that it is met");
+    read(&mut evaluator, 4, 10);
+    assert_eq!(rows(evaluator.dirty(false)), nothing, "quiet again");
+    assert_eq!(rows(evaluator.dirty(true)), ["so2", "silent"]);
+    assert_eq!(rows(evaluator.dirty(true)), nothing, "nothing came since");
 }
 
 #[test]
@@ -149,14 +168,14 @@ fn rules_are_bound_to_what_they_select() {
     let park = park();
     let bindings = bind(&rules(), &park);
     let subjects: Vec<(&str, &str)> =
-        bindings.alarms.iter().map(|alarm| (alarm.rule.id.as_str(), alarm.subject.rsplit('/').next().unwrap())).collect();
+        bindings.alarms.iter().map(|alarm| (alarm.rule.id.as_str(), alarm.subject().rsplit('/').next().unwrap())).collect();
     assert_eq!(subjects, [("so2", "so2_concentration"), ("silent", "stack")]);
     let told: Vec<bool> = ["`power` is in MW and leaves out 1 points", "`power` looks at nothing"]
         .iter()
         .map(|words| bindings.warnings.iter().any(|warning| warning.contains(words)))
         .collect();
     assert_eq!((told, bindings.warnings.len()), (vec![true, true], 2), "{:?}", bindings.warnings);
-    let labels = &bindings.alarms[0].labels;
+    let labels = bindings.alarms[0].labels();
     let of = |name: &str| labels.get(name).map_or("", String::as_str);
     assert_eq!((of("alertname"), of("severity"), of("enterprise"), of("medium")), ("So2High", "error", "acme", "emission"));
     assert!(!labels.values().any(String::is_empty), "{labels:?}");

@@ -46,12 +46,12 @@ fn has_value(alarm: &Alarm) -> bool {
 }
 
 fn unit(alarm: &Alarm) -> &str {
-    if matches!(alarm.rule.condition, Condition::SilentOver(_)) { "s" } else { &alarm.unit }
+    if matches!(alarm.rule.condition, Condition::SilentOver(_)) { "s" } else { alarm.unit() }
 }
 
 /// One sentence in each language: who, what, how much, and what became of it.
 fn summary(alarm: &Alarm, transition: &Transition) -> (String, String) {
-    let (title, name) = (&alarm.rule.title, &alarm.name);
+    let (title, name) = (&alarm.rule.title, alarm.name());
     let (mut zh, mut en) = (format!("{}：{}", name.zh, title.zh), format!("{}: {}", name.en, title.en));
     let limit = alarm.limit().unwrap_or_default();
     let unit = unit(alarm);

@@ -43,17 +43,26 @@ pub struct Index {
     catalogue: Arc<Catalogue>,
     /// The device of each point, in the catalogue's order of points.
     devices: Vec<Option<Arc<Device>>>,
+    /// Labels of each point's series but the name, in the same order. Those of states lack `state`, which is known only when
+    /// totals are read.
+    labels: Vec<Arc<[Label]>>,
+    /// All series: a gauge alone has 13, so they are small.
     entries: Vec<Entry>,
+    /// Places in `entries`.
     by_name: BTreeMap<Arc<str>, Vec<u32>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     /// Place of its point in the catalogue.
-    place: usize,
+    place: u32,
     what: What,
-    /// Those of states lack `state`, which is known only when totals are read.
-    labels: Labels,
+}
+
+impl Entry {
+    fn place(self) -> usize {
+        usize::try_from(self.place).unwrap_or(usize::MAX)
+    }
 }
 
 /// What a series name means.
@@ -70,7 +79,7 @@ pub struct Meaning {
 impl Index {
     /// Lists the series of a catalogue.
     pub fn new(catalogue: Arc<Catalogue>) -> Self {
-        let mut entries = Vec::new();
+        let (mut all_labels, mut entries) = (Vec::with_capacity(catalogue.points.len()), Vec::new());
         let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut by_name: BTreeMap<Arc<str>, Vec<u32>> = BTreeMap::new();
         let mut shared = |text: String| -> Arc<str> {
@@ -83,16 +92,19 @@ impl Index {
         };
         for (place, point) in catalogue.points.iter().enumerate() {
             let labels = series::labels(&catalogue, point).into_iter().filter(|(name, value)| name != NAME && !value.is_empty());
-            let rest: Arc<[Label]> = labels.map(|(name, value)| (shared(name), shared(value))).collect();
+            all_labels.push(labels.map(|(name, value)| (shared(name), shared(value))).collect());
+            let place = u32::try_from(place).unwrap_or(u32::MAX);
             let all = if point.medium == Medium::Gateway { vec![What::Samples] } else { What::of(point.identity.kind) };
             for what in all {
                 let name = shared(series::name(point, what));
-                by_name.entry(Arc::clone(&name)).or_default().push(u32::try_from(entries.len()).unwrap_or(u32::MAX));
-                entries.push(Entry { place, what, labels: Labels::new(name, Arc::clone(&rest)) });
+                by_name.entry(name).or_default().push(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+                entries.push(Entry { place, what });
             }
         }
         let devices = catalogue.points.iter().map(|point| catalogue.device(&point.device).cloned()).collect();
-        Self { catalogue, devices, entries, by_name }
+        entries.shrink_to_fit();
+        by_name.values_mut().for_each(Vec::shrink_to_fit);
+        Self { catalogue, devices, labels: all_labels, entries, by_name }
     }
 
     /// Which points an asker sees, in the catalogue's order.
@@ -101,8 +113,17 @@ impl Index {
         points.map(|(point, device)| device.as_ref().is_some_and(|device| identity.sees(device, point))).collect()
     }
 
-    fn point(&self, entry: &Entry) -> Option<&Arc<Point>> {
-        self.catalogue.points.get(entry.place)
+    fn point(&self, entry: Entry) -> Option<&Arc<Point>> {
+        self.catalogue.points.get(entry.place())
+    }
+
+    fn entry(&self, row: u32) -> Option<Entry> {
+        self.entries.get(usize::try_from(row).ok()?).copied()
+    }
+
+    /// Labels of a series of this name.
+    fn labels(&self, name: &Arc<str>, entry: Entry) -> Option<Labels> {
+        Some(Labels::new(Arc::clone(name), Arc::clone(self.labels.get(entry.place())?)))
     }
 }
 
@@ -124,19 +145,18 @@ impl<'a> ParkSource<'a> {
     pub fn meanings(&self) -> BTreeMap<&'a str, Meaning> {
         let names = self.index.by_name.iter();
         let meaning = names.filter_map(|(name, rows)| {
-            let entries = rows.iter().filter_map(|&row| self.index.entries.get(usize::try_from(row).ok()?));
-            let entry = entries.clone().find(|entry| self.sees(entry))?;
+            let entry = rows.iter().filter_map(|&row| self.index.entry(row)).find(|entry| self.sees(*entry))?;
             Some((&**name, meaning(self.index.point(entry)?, entry.what)))
         });
         meaning.collect()
     }
 
-    fn sees(&self, entry: &Entry) -> bool {
-        self.visible.get(entry.place) == Some(&true)
+    fn sees(&self, entry: Entry) -> bool {
+        self.visible.get(entry.place()) == Some(&true)
     }
 
-    fn entry(&self, series: &Series) -> Result<(&'a Entry, &'a Point), Error> {
-        let entry = usize::try_from(series.key.0).ok().and_then(|row| self.index.entries.get(row));
+    fn entry(&self, series: &Series) -> Result<(Entry, &'a Point), Error> {
+        let entry = self.index.entry(series.key.0);
         entry.and_then(|entry| Some((entry, &**self.index.point(entry)?))).ok_or(Error::Internal)
     }
 
@@ -209,14 +229,13 @@ impl<'a> ParkSource<'a> {
         &self,
         found: &mut Vec<Series>,
         selection: &Selection,
-        row: u32,
-        entry: &Entry,
+        (row, entry, labels): (u32, Entry, &Labels),
         level: Level,
         (after, upto): (i64, i64),
     ) -> Result<(), Error> {
         let Some(point) = self.index.point(entry) else { return Ok(()) };
         for code in self.codes(point, level, after.saturating_sub(longest_ms(level)), upto)? {
-            let labels = entry.labels.with("state", &code.to_string());
+            let labels = labels.with("state", &code.to_string());
             if selection.matches(&labels) {
                 found.push(Series { labels, lookback_ms: longest_ms(level), key: (row, code) });
             }
@@ -237,23 +256,21 @@ impl Source for ParkSource<'_> {
             }
             for &row in rows {
                 patience.look()?;
-                let Some(entry) = usize::try_from(row).ok().and_then(|row| self.index.entries.get(row)) else { continue };
-                if !self.sees(entry) {
-                    continue;
-                }
+                let Some(entry) = self.index.entry(row).filter(|entry| self.sees(*entry)) else { continue };
+                let Some(labels) = self.index.labels(name, entry) else { continue };
                 if let What::State(level) = entry.what {
                     let mut others = selection.matchers.iter().filter(|matcher| !is_state(&matcher.name));
-                    if others.all(|matcher| matcher.is_match(entry.labels.get(&matcher.name))) {
-                        self.push_state(&mut found, selection, row, entry, level, (after, upto))?;
+                    if others.all(|matcher| matcher.is_match(labels.get(&matcher.name))) {
+                        self.push_state(&mut found, selection, (row, entry, &labels), level, (after, upto))?;
                     }
-                } else if selection.matches(&entry.labels) {
+                } else if selection.matches(&labels) {
                     let Some(point) = self.index.point(entry) else { continue };
                     let lookback_ms = match entry.what {
                         What::Samples => lookback_ms(point),
                         // Their samples end with the period.
                         What::Total(level) | What::Current(level) | What::Gauge(level, _) | What::State(level) => longest_ms(level),
                     };
-                    found.push(Series { labels: entry.labels.clone(), lookback_ms, key: (row, 0) });
+                    found.push(Series { labels, lookback_ms, key: (row, 0) });
                 }
             }
         }

@@ -56,6 +56,11 @@ pub(super) enum Test {
 }
 
 impl Bound {
+    /// Whether time alone can make it come true.
+    pub fn waits(&self) -> bool {
+        matches!(self.test, Test::Silent { .. } | Test::Always)
+    }
+
     /// A rule on a point whose stored values are the number times `10^decimals`, and which gives one every `interval_ms`
     /// (`None`: not known). For a device the shortest interval of its points; decimals do not matter then.
     pub fn new(rule: &Rule, decimals: u8, interval_ms: Option<i64>) -> Self {

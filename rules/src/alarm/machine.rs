@@ -27,7 +27,7 @@ pub struct State {
     pub live: Lane,
     /// Readings that came late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub late: Option<Late>,
+    pub late: Option<Box<Late>>,
     /// Episodes that are over, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known: Vec<(UtcMillis, UtcMillis)>,
@@ -36,10 +36,10 @@ pub struct State {
     pub heard: Option<UtcMillis>,
     /// Who acknowledged the alarm that is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ack: Option<Ack>,
+    pub ack: Option<Box<Ack>>,
     /// Who shelved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shelf: Option<Shelf>,
+    pub shelf: Option<Box<Shelf>>,
 }
 
 /// Readings that came late.
@@ -277,7 +277,7 @@ impl State {
             if met != super::Met::Yes {
                 return;
             }
-            self.late = Some(Late { lane: Lane::default(), came: now });
+            self.late = Some(Box::new(Late { lane: Lane::default(), came: now }));
         }
         let Some(late) = &mut self.late else { return };
         late.came = now;
@@ -294,7 +294,7 @@ impl State {
 
     /// Ends the late lane: what is on there lasted as far as it is known.
     fn end_late(&mut self, bound: &Bound, told: &mut Vec<Transition>) {
-        let Some(Late { mut lane, .. }) = self.late.take() else { return };
+        let Some(mut lane) = self.late.take().map(|late| late.lane) else { return };
         let Some(last) = lane.last else { return };
         if let Some(Happening::Ended(episode, at)) = lane.advance(bound, last) {
             self.over(episode, at, told);
@@ -365,13 +365,13 @@ impl State {
     fn act(&mut self, bound: &Bound, act: &Act, now: UtcMillis, told: &mut Vec<Transition>) {
         match act {
             Act::Acknowledge { by } if self.episode().is_some() && self.ack.is_none() => {
-                self.ack = Some(Ack { by: by.clone(), at: now });
+                self.ack = Some(Box::new(Ack { by: by.clone(), at: now }));
                 told.push(self.transition(Change::Acknowledged { by: by.clone() }));
             }
             Act::Shelve { by, until } => {
                 let until = (*until).min(now.plus(bound.shelve_max_ms));
                 if until > now {
-                    self.shelf = Some(Shelf { by: by.clone(), until });
+                    self.shelf = Some(Box::new(Shelf { by: by.clone(), until }));
                     told.push(self.transition(Change::Shelved { by: by.clone(), until }));
                 }
             }
