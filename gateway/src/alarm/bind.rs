@@ -46,10 +46,12 @@ pub enum Of {
 pub struct Bindings {
     /// The alarms.
     pub alarms: Vec<Alarm>,
-    /// Alarms that look at a point's values.
-    pub by_point: HashMap<PointId, Vec<usize>>,
-    /// Alarms that look at the device of a point.
-    pub by_device: HashMap<PointId, Vec<usize>>,
+    /// Alarms that look at a point's values, in order of points.
+    by_point: Vec<(PointId, usize)>,
+    /// Alarms that look at a device, for each device that any looks at.
+    of_devices: Vec<Vec<usize>>,
+    /// The place in `of_devices` of a point's device.
+    by_device: HashMap<PointId, usize>,
     /// What a person should know: rules that look at nothing, or at points of another unit.
     pub warnings: Vec<String>,
 }
@@ -70,10 +72,23 @@ pub fn bind(rules: &[Rule], catalogue: &Arc<Catalogue>) -> Bindings {
         }
     }
     bindings.alarms.shrink_to_fit();
+    bindings.by_point.sort_unstable();
+    bindings.by_point.shrink_to_fit();
     bindings
 }
 
 impl Bindings {
+    /// The alarm that looks at a point's values at a place of its list; `None` behind the last.
+    pub fn of_point(&self, point: PointId, place: usize) -> Option<usize> {
+        let first = self.by_point.partition_point(|(of, _)| *of < point);
+        self.by_point.get(first.checked_add(place)?).filter(|(of, _)| *of == point).map(|(_, alarm)| *alarm)
+    }
+
+    /// The same for alarms that look at the point's device.
+    pub fn of_device(&self, point: PointId, place: usize) -> Option<usize> {
+        self.of_devices.get(*self.by_device.get(&point)?)?.get(place).copied()
+    }
+
     fn points(&mut self, rule: &Arc<Rule>, catalogue: &Arc<Catalogue>) {
         let mut other_units = BTreeSet::new();
         for point in &catalogue.points {
@@ -91,7 +106,7 @@ impl Bindings {
                 other_units.insert(format!("{} in {unit}", point.identity.stable_id));
                 continue;
             }
-            self.by_point.entry(point.id).or_default().push(self.alarms.len());
+            self.by_point.push((point.id, self.alarms.len()));
             self.alarms.push(alarm(rule, catalogue, Of::Point(Arc::clone(device), Arc::clone(point))));
         }
         if let Some(first) = other_units.first() {
@@ -107,9 +122,13 @@ impl Bindings {
             if device.points.is_empty() || !rule.select.device(&device.id, device.enterprise.as_deref(), &media) {
                 continue;
             }
-            for point in &device.points {
-                self.by_device.entry(point.id).or_default().push(self.alarms.len());
+            let known = device.points.first().and_then(|point| self.by_device.get(&point.id).copied());
+            let place = known.unwrap_or(self.of_devices.len());
+            match self.of_devices.get_mut(place) {
+                Some(alarms) => alarms.push(self.alarms.len()),
+                None => self.of_devices.push(vec![self.alarms.len()]),
             }
+            self.by_device.extend(device.points.iter().map(|point| (point.id, place)));
             self.alarms.push(alarm(rule, catalogue, Of::Device(Arc::clone(device))));
         }
     }

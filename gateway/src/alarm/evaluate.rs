@@ -93,20 +93,22 @@ impl Evaluator {
         if let Some(value) = sample.number()
             && sample.status.quality() != Quality::Bad
             && now.since(record) <= self.late_ms
-            && let Some(indices) = self.bindings.by_point.get(&sample.point).cloned()
         {
-            for index in indices {
+            let mut place = 0;
+            while let Some(index) = self.bindings.of_point(sample.point, place) {
                 self.step(index, &Input::Reading { time: record, value }, now, events);
+                place += 1;
             }
         }
         // No answer is not being heard.
         if matches!(reason, Reason::Timeout | Reason::LinkDown) {
             return;
         }
-        let Some(indices) = self.bindings.by_device.get(&sample.point).cloned() else { return };
         // Silence of long ago is nobody's alarm any more.
         let heard = if now.since(received) <= self.late_ms { Input::Heard(received) } else { Input::Listening(received) };
-        for index in indices {
+        let mut place = 0;
+        while let Some(index) = self.bindings.of_device(sample.point, place) {
+            place += 1;
             self.step(index, &heard, now, events);
             if let Some(source) = sample.source_time {
                 // Otherwise a stamp of before is back-fill.

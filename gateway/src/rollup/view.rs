@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use parkgate_collector::catalogue::Catalogue;
+use parkgate_collector::catalogue::{Catalogue, Point};
 use parkgate_collector::model::{PointId, UtcMillis};
 
 use super::meters::Meters;
@@ -18,7 +18,7 @@ use crate::store::{DataDirectory, RecordView, StoreError};
 /// Totals over a record. Cheap to share behind an `Arc`.
 pub struct Totals {
     zone: ParkZone,
-    rules: RwLock<HashMap<PointId, PointRule>>,
+    points: RwLock<HashMap<PointId, Arc<Point>>>,
     record: Arc<dyn RecordView>,
     /// What was entered about meters.
     meters: Arc<Meters>,
@@ -36,7 +36,7 @@ impl Totals {
         let store = store.filter(|store| store.is_of(&zone));
         Self {
             zone,
-            rules: RwLock::new(rules(catalogue)),
+            points: RwLock::new(points(catalogue)),
             record,
             meters: Arc::new(Meters::new(catalogue)),
             store: store.map(Mutex::new),
@@ -62,12 +62,12 @@ impl Totals {
 
     /// Answers by another catalogue of the same park and time zone from now on.
     pub fn set_catalogue(&self, catalogue: &Catalogue) {
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules(catalogue);
+        *self.points.write().unwrap_or_else(PoisonError::into_inner) = points(catalogue);
         self.meters.set_catalogue(catalogue);
     }
 
     fn rule(&self, point: PointId) -> Option<PointRule> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).get(&point).copied()
+        self.points.read().unwrap_or_else(PoisonError::into_inner).get(&point).map(|point| PointRule::new(point))
     }
 
     /// The park's calendar.
@@ -185,8 +185,8 @@ impl Totals {
     }
 }
 
-fn rules(catalogue: &Catalogue) -> HashMap<PointId, PointRule> {
-    rule::has_totals(catalogue).map(|point| (point.id, PointRule::new(point))).collect()
+fn points(catalogue: &Catalogue) -> HashMap<PointId, Arc<Point>> {
+    rule::has_totals(catalogue).map(|point| (point.id, Arc::clone(point))).collect()
 }
 
 /// No period before is asked for: 1900.
