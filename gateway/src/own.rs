@@ -108,6 +108,7 @@ rows! {
     Gauge "parkgate_pipeline_nameplate_doubt" "1" 0 Per::Device(ALL), None;
     Counter "parkgate_pipeline_repeats_dropped_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_unchanged_left_out_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_pipeline_restamped_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_unknown_points_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_samples_total" "1" 0 Per::Gateway, Some(("quality", QUALITIES));
     Counter "parkgate_pipeline_durable_lag_seconds_sum" "s" 6 Per::Gateway, None;
