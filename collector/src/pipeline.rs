@@ -10,7 +10,7 @@
 //! the state as of the last durable entry, which it reads from the journal as a start does. So the floor always comes to
 //! all that is durable, and what history has taken in can go, whatever the budget and the length of the entries.
 //!
-//! What was recorded before the time was known is recorded again once it is, see [`mod@undated`].
+//! What was recorded before the time was known is recorded again once it is, see `undated`.
 
 use std::io;
 use std::path::PathBuf;

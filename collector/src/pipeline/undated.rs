@@ -10,8 +10,8 @@
 //! machine could be covered as well: were the machine's boot id and its uptime in the records, the offset would hold for
 //! records of earlier processes, too.)
 //!
-//! The journal keeps what is to be read again, as long as the journal takes no more than a quarter of its budget;
-//! then the older half of it is given up, and all of it when the disk is short or the journal full.
+//! The journal keeps what is to be read again as long as it takes no more than [`KEPT_BYTES_MAX`] and a quarter of its
+//! budget; then the older half of it is given up, and all of it when the disk is short or the journal full.
 
 use std::time::Instant;
 
@@ -23,6 +23,9 @@ use crate::journal::{Journal, Next, Record, SampleRecord, Sequence};
 use crate::model::{Now, Quality, UtcMillis};
 use crate::normalise::Undated;
 
+/// The journal takes so much at most for what may be recorded again, some 20 million samples: it is recorded in about a
+/// minute, while drivers wait.
+const KEPT_BYTES_MAX: u64 = 256 << 20;
 /// Stretches remembered: a message may wait here while the clock is set more than once.
 const STRETCHES: usize = 4;
 
@@ -219,7 +222,7 @@ impl Pipeline {
         if self.journal.full().is_some() || self.journal.is_short_of_space() {
             return self.saved_state.let_go();
         }
-        let is_much = self.journal.bytes() > self.journal.budget_bytes() / 4;
+        let is_much = self.journal.bytes() > (self.journal.budget_bytes() / 4).min(KEPT_BYTES_MAX);
         let half = held.0.midpoint(self.journal.durable().0);
         self.saved_state.hold(if is_much { Sequence(half) } else { held });
     }
