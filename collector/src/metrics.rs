@@ -87,6 +87,8 @@ metrics! {
     repeats_dropped: IntCounter "parkgate_pipeline_repeats_dropped_total" [];
     /// Values left out because they did not change, of points that report on change.
     unchanged_left_out: IntCounter "parkgate_pipeline_unchanged_left_out_total" [];
+    /// Samples recorded once more by their time in truth, after our clock was set.
+    restamped: IntCounter "parkgate_pipeline_restamped_total" [];
     /// Readings of points that the catalogue does not know.
     unknown_points: IntCounter "parkgate_pipeline_unknown_points_total" [];
     /// Rise of a device's energy counter against the integral of its power, of the newest window: 1 when they agree, 0 until compared.

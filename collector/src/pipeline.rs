@@ -9,6 +9,8 @@
 //! journal must not wait for that floor, nor the floor for the journal: while this thread waits for the journal it saves
 //! the state as of the last durable entry, which it reads from the journal as a start does. So the floor always comes to
 //! all that is durable, and what history has taken in can go, whatever the budget and the length of the entries.
+//!
+//! What was recorded before the time was known is recorded again once it is, see `undated`.
 
 use std::io;
 use std::path::PathBuf;
@@ -31,8 +33,10 @@ use crate::normalise::{Input, Normaliser, StepReport};
 use crate::rejects;
 
 mod plates;
+mod undated;
 
 pub use plates::Plates;
+use undated::Calendar;
 
 #[cfg(test)]
 mod tests;
@@ -123,6 +127,10 @@ impl Pipeline {
         let counted = std::mem::take(&mut self.tally.devices);
         let answering = self.runtime.spawn(answer(unanswered, self.journal.durable(), self.metrics.clone(), counted));
         let mut clock_base = self.clock.now();
+        let not_before = self.normaliser.settings().not_before;
+        let mut calendar = Calendar::default();
+        calendar.look(not_before, None, clock_base, &self.journal);
+        self.hold_undated(&calendar, false);
         let save_every_bytes = (self.journal.budget_bytes() / 8).min(SAVE_EVERY_BYTES_MAX);
         let (mut saved_at, mut saved_bytes) = (Instant::now(), self.journal.appended_bytes());
         let [good, uncertain, bad] = [Quality::Good, Quality::Uncertain, Quality::Bad]
@@ -134,7 +142,8 @@ impl Pipeline {
             }
             // What is taken now was received before the step.
             let mut before_step = now.utc;
-            if let Some(expected) = clock_step(&mut clock_base, now) {
+            let step = clock_step(&mut clock_base, now);
+            if let Some(expected) = step {
                 before_step = expected.min(now.utc);
                 warn!(
                     expected = %expected,
@@ -147,6 +156,15 @@ impl Pipeline {
                 if !self.answer_later(&answers, appended) {
                     break;
                 }
+            }
+            let was_undated = calendar.undated_from();
+            if let Some(again) = calendar.look(not_before, step, now, &self.journal)
+                && !self.record_again(&answers, again)
+            {
+                break;
+            }
+            if calendar.undated_from() != was_undated {
+                self.hold_undated(&calendar, false);
             }
             let unanswered = match message {
                 None => None,
@@ -165,9 +183,13 @@ impl Pipeline {
                     let _ = done.send(());
                     Some(appended)
                 }
-                Some(Message::Batch(batch)) => {
+                Some(Message::Batch(mut batch)) => {
+                    let moved = if now.utc < not_before { None } else { calendar.moved(not_before, batch.received_time) };
+                    if let Some(received) = moved {
+                        (batch.received_time, before_step) = (received, now.utc);
+                    }
                     let is_live = before_step.since(batch.received_time) <= LIVE_MS;
-                    let (report, unanswered) = self.take(batch, now, is_live);
+                    let (report, unanswered) = self.take(batch, now, is_live, moved.is_some());
                     good.inc_by(report.good.into());
                     uncertain.inc_by(report.uncertain.into());
                     bad.inc_by(report.bad.into());
@@ -183,12 +205,14 @@ impl Pipeline {
                 break;
             }
             let bytes = self.journal.appended_bytes();
-            let news = self.saved_state.floor() < self.journal.durable();
+            let news = self.saved_state.covered() < self.journal.durable();
             if bytes.saturating_sub(saved_bytes) >= save_every_bytes || news && saved_at.elapsed() >= SAVE_EVERY {
                 (saved_at, saved_bytes) = (Instant::now(), bytes);
                 self.save(&answers);
+                self.hold_undated(&calendar, true);
             }
         }
+        self.saved_state.let_go();
         self.save(&answers);
         drop(answers);
         if let Err(error) = self.runtime.block_on(answering) {
@@ -225,7 +249,11 @@ impl Pipeline {
     /// Saves the state as of the last durable entry while the journal is full. The normaliser is ahead of that entry by
     /// what waits for the disk, so it is put aside, and the state is made from the saved one and the journal.
     fn save_durable(&mut self) {
-        if self.journal.full().is_none() || self.saved_state.floor() >= self.journal.durable() {
+        if self.journal.full().is_none() {
+            return;
+        }
+        self.saved_state.let_go();
+        if self.saved_state.covered() >= self.journal.durable() {
             return;
         }
         let ahead = self.normaliser.snapshot(0);
@@ -250,7 +278,7 @@ impl Pipeline {
         std::mem::take(&mut self.tally.devices)
     }
 
-    fn take(&mut self, batch: Batch, now: Now, is_live: bool) -> (StepReport, Unanswered) {
+    fn take(&mut self, batch: Batch, now: Now, is_live: bool, is_moved: bool) -> (StepReport, Unanswered) {
         let arrived = Instant::now();
         self.rejects.offer_all(batch.rejected);
         let mut samples: Vec<Sample> = Vec::with_capacity(batch.readings.len());
@@ -258,6 +286,7 @@ impl Pipeline {
             link: batch.link,
             received_time: batch.received_time,
             is_live,
+            is_moved,
             origin: batch.origin,
             readings: &batch.readings,
             deliveries: &batch.deliveries,
@@ -294,12 +323,7 @@ impl Pipeline {
 
     /// Waits until all appended so far is durable, then saves the normaliser's state as of there.
     fn save(&mut self, answers: &mpsc::Sender<Unanswered>) {
-        let (sender, receiver) = oneshot::channel();
-        let flushed = self.wait(async {
-            answers.send(Unanswered::Flush(sender)).await.ok()?;
-            receiver.await.ok()
-        });
-        let Some(durable) = flushed else { return };
+        let Some(durable) = self.flush(answers) else { return };
         if let Err(error) = self.saved_state.save(&self.normaliser, durable) {
             warn!(error = %error, "the normaliser's state could not be saved; a restart reads more of the journal");
         }
@@ -418,18 +442,42 @@ async fn answer(mut unanswered: mpsc::Receiver<Unanswered>, mut durable: Sequenc
 #[derive(Clone, Debug)]
 pub struct SavedState {
     path: PathBuf,
-    floor: Arc<AtomicU64>,
+    covered: Arc<AtomicU64>,
+    /// First entry that is kept although the state covers it; `u64::MAX` for none.
+    held: Arc<AtomicU64>,
 }
 
 impl SavedState {
     /// The file at `path`; nothing is read yet.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, floor: Arc::new(AtomicU64::new(0)) }
+        Self { path, covered: Arc::new(AtomicU64::new(0)), held: Arc::new(AtomicU64::new(u64::MAX)) }
     }
 
-    /// Journal entries above this are needed to bring the saved state up to date: do not release them.
+    /// Journal entries above this are needed, to bring the saved state up to date or to be recorded again when the time is
+    /// known: do not release them.
     pub fn floor(&self) -> Sequence {
-        Sequence(self.floor.load(Ordering::Acquire))
+        let held = self.held.load(Ordering::Acquire);
+        self.covered().min(Sequence(held.saturating_sub(1)))
+    }
+
+    /// The entry that the saved state is as of.
+    fn covered(&self) -> Sequence {
+        Sequence(self.covered.load(Ordering::Acquire))
+    }
+
+    /// Keeps entries from `first` on, whatever the state covers.
+    fn hold(&self, first: Sequence) {
+        self.held.store(first.0, Ordering::Release);
+    }
+
+    /// The first entry that is so kept.
+    fn held(&self) -> Option<Sequence> {
+        Some(self.held.load(Ordering::Acquire)).filter(|&held| held != u64::MAX).map(Sequence)
+    }
+
+    /// Keeps none any more.
+    fn let_go(&self) {
+        self.held.store(u64::MAX, Ordering::Release);
     }
 
     /// Loads the state into `normaliser`; returns the journal entry it is as of, 0 when there is none. A state that is
@@ -450,7 +498,7 @@ impl SavedState {
             }
             Err(error) => return Err(error),
         };
-        self.floor.store(position, Ordering::Release);
+        self.covered.store(position, Ordering::Release);
         Ok(Sequence(position))
     }
 
@@ -485,7 +533,7 @@ impl SavedState {
     /// The file cannot be written; the one before stays.
     pub fn save(&self, normaliser: &Normaliser, durable: Sequence) -> io::Result<()> {
         file::replace(&Disk, &self.path, &normaliser.snapshot(durable.0))?;
-        self.floor.store(durable.0, Ordering::Release);
+        self.covered.store(durable.0, Ordering::Release);
         Ok(())
     }
 

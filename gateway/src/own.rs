@@ -108,6 +108,7 @@ rows! {
     Gauge "parkgate_pipeline_nameplate_doubt" "1" 0 Per::Device(ALL), None;
     Counter "parkgate_pipeline_repeats_dropped_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_unchanged_left_out_total" "1" 0 Per::Gateway, None;
+    Counter "parkgate_pipeline_restamped_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_unknown_points_total" "1" 0 Per::Gateway, None;
     Counter "parkgate_pipeline_samples_total" "1" 0 Per::Gateway, Some(("quality", QUALITIES));
     Counter "parkgate_pipeline_durable_lag_seconds_sum" "s" 6 Per::Gateway, None;
@@ -316,7 +317,7 @@ fn each_figure(kind: MetricType, metric: &Metric, figure: &mut dyn FnMut(&str, f
 
 /// Hands the figures to the pipeline every 15 s until `cancel`, or until the pipeline is gone. While the journal is full
 /// it waits as every driver does. Each time they are durable the service manager is told that the gateway is alive; while the
-/// journal is full too, for a restart gives no room.
+/// journal is full too, for a restart gives no room, and while it grows without them, as when much is recorded again.
 pub async fn run(
     catalogue: Current<Catalogue>,
     registry: Registry,
@@ -364,13 +365,15 @@ pub async fn run(
             is_sent.then_some(durable.await)
         };
         tokio::pin!(recorded);
+        let mut grown_to = journal.durable();
         let outcome = loop {
             // What is dropped here when cancelled is one round of figures, not acknowledged to anyone.
             tokio::select! {
                 () = cancel.cancelled() => return,
                 outcome = &mut recorded => break outcome,
                 () = tokio::time::sleep(LOOK_EVERY) => {
-                    if journal.full().is_some() {
+                    let before = std::mem::replace(&mut grown_to, journal.durable());
+                    if journal.full().is_some() || before < grown_to {
                         service::alive();
                     }
                 }

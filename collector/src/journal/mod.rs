@@ -275,6 +275,11 @@ impl Journal {
         self.handle.shared.full()
     }
 
+    /// Bytes that segments take on disk.
+    pub fn bytes(&self) -> u64 {
+        self.handle.shared.segments().bytes()
+    }
+
     /// Most bytes that all segments together may take.
     pub fn budget_bytes(&self) -> u64 {
         self.handle.shared.settings.budget_bytes

@@ -158,8 +158,10 @@ impl Derived {
                 None => (Quality::Bad, Reason::MissingInput),
             };
             let has_number = fresh.is_some_and(|mark| mark.status.has_number());
-            // An input without a number says why there is none; before that, the worst and first one speaks.
-            if found > quality || (complete && !has_number) {
+            // An input without a number says why there is none; before that, the worst and first one speaks, and a void time
+            // only where nothing else is bad: it may be known later.
+            let is_plainer = found == Quality::Bad && quality == Quality::Bad && reason == Reason::Clock && why != Reason::Clock;
+            if found > quality || (complete && (!has_number || is_plainer)) {
                 (quality, reason) = (found, why);
             }
             complete &= has_number;

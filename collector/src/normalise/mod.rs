@@ -2,9 +2,9 @@
 //!
 //! In the order they act: [`mod@unit`] the number in the canonical unit; [`quality`] its valid range; [`time`] which time
 //! counts; [`counter`] how a register relates to the one before; [`dedup`] repeats are dropped; [`watch`] rules
-//! over one value after the other; [`mod@derive`] points made of others. Beside them [`nameplate`] compares energy with
-//! power, and changes nothing. [`exact`] is the arithmetic below, [`state`] the memory
-//! as bytes.
+//! over one value after the other; [`mod@derive`] points made of others. [`restamp`] records once more what was stamped
+//! before our clock was known. Beside them [`nameplate`] compares energy with power, and changes nothing. [`exact`] is the
+//! arithmetic below, [`state`] the memory as bytes.
 //!
 //! All memory is a function of the samples put out (and of exchanges announced): [`Normaliser::step`] makes a sample and
 //! then takes it in just as [`Normaliser::observe`] takes in one read back from the journal. So a snapshot and the
@@ -19,6 +19,7 @@ mod counter;
 mod dedup;
 mod watch;
 mod derive;
+mod restamp;
 pub mod nameplate;
 mod exact;
 mod state;
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use restamp::Undated;
 pub use state::RestoreError;
 
 use crate::catalogue::{Catalogue, Park, Point, PointSource};
@@ -78,6 +80,9 @@ pub struct Input<'a> {
     /// Whether they arrived just now; `false` for messages of the past that are read again, whose received time says
     /// nothing about our clock.
     pub is_live: bool,
+    /// Whether received time is not what our clock showed then but what it should have: by the monotonic clock, before the
+    /// time was known. What has no other time is doubtful.
+    pub is_moved: bool,
     /// Origin of all of them.
     pub origin: Origin,
     /// In order of arrival.
@@ -133,6 +138,8 @@ struct Slot {
     rules: Option<Box<Rules>>,
     device: usize,
     state: PointState,
+    /// Another catalogue of this run read or scaled it otherwise, or did not know it.
+    is_read_otherwise: bool,
     /// `None` for a point that is read.
     derived: Option<Box<Derived>>,
     /// Points made of this one: their places in `slots`, and which of their inputs it is.
@@ -170,22 +177,25 @@ impl Normaliser {
             self.devices.push(kept.unwrap_or_default());
         }
         let mut old_slots = std::mem::take(&mut self.slots);
+        let is_first = old_slots.is_empty();
         let mut scalings = Scalings::default();
         for point in &catalogue.points {
             let index = point.id.index();
             let kept = old_slots.get_mut(index).and_then(Option::as_mut).map(|slot| {
                 let mut state = std::mem::take(&mut slot.state);
-                if slot.source.as_ref().is_some_and(|source| **source != *register_source(point)) {
+                let is_changed = slot.source.as_ref().is_some_and(|source| **source != *register_source(point));
+                if is_changed {
                     state.counter.announce_next();
                 }
-                state
+                (state, is_changed || slot.is_read_otherwise)
             });
+            let (state, is_read_otherwise) = kept.unwrap_or_else(|| (PointState::default(), !is_first));
             let Some(&device) = self.device_index.get(&point.device) else { continue };
             if self.slots.len() <= index {
                 self.slots.resize_with(index.saturating_add(1), || None);
             }
             if let Some(slot) = self.slots.get_mut(index) {
-                *slot = Some(Slot::new(point, scalings.of(point), device, kept.unwrap_or_default()));
+                *slot = Some(Slot { is_read_otherwise, ..Slot::new(point, scalings.of(point), device, state) });
             }
         }
         self.set_formulas(catalogue, &old_slots);
@@ -370,6 +380,7 @@ impl Slot {
             rules,
             device,
             state,
+            is_read_otherwise: false,
             derived: None,
             feeds: Vec::new(),
         }
@@ -436,6 +447,7 @@ impl Slot {
             }
             None => time::next_free(settings, input.origin, last, received),
         };
+        let trust = if input.is_moved && reading.source_time.is_none() && trust == Trust::Sure { Trust::Doubtful } else { trust };
         let mantissa = match &self.scaling {
             Some(scaling) => scaling.mantissa(reading.number),
             None => Err(Reason::Overflow),

@@ -119,7 +119,8 @@ pub(super) fn step_as(
     deliveries: &[DeliveredRange],
 ) -> (Vec<Sample>, StepReport) {
     let mut out = Vec::new();
-    let input = Input { link: LinkKey::of("l1"), received_time: UtcMillis(received), is_live: true, origin, readings, deliveries };
+    let input =
+        Input { link: LinkKey::of("l1"), received_time: UtcMillis(received), is_live: true, is_moved: false, origin, readings, deliveries };
     let report = n.step(&input, &mut out);
     (out, report)
 }

@@ -18,9 +18,13 @@
 //!
 //! Our own clock is wrong before `not_before`. And where it fell back, it was wrong before or is now, and nothing tells
 //! which: the time between has samples already. Neighbours in order of time must be neighbours in truth, or differences
-//! of counters are made up. So what our clock stamps into that time again is void: recorded with its value, bad with
-//! reason `clock`, no neighbour of anything. Once our clock is beyond what was recorded by it, or was put right, all goes
-//! on, and the difference across is the true one, whichever of the times was right.
+//! of counters are made up. So what our clock stamps into that time again, or before `not_before`, is void: recorded with
+//! its value, bad with reason `clock`, no neighbour of anything. Once our clock is beyond what was recorded by it, or was
+//! put right, all goes on, and the difference across is the true one, whichever of the times was right.
+//!
+//! When a clock before `not_before` is set, within one run of the program, the monotonic clock tells how far it was off,
+//! and what it stamped is recorded once more, see [`super::restamp`]. After a restart nothing tells it: what was stamped
+//! before stays bad.
 
 use super::NormaliseSettings;
 use super::dedup::Recent;
@@ -86,7 +90,7 @@ pub(super) fn choose(settings: &NormaliseSettings, clock: &DeviceClock, last: Op
 fn choose_by_device(settings: &NormaliseSettings, clock: &DeviceClock, stamped: Stamped) -> Chosen {
     let Stamped { origin, received, source, is_live } = stamped;
     let by_source = |trust| Chosen { record_time: source, trust };
-    let by_ours = |trust| Chosen { record_time: received, trust };
+    let by_ours = |trust| Chosen { record_time: received, trust: if received < settings.not_before { Trust::Void } else { trust } };
     if received < settings.not_before && settings.not_before <= source {
         return by_source(Trust::Doubtful);
     }
@@ -103,8 +107,7 @@ fn choose_by_device(settings: &NormaliseSettings, clock: &DeviceClock, stamped: 
         };
     }
     if source < settings.not_before && origin == Origin::Metered {
-        let is_void = is_taken || received < settings.not_before;
-        return by_ours(if is_void { Trust::Void } else { Trust::Doubtful });
+        return by_ours(if is_taken { Trust::Void } else { Trust::Doubtful });
     }
     // The device agrees with our clock now, and went on as before it fell until a moment ago: its own fell with it.
     if is_taken && near(age, 0) && clock.line.is_some_and(|line| source.0 <= line.newest) {

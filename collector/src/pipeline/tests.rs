@@ -10,6 +10,8 @@ use crate::journal::file::sim::SimDisk;
 use crate::model::{Decimal, DeliveredRange, Delivery, Kind, LinkKey, Medium, Number, Origin, PointId, PointIdentity, Reading, Unit};
 use crate::normalise::NormaliseSettings;
 
+mod undated;
+
 fn at(utc: i64, monotonic_ms: u64) -> Now {
     Now { utc: UtcMillis(utc), monotonic_ms }
 }
@@ -41,10 +43,13 @@ fn a_batch_with_marks_is_one_record() {
 
 /// A pipeline of one gauge, point 1, on a disk in memory.
 struct Fixture {
-    _folder: tempfile::TempDir,
-    _runtime: tokio::runtime::Runtime,
+    folder: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    disk: SimDisk,
     journal: Journal,
     saved_state: SavedState,
+    rejects: rejects::Sink,
+    metrics: Metrics,
 }
 
 impl Fixture {
@@ -54,25 +59,32 @@ impl Fixture {
         let metrics = Metrics::new(&prometheus::Registry::new());
         let clock = Arc::new(ManualClock::new(NOW));
         let settings = JournalSettings { segment_bytes, budget_bytes, reserve_bytes: 0, resume_after: Sequence(0) };
-        let journal = Journal::open_on(Arc::new(SimDisk::new(1 << 30)), Path::new("j"), settings, clock.clone(), metrics.clone()).unwrap();
+        let disk = SimDisk::new(1 << 30);
+        let journal = Journal::open_on(Arc::new(disk.clone()), Path::new("j"), settings, clock.clone(), metrics.clone()).unwrap();
         let ring = rejects::Ring::open(folder.path(), rejects::RingSettings::default(), metrics.clone()).unwrap();
         let saved_state = SavedState::new(folder.path().join("normalise.state"));
-        let catalogue = catalogue();
-        let pipeline = Pipeline {
-            tally: Tally::new(&catalogue, &metrics),
-            plates: Plates::new(&catalogue, &metrics, crate::health::HealthBoard::default()),
-            normaliser: Normaliser::new(&catalogue, NormaliseSettings::default()),
-            journal: journal.clone(),
-            rejects: rejects::Sink::start(ring).unwrap(),
+        let rejects = rejects::Sink::start(ring).unwrap();
+        let fixture = Self { folder, runtime, disk, journal, saved_state, rejects, metrics };
+        let pipeline = fixture.pipeline(&catalogue(), clock, 1);
+        (fixture, pipeline)
+    }
+
+    /// A pipeline without memory.
+    fn pipeline(&self, catalogue: &Catalogue, clock: Arc<dyn Clock>, boot_id: u64) -> Pipeline {
+        Pipeline {
+            tally: Tally::new(catalogue, &self.metrics),
+            plates: Plates::new(catalogue, &self.metrics, crate::health::HealthBoard::default()),
+            normaliser: Normaliser::new(catalogue, NormaliseSettings::default()),
+            journal: self.journal.clone(),
+            rejects: self.rejects.clone(),
             clock,
-            metrics,
-            catalogue_version: 1,
-            boot_id: 1,
+            metrics: self.metrics.clone(),
+            catalogue_version: catalogue.version,
+            boot_id,
             exchanges: Exchanges::default(),
-            saved_state: saved_state.clone(),
-            runtime: runtime.handle().clone(),
-        };
-        (Self { _folder: folder, _runtime: runtime, journal, saved_state }, pipeline)
+            saved_state: self.saved_state.clone(),
+            runtime: self.runtime.handle().clone(),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use super::outbox::{Batch, Outbox};
 use super::settings::AlarmSettings;
 use super::{Alarms, Sources, compliance};
 use crate::current::{Configured, Following};
+use crate::rollup::rule::not_before;
 use crate::store::{Entry, EntryKind, Facts, RecordView as _, StoreError};
 
 /// Journal entries read before what they made is kept.
@@ -81,6 +82,10 @@ struct Run<'a> {
     listening: Option<UtcMillis>,
     /// It has listened before, to all that it listened to then.
     goes_on: bool,
+    /// Before this no clock is believed.
+    not_before: UtcMillis,
+    /// Our clock was before it when it was last looked at.
+    is_undated: bool,
     events: Vec<Event>,
     kept: (Instant, Sequence, i64),
     /// When all states were kept.
@@ -149,6 +154,7 @@ impl<'a> Run<'a> {
         let now = follower.now();
         let (evaluator, events) = Evaluator::new(bindings, states, &standing, numbers, follower.settings.late_hours, now);
         let (inbox, boot) = (outbox.inbox()?, outbox.boot()?);
+        let not_before = UtcMillis(not_before(&configured.catalogue).0);
         info!(rules = configured.rules.len(), alarms = evaluator.alarms().len(), cursor = next.0, "alarms watch the record");
         Ok(Self {
             follower,
@@ -162,6 +168,8 @@ impl<'a> Run<'a> {
             boot,
             listening: Some(now),
             goes_on,
+            not_before,
+            is_undated: now < not_before,
             events,
             kept: (Instant::now(), next, inbox),
             kept_all: Instant::now(),
@@ -187,6 +195,11 @@ impl<'a> Run<'a> {
                 ticked = Instant::now();
                 self.take_in()?;
                 let now = self.follower.now();
+                let was_undated = std::mem::replace(&mut self.is_undated, now < self.not_before);
+                if was_undated && !self.is_undated {
+                    // Silence that only our clock made.
+                    self.evaluator.listening(now, now, &mut self.events);
+                }
                 if let Some(since) = self.listening.take() {
                     if self.goes_on {
                         self.evaluator.listening_anew(since, now, &mut self.events);
@@ -230,8 +243,10 @@ impl<'a> Run<'a> {
                         self.reader = self.follower.sources.journal.reader(expected);
                         return Ok(false);
                     }
-                    if let Record::Samples(samples) = &record {
-                        self.samples(samples);
+                    match &record {
+                        Record::Samples(samples) => self.samples(samples),
+                        Record::Clock(clock) => self.clock_set(UtcMillis(clock.expected.0), UtcMillis(clock.found.0)),
+                        _ => {}
                     }
                 }
                 Ok(Progress::End) => return Ok(true),
@@ -250,6 +265,14 @@ impl<'a> Run<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// Our clock was set. When nobody knew the time before, what was heard until then says nothing of silence.
+    fn clock_set(&mut self, expected: UtcMillis, found: UtcMillis) {
+        if expected < self.not_before && self.not_before <= found {
+            let now = self.follower.now();
+            self.evaluator.listening(found, now, &mut self.events);
+        }
     }
 
     fn samples(&mut self, record: &SampleRecord) {

@@ -120,7 +120,7 @@ fn fill(
                     continue;
                 }
                 samples.clear();
-                let input = Input { link, received_time, is_live: true, origin, readings: &readings, deliveries: &[] };
+                let input = Input { link, received_time, is_live: true, is_moved: false, origin, readings: &readings, deliveries: &[] };
                 let report = normaliser.step(&input, &mut samples);
                 assert_eq!((report.repeats, report.unknown_points, report.clock_doubts), (0, 0, 0));
                 let mut latest = view.0.lock().unwrap();

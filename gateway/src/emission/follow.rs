@@ -29,6 +29,7 @@ use super::span::{hours, to_core};
 use super::store::{Cursor, EmissionStore, Followed, Watched};
 use super::watch::Watch;
 use crate::metrics::Metrics;
+use crate::rollup::rule::is_timeless;
 use crate::rollup::{Level, scan};
 use crate::store::follow::Follow;
 use crate::store::history::Stretch;
@@ -125,7 +126,7 @@ impl Follower {
         for planned in &plan.pairs {
             let settings = json(&planned.pair);
             let mut tracked = TrackedPair::default();
-            if let Some(first) = readings::first(&*parts.record, &planned.points)? {
+            if let Some(first) = readings::first(&*parts.record, &planned.points, plan.not_before)? {
                 tracked.first = first;
                 tracked.latest = readings::latest(&*parts.record, &planned.points).map_or(first, |(latest, _)| latest);
                 let stored = store.watched(&planned.pair.id)?.filter(|watched| watched.settings == settings);
@@ -179,6 +180,9 @@ impl Follow for Follower {
     }
 
     fn note(&mut self, sample: &Sample) {
+        if is_timeless(sample, self.plan.not_before) {
+            return;
+        }
         self.received = self.received.max(sample.received_time);
         self.reaches = self.reaches.max(sample.record_time).min(self.received);
         for &place in self.outlets_by_point.get(&sample.point).into_iter().flatten() {
@@ -437,7 +441,7 @@ impl Tracked {
             }
             // Not counted yet: from the record's beginning on, whatever the journal still has.
             None => {
-                if let Some(first) = readings::first(&*parts.record, &planned.points)? {
+                if let Some(first) = readings::first(&*parts.record, &planned.points, plan.not_before)? {
                     let first = plan.zone.period_of(Level::Hour, first).start;
                     let (latest, received) = readings::latest(&*parts.record, &planned.points).unwrap_or((first, first));
                     tracked.now = Some(Followed { settings, first, until: first, latest, received });

@@ -4,19 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parkgate_collector::catalogue::{Catalogue, Point};
-use parkgate_collector::model::PointId;
+use parkgate_collector::model::{PointId, UtcMillis};
 use parkgate_rules::emission::Outlet;
 use parkgate_rules::emission::abatement::AbatementPair;
 
 use super::settings::is_named;
 use crate::access::Identity;
-use crate::rollup::ParkZone;
+use crate::rollup::{ParkZone, rule};
 
 /// What is counted.
 #[derive(Debug)]
 pub struct Plan {
     /// The park's calendar.
     pub zone: ParkZone,
+    /// Before this no clock is believed.
+    pub not_before: UtcMillis,
     /// Outlets, in order of the configuration.
     pub outlets: Vec<PlannedOutlet>,
     /// Pairs, in order of the configuration.
@@ -60,6 +62,7 @@ impl Plan {
             outlets: outlets.collect(),
             pairs: pairs.collect(),
             zone: ParkZone::new(&catalogue.park.time_zone),
+            not_before: rule::not_before(catalogue),
             catalogue: Arc::clone(catalogue),
         }
     }

@@ -7,6 +7,7 @@ use parkgate_collector::model::{Quality, Sample, UtcMillis};
 use parkgate_rules::emission::{Reading, Readings, Series};
 
 use super::span::to_core;
+use crate::rollup::rule::is_timeless;
 use crate::rollup::scan;
 use crate::store::{RecordView, StoreError};
 
@@ -30,14 +31,18 @@ fn reading(sample: &Sample) -> Reading {
     Reading { at: to_core(sample.record_time), value: sample.number(), good: sample.status.quality() != Quality::Bad, mark: None }
 }
 
-/// Record time of the first sample of any of these points; `None` when there is none.
+/// Record time of the first sample of any of these points; `None` when there is none. What a clock before `not_before`
+/// stamped belongs to no time.
 ///
 /// # Errors
 /// When the record cannot be read.
-pub fn first(record: &dyn RecordView, points: &[(String, Arc<Point>)]) -> Result<Option<UtcMillis>, StoreError> {
+pub fn first(record: &dyn RecordView, points: &[(String, Arc<Point>)], not_before: UtcMillis) -> Result<Option<UtcMillis>, StoreError> {
     let mut first: Option<UtcMillis> = None;
     for (_, point) in points {
-        let found = record.scan(point.id, UtcMillis(i64::MIN), UtcMillis(i64::MAX), 1)?;
+        let mut found = record.scan(point.id, UtcMillis(i64::MIN), UtcMillis(i64::MAX), 1)?;
+        if found.first().is_some_and(|sample| is_timeless(sample, not_before)) {
+            found = record.scan(point.id, not_before, UtcMillis(i64::MAX), 1)?;
+        }
         let time = found.first().map(|sample| sample.record_time);
         first = [first, time].into_iter().flatten().min();
     }

@@ -169,7 +169,7 @@ impl Emissions {
         {
             return Ok(Some((followed.first, followed.until)));
         }
-        let first = readings::first(&*self.record, &planned.points)?;
+        let first = readings::first(&*self.record, &planned.points, self.plan.not_before)?;
         Ok(first.map(|first| self.plan.zone.period_of(Level::Hour, first).start).map(|first| (first, first)))
     }
 

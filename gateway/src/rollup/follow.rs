@@ -47,6 +47,8 @@ const CAUSE_RULE: &str = "the modulus, the highest rate or the interval of the p
 pub struct Follower {
     rules: HashMap<PointId, (PointRule, PointIdentity)>,
     zone: ParkZone,
+    /// Before this no clock is believed.
+    not_before: UtcMillis,
     grace_ms: i64,
     record: Arc<dyn RecordView>,
     store: TotalsStore,
@@ -117,6 +119,7 @@ impl Follower {
         let mut follower = Self {
             rules: rule::has_totals(catalogue).map(|point| (point.id, (PointRule::new(point), point.identity.clone()))).collect(),
             zone: ParkZone::new(&catalogue.park.time_zone),
+            not_before: rule::not_before(catalogue),
             grace_ms,
             record,
             store,
@@ -217,7 +220,7 @@ impl Follow for Follower {
     }
 
     fn note(&mut self, sample: &Sample) {
-        if !self.rules.contains_key(&sample.point) || rule::is_timeless(sample) {
+        if !self.rules.contains_key(&sample.point) || rule::is_timeless(sample, self.not_before) {
             return;
         }
         self.received = self.received.max(sample.received_time);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parkgate_collector::catalogue::{Catalogue, Point};
-use parkgate_collector::model::{Kind, Medium, PointId, Quality, Reason, Sample};
+use parkgate_collector::model::{Kind, Medium, PointId, Quality, Sample, UtcMillis};
 use parkgate_collector::normalise::{CounterRule, NormaliseSettings};
 
 use super::total::{CounterTotal, Figures, GaugeTotal, StateTotal};
@@ -71,10 +71,16 @@ pub fn has_totals(catalogue: &Catalogue) -> impl Iterator<Item = &Arc<Point>> {
     devices.flat_map(|device| &device.points).filter(|point| point.medium != Medium::Gateway)
 }
 
-/// Whether a clock that started in 1970 stamped a sample: it belongs to no hour, and nothing is due for it.
-pub fn is_timeless(sample: &Sample) -> bool {
-    let status = sample.status;
-    status.quality() == Quality::Bad && status.reason() == Reason::Clock && sample.record_time < NormaliseSettings::default().not_before
+/// Before this no clock is believed: the park's commissioning, at least the year 2000.
+pub fn not_before(catalogue: &Catalogue) -> UtcMillis {
+    NormaliseSettings::default().of_park(&catalogue.park).not_before
+}
+
+/// Whether a clock that started in 1970 stamped a sample: it belongs to no hour, and nothing is due for it. Once the time is
+/// known it comes again.
+pub fn is_timeless(sample: &Sample, not_before: UtcMillis) -> bool {
+    let is_before = sample.received_time < not_before && sample.record_time < not_before;
+    is_before && sample.status.quality() == Quality::Bad
 }
 
 /// The number of a sample that counts: one that is there and not bad.

@@ -14,6 +14,7 @@ use super::total::{Figures, Level, Total};
 use super::view::join;
 use super::zone::ParkZone;
 
+mod clock;
 mod entered;
 mod follow;
 mod memory;

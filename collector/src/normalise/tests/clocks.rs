@@ -185,6 +185,17 @@ fn messages_read_again_keep_their_time() {
     let mut out = Vec::new();
     let readings = [reading(1, "2", Some(past.0))];
     let origin = Origin::Metered;
-    n.step(&Input { link: LinkKey::of("l1"), received_time: past, is_live: false, origin, readings: &readings, deliveries: &[] }, &mut out);
+    n.step(
+        &Input {
+            link: LinkKey::of("l1"),
+            received_time: past,
+            is_live: false,
+            is_moved: false,
+            origin,
+            readings: &readings,
+            deliveries: &[],
+        },
+        &mut out,
+    );
     assert_eq!((out[0].record_time, findings(&out[0])), (past, (Quality::Good, Reason::None)));
 }

@@ -293,3 +293,36 @@ fn abatement_that_idles_is_told_while_it_lasts_and_when_it_is_over() {
     case.count();
     assert_eq!(case.told()[2..], [(Withdrawn, 3, 1)]);
 }
+
+/// A boot with the clock in 1970 makes no hours of more than fifty years due, and none closes meanwhile.
+#[test]
+fn what_is_stamped_in_1970_belongs_to_no_hour() {
+    for is_first in [false, true] {
+        let mut case = Case::new();
+        if !is_first {
+            three_hours(&mut case);
+            case.count();
+        }
+        let before = case.figures().0.len();
+        for minute in 0..10 {
+            for name in ["cems/so2_concentration", "cems/o2_content", "cems/flue_gas_flow", "plant/line"] {
+                let time = UtcMillis(minute * MINUTE);
+                let status = Status::new(Quality::Bad, Reason::Clock, Origin::Metered, Step::None);
+                let (point, value) = (case.point(name), 20_000);
+                let sample = Sample { point, status, value, source_time: None, received_time: time, record_time: time };
+                case.record.0.lock().unwrap().insert((sample.point, sample.key_time()), sample);
+                case.follower.as_mut().unwrap().note(&sample);
+            }
+        }
+        case.count();
+        assert_eq!(case.figures().0.len(), before);
+        // A start finds it in the record.
+        case.start();
+        case.count();
+        assert_eq!(case.figures().0.len(), before);
+        case.minutes(hour(3), 60, 20_000);
+        case.minutes(hour(4), 71, 20_000);
+        case.count();
+        assert_eq!(case.figures().0.len(), before + 2);
+    }
+}
