@@ -131,6 +131,8 @@ impl Gateway {
         } else {
             command.args(["run", "--config"]).arg(self.config());
         }
+        // As the unit of the package has it.
+        command.env("MALLOC_ARENA_MAX", "2");
         command.current_dir(self.directory.path()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().with_context(|| format!("{command:?}: build it, or name it by PARKGATE_BIN"))?);
         self.is_stopped = false;
