@@ -158,6 +158,8 @@ fn nothing_before_the_commissioning_counts() {
     for (name, origin, received, source, record, expected) in [
         ("our clock", Origin::Metered, year_2010, None, year_2010, void),
         ("both clocks", Origin::Metered, year_2010, Some(year_2010 + 5), year_2010, void),
+        ("both clocks, the device's ahead of ours", Origin::Metered, year_2010, Some(year_2010 + day), year_2010, void),
+        ("both clocks, the device's behind", Origin::Metered, year_2010, Some(year_2010 - day), year_2010, void),
         ("our clock, the device's is right", Origin::Metered, year_2010, Some(T0), T0, doubt),
         ("the device's clock", Origin::Metered, T0, Some(year_2010), T0, doubt),
         ("what was read by hand before", Origin::Imported, T0, Some(year_2010), year_2010, good),
