@@ -49,7 +49,7 @@ use crate::settings::GatewaySettings;
 use crate::store::{DataDirectory, Facts, History};
 use crate::threads::{Thread, Threads};
 use crate::transfer::import;
-use crate::{cli, logging, metrics, own, replay, service, watch};
+use crate::{cli, gaps, logging, metrics, own, replay, service, watch};
 
 mod reload;
 
@@ -484,6 +484,7 @@ impl Gateway {
             directory.rejects(),
             (engine.journal().clone(), engine.history().clone()),
             (Arc::clone(&tokens), Arc::clone(&clock)),
+            shared.learned.clone(),
         ));
         rest.spawn(keep_used(Arc::clone(&tokens)));
         rest.spawn(own::run(
@@ -710,6 +711,7 @@ async fn answer_control(
     directory: PathBuf,
     (journal, history): (Journal, History),
     (tokens, clock): (Arc<Tokens>, Arc<dyn Clock>),
+    learned: Learned,
 ) {
     while let Some((request, reply)) = requests.recv().await {
         let catalogue = catalogue.get();
@@ -734,6 +736,11 @@ async fn answer_control(
             Request::RevokeToken { which, who } => {
                 let (tokens, now) = (Arc::clone(&tokens), clock.now().utc);
                 blocking(move || tokens.revoke(&which, now, &who)).await.map(|token| Answer::Revoked { token })
+            }
+            .unwrap_or_else(|error| Answer::Error { error: format!("{error:#}") }),
+            Request::ForgetGaps { device } => {
+                let learned = learned.clone();
+                blocking(move || gaps::forgotten(&learned, &device)).await.map(|gaps| Answer::Forgotten { gaps })
             }
             .unwrap_or_else(|error| Answer::Error { error: format!("{error:#}") }),
         };

@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use crate::access::Token;
 use crate::access::tokens::NewToken;
+use crate::gaps::GapRow;
 use crate::transfer::import::{Imported, Values};
 
 /// Longest request line accepted, in bytes; a longer one ends the connection.
@@ -56,6 +57,11 @@ pub enum Request {
         /// User of the operating system that asks.
         who: String,
     },
+    /// Forget what a Modbus device refused to have read along; it is asked again.
+    ForgetGaps {
+        /// Stable id of the device.
+        device: String,
+    },
 }
 
 /// What it answers.
@@ -82,6 +88,11 @@ pub enum Answer {
     Revoked {
         /// The token.
         token: Token,
+    },
+    /// See [`Request::ForgetGaps`].
+    Forgotten {
+        /// What it was.
+        gaps: Vec<GapRow>,
     },
     /// It could not be done.
     Error {

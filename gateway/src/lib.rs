@@ -1,7 +1,7 @@
 //! parkgate-gateway: from the journal to people and systems.
 //!
 //! In reading order: [`app`] the composition root; [`cli`] the other commands; [`engine`] batch to record; `current` what is in force; `drivers` at work; [`reload`] a changed configuration; [`control`] the
-//! control socket; [`replay`] rejects again; [`readiness`] the board behind `/readyz`; [`settings`]; `threads` that are told to end; `outgoing` what HTTP to others needs; [`store`] history,
+//! control socket; [`replay`] rejects again; [`gaps`] what Modbus devices refused; [`readiness`] the board behind `/readyz`; [`settings`]; `threads` that are told to end; `outgoing` what HTTP to others needs; [`store`] history,
 //! views, facts; [`rollup`] totals per period; [`emission`] figures of outlets, judged; [`report`] their summary for the regulator, signed; [`alarm`] rules, events, receivers; [`ledger`] energy quota and pollutant totals as entered; [`review`] projects before the live park; [`series`] names and labels of what boards and sinks see; [`titles`] what
 //! people call them; [`promql`] queries; [`boards`] for Grafana; [`access`] who may see what; [`forward`] to databases of
 //! others; [`backup`] copies of the data directory; [`transfer`] values out to files and in; [`api`] HTTP; [`metrics`], and [`own`] how they become samples;
@@ -15,6 +15,7 @@ mod drivers;
 pub mod reload;
 pub mod control;
 pub mod replay;
+pub mod gaps;
 mod logging;
 pub mod readiness;
 mod service;

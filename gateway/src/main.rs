@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => cli::plan(&arguments),
         Command::Probe(arguments) => cli::probe(&arguments),
         Command::Scan(arguments) => cli::scan(&arguments),
+        Command::Gaps(arguments) => cli::gaps(&arguments),
         Command::Schema => cli::schema(),
         Command::Decode(arguments) => cli::decode(&arguments),
         Command::Rejects(arguments) => cli::rejects(&arguments),

@@ -1,11 +1,12 @@
 //! `make bench`: the figures of the README's performance table, printed with the machine they were measured on.
 //!
-//! `bench` runs all, `bench NAME...` some: in_process, history, mqtt, modbus, boards, alarms, decisions. Ratios are formed inside one run, since
+//! `bench` runs all, `bench NAME...` some: in_process, history, mqtt, blocked, modbus, boards, alarms, decisions. Ratios are formed inside one run, since
 //! machines drift. Each measurement that needs a process of its own starts this program again as `bench child ...`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table and what happens meanwhile are for people")]
 
 mod alarms;
+mod blocked;
 mod boards;
 mod decisions;
 mod fixture;
@@ -28,10 +29,11 @@ const CHILD_LIMIT: Duration = Duration::from_secs(420);
 type Bench = fn(&mut Table) -> anyhow::Result<()>;
 
 /// Name on the command line and what it measures.
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 8] = [
     ("in_process", in_process::run),
     ("history", history::run),
     ("mqtt", mqtt::run),
+    ("blocked", blocked::run),
     ("modbus", modbus::run),
     ("boards", boards::run),
     ("alarms", alarms::run),

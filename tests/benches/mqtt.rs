@@ -139,14 +139,14 @@ fn steady_cores(port: u16, prefix: &str, messages: u64, window: Duration, pid: &
 }
 
 /// Messages that the gateway has made durable since its start. Repeats that it dropped count: they were durable before.
-fn durable(gateway: &Gateway) -> Result<f64> {
+pub fn durable(gateway: &Gateway) -> Result<f64> {
     let text = gateway.text("/metrics")?;
     Ok((metric(&text, "parkgate_pipeline_samples_durable_total") + metric(&text, "parkgate_pipeline_repeats_dropped_total")) / VALUES)
 }
 
 /// Waits for `target` messages; returns how many there are and the seconds since `start`. Asks rarely until shortly before
 /// the end, since asking costs the gateway time.
-fn until_durable(gateway: &Gateway, target: f64, start: Instant) -> Result<(f64, f64)> {
+pub fn until_durable(gateway: &Gateway, target: f64, start: Instant) -> Result<(f64, f64)> {
     wait_for("all messages", LIMIT, || {
         let count = durable(gateway)?;
         if count >= target {
@@ -159,14 +159,14 @@ fn until_durable(gateway: &Gateway, target: f64, start: Instant) -> Result<(f64,
     })
 }
 
-fn until_connected(gateway: &Gateway) -> Result<()> {
+pub fn until_connected(gateway: &Gateway) -> Result<()> {
     wait_for("connected gateway", Duration::from_secs(10), || {
         Ok((metric(&gateway.text("/metrics")?, "parkgate_driver_link_up") >= 1.0).then_some(()))
     })
 }
 
 /// A gateway that takes what comes under `prefix/`, with a session of that name.
-fn config(port: u16, prefix: &str, more: &str) -> String {
+pub fn config(port: u16, prefix: &str, more: &str) -> String {
     let mut text = format!(
         "[park]\nid = \"bench\"\nname = \"Bench\"\n\n[[link]]\nid = \"broker\"\ndriver = \"mqtt\"\nhost = \"127.0.0.1\"\n\
          port = {port}\nclient_id = \"parkgate-{prefix}\"\n"
@@ -189,7 +189,12 @@ fn config(port: u16, prefix: &str, more: &str) -> String {
 /// A publisher of `messages` messages under `prefix/`, `rate` a second (0: as fast as the broker takes them), and when it
 /// began. Its only line is the seconds it took, when all are acknowledged.
 fn publish(port: u16, prefix: &str, messages: u64, rate: u64) -> Result<(Helper, Instant)> {
-    let arguments = [port.to_string(), prefix.to_owned(), messages.to_string(), rate.to_string()];
+    publish_padded(port, prefix, messages, rate, 0)
+}
+
+/// The same, each message `padding` bytes longer.
+pub fn publish_padded(port: u16, prefix: &str, messages: u64, rate: u64, padding: usize) -> Result<(Helper, Instant)> {
+    let arguments = [port.to_string(), prefix.to_owned(), messages.to_string(), rate.to_string(), padding.to_string()];
     let mut publisher = Helper::start("mqtt_publish", &arguments)?;
     ensure!(publisher.line()? == "begin");
     Ok((publisher, Instant::now()))
@@ -203,11 +208,12 @@ fn bare(port: u16, prefix: &str, messages: u64) -> Result<Helper> {
     Ok(bare)
 }
 
-/// `bench child mqtt_publish PORT PREFIX MESSAGES RATE`: one plain connection, so that the publisher takes as little of the
+/// `bench child mqtt_publish PORT PREFIX MESSAGES RATE PADDING`: one plain connection, so that the publisher takes as little of the
 /// machine as can be.
 pub fn child_publish(arguments: &[String]) -> Result<()> {
-    let [port, prefix, messages, rate] = arguments else { anyhow::bail!("PORT PREFIX MESSAGES RATE") };
+    let [port, prefix, messages, rate, padding] = arguments else { anyhow::bail!("PORT PREFIX MESSAGES RATE PADDING") };
     let (messages, rate): (u64, u64) = (messages.parse()?, rate.parse()?);
+    let padding = "x".repeat(padding.parse()?);
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port.parse()?))?;
     stream.set_nodelay(true)?;
     // CONNECT (MQTT 3.1.1, 3.1): clean session, no keep-alive, client id `p`.
@@ -229,7 +235,7 @@ pub fn child_publish(arguments: &[String]) -> Result<()> {
         let until = due.min(acknowledged_bytes / 4 + PUBLISH_WINDOW);
         packets.clear();
         while sent < until {
-            message(&mut packets, &mut payload, prefix, sent, first_stamp)?;
+            message(&mut packets, &mut payload, prefix, sent, first_stamp, &padding)?;
             sent += 1;
         }
         stream.write_all(&packets)?;
@@ -252,7 +258,7 @@ pub fn child_publish(arguments: &[String]) -> Result<()> {
 }
 
 /// Appends PUBLISH number `index` (MQTT 3.1.1, 3.3), QoS 1.
-fn message(packets: &mut Vec<u8>, payload: &mut Vec<u8>, prefix: &str, index: u64, first_stamp: u64) -> Result<()> {
+fn message(packets: &mut Vec<u8>, payload: &mut Vec<u8>, prefix: &str, index: u64, first_stamp: u64, padding: &str) -> Result<()> {
     let (meter, round) = (index % METERS, index / METERS);
     // Digits that look measured: the top of a multiplicative hash.
     let noise = (index.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) % 1_000;
@@ -260,7 +266,7 @@ fn message(packets: &mut Vec<u8>, payload: &mut Vec<u8>, prefix: &str, index: u6
     write!(
         payload,
         "{{\"ts\":{},\"device\":\"m{meter:03}\",\"energy_import\":{}.{noise:03},\"active_power\":{}.{noise:03},\"voltage\":23{}.{},\
-         \"current\":1{}.{noise:03},\"power_factor\":0.9{:02},\"model\":\"SDM630-V2\",\"serial\":\"2024-0{meter:03}\"}}",
+         \"current\":1{}.{noise:03},\"power_factor\":0.9{:02},\"model\":\"SDM630-V2\",\"serial\":\"2024-0{meter:03}{padding}\"}}",
         first_stamp + round,
         100_000 + meter * 7_000 + round,
         120 + noise % 7,

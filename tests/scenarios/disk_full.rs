@@ -5,17 +5,15 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use parkgate_collector::sim::mqtt::Publisher;
 use parkgate_tests::gateway::Gateway;
 use parkgate_tests::mosquitto::{Mosquitto, Options};
 use parkgate_tests::numbered::{self, Meters};
+use parkgate_tests::small_disk::SmallDisk;
 use parkgate_tests::{Stopwatch, now_ms, random, wait_for};
-use tempfile::TempDir;
 
 /// Size of the disk: room for a few segments, facts, a month of history and the ring of rejects.
 const DISK_MEGABYTES: u64 = 24;
@@ -53,7 +51,13 @@ const SMALL: &str = "[gateway.journal]\nsegment_megabytes = 1\nbudget_megabytes 
 #[test]
 fn a_full_disk_makes_meters_wait_and_loses_nothing() -> Result<()> {
     let _stopwatch = Stopwatch::start("disk_full");
-    let Some(disk) = SmallDisk::mount()? else { return Ok(()) };
+    let disk = match SmallDisk::mount(DISK_MEGABYTES)? {
+        Ok(disk) => disk,
+        Err(why) => {
+            println!("SKIPPED, {why}");
+            return Ok(());
+        }
+    };
     let broker = Mosquitto::start(&Options::default())?;
     let mut gateway = Gateway::prepare(Some(&disk.path().join("data")))?;
     gateway.configure(&format!("{}\n{BULK}\n{SMALL}", numbered::config(broker.port())))?;
@@ -144,53 +148,5 @@ impl Bulk {
         let times: HashSet<i64> = samples.iter().filter_map(|sample| sample["record_time_ms"].as_i64()).collect();
         ensure!((samples.len(), times.len()) == (sent, sent), "{} bulk values at {} times, {sent} sent", samples.len(), times.len());
         Ok(())
-    }
-}
-
-/// A tmpfs on a folder, gone on drop.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// `None` where it may not be mounted.
-    fn mount() -> Result<Option<Self>> {
-        let folder = tempfile::tempdir()?;
-        let size = format!("size={DISK_MEGABYTES}m");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
-        match mounted {
-            Ok(output) if output.status.success() => Ok(Some(Self(folder))),
-            Ok(output) => {
-                println!("SKIPPED, no tmpfs may be mounted here: {}", String::from_utf8_lossy(&output.stderr).trim());
-                Ok(None)
-            }
-            Err(error) => {
-                println!("SKIPPED, there is no mount here: {error}");
-                Ok(None)
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Writes a file that leaves no room; gives its path.
-    fn fill(&self) -> Result<PathBuf> {
-        let path = self.path().join("ballast");
-        let mut file = std::fs::File::create(&path)?;
-        let block = vec![1; 64 << 10];
-        loop {
-            match std::io::Write::write_all(&mut file, &block) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(path),
-                Err(error) => return Err(error).context("ballast"),
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a gateway of a failed test may still be ending.
-        let _ = Command::new("umount").arg("--lazy").arg(self.path()).output();
     }
 }

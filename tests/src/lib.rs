@@ -1,13 +1,14 @@
 //! What the scenarios run on: a real broker, the real program, and a way to ask it.
 //!
 //! [`mosquitto`] a broker of its own for each scenario; [`gateway`] the program on a configuration, with its log;
-//! [`server`] databases of others; [`http`] a server and a proxy that misbehave; [`numbered`] messages of which each must be recorded once; here what all need. Everything listens on a free port of the loopback, lives in a temporary folder, and ends with its scenario.
+//! [`server`] databases of others; [`http`] a server and a proxy that misbehave; [`numbered`] messages of which each must be recorded once; [`small_disk`] one that can be full; here what all need. Everything listens on a free port of the loopback, lives in a temporary folder, and ends with its scenario.
 
 pub mod gateway;
 pub mod http;
 pub mod mosquitto;
 pub mod numbered;
 pub mod server;
+pub mod small_disk;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};

@@ -2,7 +2,7 @@
 //!
 //! `check` and `schema` do no I/O but reading the files named. `rejects list` and `journal` open the data directory
 //! read-only beside a running gateway, and so do `totals` and `rebuild --check`. `rejects replay` asks the running gateway
-//! over its control socket, else takes the lock itself. Each further command has a file of its own.
+//! over its control socket, else takes the lock itself, and so does `gaps forget`. Each further command has a file of its own.
 
 pub mod reconcile;
 pub mod backup;
@@ -12,6 +12,7 @@ mod alarms;
 mod changes;
 mod decode;
 mod emission;
+mod gaps;
 mod report;
 mod assess;
 mod declare;
@@ -49,6 +50,7 @@ pub use changes::{ChangesArguments, changes};
 pub use declare::{DeclareArguments, declare};
 pub use decode::{DecodeArguments, decode};
 pub use emission::{LimitsArguments, MarksArguments, limits, marks};
+pub use gaps::{GapsArguments, gaps};
 pub use indicators::{IndicatorsArguments, indicators};
 pub use ledger::{LedgerArguments, ledger};
 pub use meters::{DecideArguments, ExchangeArguments, decide, exchange};
@@ -101,6 +103,8 @@ pub enum Command {
     Probe(ProbeArguments),
     /// Search a Modbus line for units over speeds and parities: silence, bad CRC, two answers, own echo; exit 1 when something is wrong.
     Scan(ScanArguments),
+    /// List what Modbus devices refused to have read along, or forget that of one device, which is then asked again.
+    Gaps(GapsArguments),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Print what registers and frames say, without a device: values in any byte order, what is wrong with an answer.

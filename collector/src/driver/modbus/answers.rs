@@ -249,8 +249,31 @@ impl Line {
         self.learned.remove(&device.entry.id, unit.id, proved);
     }
 
+    /// Devices of which all was forgotten by hand are read as if it had never been known, each group from its next poll on.
+    pub(super) fn take_forgotten(&mut self) {
+        let count = self.learned.forgotten_count();
+        if count != self.forgotten_count {
+            let before = std::mem::replace(&mut self.forgotten_count, count);
+            let forgotten = self.learned.forgotten_since(before);
+            for (index, device) in self.devices.iter_mut().enumerate().filter(|(_, device)| forgotten.contains(&device.entry.id)) {
+                let Some(unit) = self.units.get(device.unit) else { continue };
+                tracing::info!(device = %device.entry.id, "what the device refused is forgotten; it is asked for again");
+                device.gaps = self.learned.of(&device.entry.id, unit.id);
+                device.forgiven.clear();
+                device.counters.gaps.set(i64::try_from(device.gaps.len()).unwrap_or(i64::MAX));
+                self.groups.iter_mut().filter(|group| group.device == index).for_each(|group| group.stale = true);
+            }
+        }
+        for group in self.groups.iter_mut().filter(|group| group.stale && !group.poll.active) {
+            let Some(device) = self.devices.get_mut(group.device) else { continue };
+            group.blocks = device.blocks(group.priority, &self.patience);
+            group.stale = false;
+        }
+    }
+
     /// Remembers and reports what a device refuses when it is read along.
     fn learn(&mut self, device: usize, gaps: &[Gap]) {
+        let now = self.clock.now().utc;
         let Some(device) = self.devices.get_mut(device) else { return };
         let Some(unit) = self.units.get(device.unit) else { return };
         for gap in gaps {
@@ -261,7 +284,7 @@ impl Line {
             }
         }
         device.counters.gaps.set(i64::try_from(device.gaps.len()).unwrap_or(i64::MAX));
-        self.learned.add(&device.entry.id, unit.id, gaps);
+        self.learned.add(&device.entry.id, unit.id, gaps, now);
     }
 
     /// Draws the conclusions of a poll that has ended.

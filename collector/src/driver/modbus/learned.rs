@@ -1,21 +1,27 @@
 //! What devices refused when it was read along with their points, remembered across restarts.
 //!
-//! The file is text. Line 1: `parkgate learned 1 CRC`, CRC-32 of all that follows in eight hexadecimal digits. Then one
+//! The file is text. Line 1: `parkgate learned 2 CRC`, CRC-32 of all that follows in eight hexadecimal digits. Then one
 //! line each: device, unit id, function code, first address, number of addresses (0: nothing, but no read may cross from
-//! below the address to it). What a device reads by itself after all is taken out again. The file is replaced by write beside, sync, rename, sync of the directory. It can be deleted: then
-//! devices are asked once more. One that is damaged is not used, and is replaced when there is something new to write.
+//! below the address to it), when it was learned (milliseconds since 1970, or `-`). Version 1 had no such time. What a
+//! device reads by itself after all is taken out again, and what was learned about one device can be forgotten by hand
+//! while its line is polled. The file is replaced by write beside, sync, rename, sync of the directory. It can be deleted:
+//! then devices are asked once more. One that is damaged is not used, and is replaced when there is something new to write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::model::UtcMillis;
 use crate::protocol::modbus::{Function, RegisterName};
 
 /// Beginning of the file.
-const HEAD: &str = "parkgate learned 1 ";
+const HEAD: &str = "parkgate learned 2 ";
+/// The same of a file without times.
+const HEAD_1: &str = "parkgate learned 1 ";
 /// Longest file that is read.
 const BYTES_MAX: u64 = 16 << 20;
 /// Most entries of one unit of a device; a device that refuses more is not worth merging.
@@ -45,7 +51,32 @@ impl Gap {
     }
 }
 
-type Entries = BTreeMap<(String, u8), BTreeSet<Gap>>;
+/// By device and unit id, each with the time when it was learned, where that is known.
+type Entries = BTreeMap<(String, u8), BTreeMap<Gap, Option<UtcMillis>>>;
+
+/// One thing that was learned, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Stable id of the device.
+    pub device: String,
+    /// Its unit id then.
+    pub unit_id: u8,
+    /// What reads it.
+    pub function: Function,
+    /// First address that is not read along, from 0.
+    pub address: u16,
+    /// How many addresses; 0: only a border that no read may cross from below the address.
+    pub quantity: u16,
+    /// When it was learned; `None`: before that was written down.
+    pub since: Option<UtcMillis>,
+}
+
+impl Entry {
+    /// As manuals write it.
+    pub fn describe(&self) -> String {
+        Gap { function: self.function, first: self.address, length: self.quantity }.describe()
+    }
+}
 
 /// The memory of all lines. Cheap to clone; without a file it lasts as long as the program.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +86,10 @@ pub struct Learned(Arc<Store>);
 struct Store {
     path: Option<PathBuf>,
     entries: Mutex<Entries>,
+    /// How often something was forgotten by hand.
+    forgotten_count: AtomicU64,
+    /// The number of its last forgetting, by device.
+    forgotten: Mutex<BTreeMap<String, u64>>,
     /// Held while the file is written, so that the newest entries are written last.
     writing: Mutex<()>,
 }
@@ -69,22 +104,24 @@ impl Learned {
                 Entries::new()
             }
         };
-        Self(Arc::new(Store { path: Some(path), entries: Mutex::new(entries), writing: Mutex::new(()) }))
+        Self(Arc::new(Store { path: Some(path), entries: Mutex::new(entries), ..Store::default() }))
     }
 
     /// What is known of a device under a unit id.
     pub(super) fn of(&self, device: &str, unit_id: u8) -> Vec<Gap> {
         let entries = self.0.lock();
-        entries.get(&(device.to_owned(), unit_id)).map(|gaps| gaps.iter().copied().collect()).unwrap_or_default()
+        entries.get(&(device.to_owned(), unit_id)).map(|gaps| gaps.keys().copied().collect()).unwrap_or_default()
     }
 
-    /// Remembers what is new, and writes it in the background.
-    pub(super) fn add(&self, device: &str, unit_id: u8, gaps: &[Gap]) {
+    /// Remembers what is new at `now`, and writes it in the background.
+    pub(super) fn add(&self, device: &str, unit_id: u8, gaps: &[Gap], now: UtcMillis) {
         {
             let mut entries = self.0.lock();
             let known = entries.entry((device.to_owned(), unit_id)).or_default();
             let before = known.len();
-            known.extend(gaps.iter().take(ENTRIES_MAX.saturating_sub(before)));
+            for gap in gaps.iter().take(ENTRIES_MAX.saturating_sub(before)) {
+                known.entry(*gap).or_insert(Some(now));
+            }
             if known.len() == before {
                 return;
             }
@@ -98,7 +135,7 @@ impl Learned {
             let mut entries = self.0.lock();
             let Some(known) = entries.get_mut(&(device.to_owned(), unit_id)) else { return };
             let before = known.len();
-            known.retain(|gap| !gaps.contains(gap));
+            known.retain(|gap, _| !gaps.contains(gap));
             if known.len() == before {
                 return;
             }
@@ -106,14 +143,42 @@ impl Learned {
         self.save();
     }
 
+    /// Forgets all that was learned about a device; its line asks for it again from the next poll on. What that was, once
+    /// the file is without it. Errors: it is forgotten, but the file still has it. Blocks.
+    pub fn forget(&self, device: &str) -> io::Result<Vec<Entry>> {
+        let forgotten = {
+            let mut entries = self.0.lock();
+            let forgotten = told(entries.iter().filter(|((id, _), _)| id == device));
+            entries.retain(|(id, _), _| id != device);
+            forgotten
+        };
+        if !forgotten.is_empty() {
+            let mut devices = self.0.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = self.0.forgotten_count.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            devices.insert(device.to_owned(), count);
+            drop(devices);
+            self.0.write()?;
+        }
+        Ok(forgotten)
+    }
+
+    /// How often something was forgotten by hand.
+    pub(super) fn forgotten_count(&self) -> u64 {
+        self.0.forgotten_count.load(Ordering::Relaxed)
+    }
+
+    /// The devices of which all was forgotten after that count was `before`.
+    pub(super) fn forgotten_since(&self, before: u64) -> BTreeSet<String> {
+        let devices = self.0.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        devices.iter().filter(|(_, count)| **count > before).map(|(device, _)| device.clone()).collect()
+    }
+
     /// Writes the file in the background.
     fn save(&self) {
         let store = Arc::clone(&self.0);
         let save = move || {
-            let Some(path) = &store.path else { return };
-            let _writing = store.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let text = format(&store.lock());
-            if let Err(error) = replace(path, text.as_bytes()) {
+            if let Err(error) = store.write() {
+                let path = store.path.as_deref().unwrap_or(Path::new(""));
                 tracing::warn!(path = %path.display(), error = %error, "what was learned about devices is not on disk");
             }
         };
@@ -128,14 +193,38 @@ impl Store {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Writes the file, where there is one.
+    fn write(&self) -> io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = format(&self.lock());
+        replace(path, text.as_bytes())
+    }
+}
+
+/// What a file holds, by device, unit id and address; nothing where there is none. Errors say what is wrong with the file.
+pub fn list(path: &Path) -> Result<Vec<Entry>, String> {
+    Ok(told(read(path)?.iter()))
+}
+
+fn told<'a>(entries: impl Iterator<Item = (&'a (String, u8), &'a BTreeMap<Gap, Option<UtcMillis>>)>) -> Vec<Entry> {
+    let each = entries.flat_map(|((device, unit_id), gaps)| {
+        gaps.iter().map(|(gap, since)| {
+            let Gap { function, first: address, length: quantity } = *gap;
+            Entry { device: device.clone(), unit_id: *unit_id, function, address, quantity, since: *since }
+        })
+    });
+    each.collect()
 }
 
 fn format(entries: &Entries) -> String {
     let mut body = String::new();
     for ((device, unit_id), gaps) in entries {
-        for gap in gaps {
+        for (gap, since) in gaps {
+            let since = since.map_or_else(|| "-".to_owned(), |since| since.0.to_string());
             // Writing into a String cannot fail.
-            let _ = writeln!(body, "{device} {unit_id} {} {} {}", gap.function.code(), gap.first, gap.length);
+            let _ = writeln!(body, "{device} {unit_id} {} {} {} {since}", gap.function.code(), gap.first, gap.length);
         }
     }
     format!("{HEAD}{:08x}\n{body}", crc32fast::hash(body.as_bytes()))
@@ -155,24 +244,32 @@ fn read(path: &Path) -> Result<Entries, String> {
 
 fn parse(text: &str) -> Result<Entries, String> {
     let (head, body) = text.split_once('\n').ok_or("it is cut off")?;
-    let crc = head.strip_prefix(HEAD).ok_or("it is not of this format")?;
+    let (crc, has_times) = match (head.strip_prefix(HEAD), head.strip_prefix(HEAD_1)) {
+        (Some(crc), _) => (crc, true),
+        (None, Some(crc)) => (crc, false),
+        (None, None) => return Err("it is not of this format".into()),
+    };
     if u32::from_str_radix(crc, 16) != Ok(crc32fast::hash(body.as_bytes())) {
         return Err("its checksum is wrong".into());
     }
     let mut entries = Entries::new();
     for line in body.lines() {
-        let (device, unit_id, gap) = parse_line(line).ok_or_else(|| format!("`{line}` is no entry"))?;
-        entries.entry((device, unit_id)).or_default().insert(gap);
+        let (device, unit_id, gap, since) = parse_line(line, has_times).ok_or_else(|| format!("`{line}` is no entry"))?;
+        entries.entry((device, unit_id)).or_default().insert(gap, since);
     }
     Ok(entries)
 }
 
-fn parse_line(line: &str) -> Option<(String, u8, Gap)> {
+fn parse_line(line: &str, has_time: bool) -> Option<(String, u8, Gap, Option<UtcMillis>)> {
     let mut words = line.split(' ');
     let (device, unit_id) = (words.next()?, words.next()?.parse().ok()?);
     let function = Function::from_code(words.next()?.parse().ok()?)?;
     let (first, length) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    words.next().is_none().then(|| (device.to_owned(), unit_id, Gap { function, first, length }))
+    let since = match if has_time { words.next()? } else { "-" } {
+        "-" => None,
+        time => Some(UtcMillis(time.parse().ok()?)),
+    };
+    words.next().is_none().then(|| (device.to_owned(), unit_id, Gap { function, first, length }, since))
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -213,9 +310,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("modbus.learned");
         let learned = Learned::open(path.clone());
-        learned.add("acme-1", 7, &[GAP, BORDER]);
-        learned.add("acme-1", 7, &[GAP]);
-        learned.add("b", 1, &[BORDER]);
+        learned.add("acme-1", 7, &[GAP, BORDER], UtcMillis(1));
+        learned.add("acme-1", 7, &[GAP], UtcMillis(2));
+        learned.add("b", 1, &[BORDER], UtcMillis(3));
         let again = Learned::open(path.clone());
         assert_eq!(again.of("acme-1", 7), [GAP, BORDER]);
         assert_eq!(again.of("b", 1), [BORDER]);
@@ -223,15 +320,38 @@ mod tests {
         again.remove("b", 1, &[BORDER]);
         again.remove("b", 2, &[BORDER]);
         assert!(Learned::open(path.clone()).of("b", 1).is_empty());
-        again.add("b", 1, &[BORDER]);
+        again.add("b", 1, &[BORDER], UtcMillis(4));
 
         let text = std::fs::read_to_string(&path).unwrap();
-        for broken in ["", "x", &text.replacen("10", "11", 1), &text.replace(HEAD, "parkgate learned 2 ")] {
+        for broken in ["", "x", &text.replacen("10", "11", 1), &text.replace(HEAD, "parkgate learned 3 ")] {
             std::fs::write(&path, broken).unwrap();
             let learned = Learned::open(path.clone());
             assert!(learned.of("acme-1", 7).is_empty(), "{broken}");
-            learned.add("c", 1, &[GAP]);
+            learned.add("c", 1, &[GAP], UtcMillis(5));
             assert_eq!(Learned::open(path.clone()).of("c", 1), [GAP]);
         }
+    }
+
+    #[test]
+    fn one_device_is_forgotten_and_a_file_without_times_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("modbus.learned");
+        assert_eq!(list(&path), Ok(Vec::new()), "no file is no fault");
+        let body = "a 7 3 10 3\na 8 4 10 0\nb 1 3 10 3\n";
+        std::fs::write(&path, format!("{HEAD_1}{:08x}\n{body}", crc32fast::hash(body.as_bytes()))).unwrap();
+        let learned = Learned::open(path.clone());
+        learned.add("b", 1, &[BORDER], UtcMillis(5));
+        let before = learned.forgotten_count();
+        let forgotten = learned.forget("a").unwrap();
+        assert_eq!(forgotten.iter().map(|entry| (entry.unit_id, entry.since)).collect::<Vec<_>>(), [(7, None), (8, None)]);
+        assert!(learned.of("a", 7).is_empty() && learned.of("a", 8).is_empty());
+        assert_eq!(learned.forgotten_since(before), BTreeSet::from(["a".to_owned()]));
+        assert!(learned.forgotten_since(learned.forgotten_count()).is_empty());
+        assert!(learned.forget("a").unwrap().is_empty(), "once");
+        let left = list(&path).unwrap();
+        let left: Vec<_> = left.iter().map(|entry| (entry.device.as_str(), entry.quantity, entry.since)).collect();
+        assert_eq!(left, [("b", 3, None), ("b", 0, Some(UtcMillis(5)))]);
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(list(&path), Err("it is cut off".to_owned()));
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Line {
     link_down_told_ms: Option<u64>,
     pub(super) output: Output,
     pub(super) learned: Learned,
+    /// How often something of it had been forgotten by hand when we looked.
+    pub(super) forgotten_count: u64,
     pub(super) health: HealthBoard,
     pub(super) clock: Arc<dyn Clock>,
     /// When cancelled, no further request is sent.
@@ -102,6 +104,7 @@ impl Line {
             link_down_told_ms: None,
             output: Output::new(link.key, outlet),
             learned: shared.learned.clone(),
+            forgotten_count: shared.learned.forgotten_count(),
             health,
             clock,
             cancel: CancellationToken::new(),
@@ -130,7 +133,7 @@ impl Line {
             if !blocks.is_empty() {
                 let schedule = Schedule::new(address.interval_ms(priority), entry.link.key.0, index, count, now);
                 let (device, poll) = (self.devices.len(), Poll::default());
-                self.groups.push(Group { device, unit, priority, blocks, schedule, failing: false, poll });
+                self.groups.push(Group { device, unit, priority, blocks, stale: false, schedule, failing: false, poll });
             }
         }
         if let Some(refused) = &device.refused {
@@ -174,6 +177,7 @@ impl Line {
 
     /// Sends one request, or takes one answer in, or waits.
     async fn step(&mut self) -> Result<(), PipelineGone> {
+        self.take_forgotten();
         let Some(wire) = &mut self.wire else { return self.connect().await };
         let now = self.clock.now();
         let mut until = None;

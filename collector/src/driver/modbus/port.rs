@@ -114,7 +114,7 @@ impl Port {
     pub(super) fn no_connection(&self) -> String {
         match &self.kind {
             Kind::Tcp(ModbusTcpSettings { host, port, connect_timeout_ms, .. }) => {
-                format!("cannot connect to {host}:{port}: no answer in {connect_timeout_ms} ms; check address, port and cabling")
+                no_connection(host, *port, &format!("no answer in {connect_timeout_ms} ms"))
             }
             Kind::DialIn { settings, .. } => {
                 let who = settings.identity().escape_ascii();
@@ -132,13 +132,7 @@ impl Port {
         let mut skip = Vec::new();
         let mut format = None;
         let stream = match &mut self.kind {
-            Kind::Tcp(ModbusTcpSettings { host, port, .. }) => match connect(host, *port).await {
-                Ok(stream) => Stream::Tcp(stream),
-                Err(error) => {
-                    let text = format!("cannot connect to {host}:{port}: {error}; check address, port and cabling");
-                    return Err(PortError { text, wait: true });
-                }
-            },
+            Kind::Tcp(ModbusTcpSettings { host, port, .. }) => connect(host, *port).await.map_err(|text| PortError { text, wait: true })?,
             Kind::Serial(settings) => {
                 let stream = open_serial(settings).map_err(|text| PortError { text, wait: true })?;
                 if let Stream::Serial(serial) = &stream {
@@ -189,8 +183,15 @@ fn due_answers(line: &LineSettings, timeout_ms: u32) -> DueAnswers {
     DueAnswers::new(Duration::from_millis(timeout_ms.into()), Duration::from_millis(line.late_window_ms.into()))
 }
 
-async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// A TCP connection to a server. Errors are for people.
+pub(super) async fn connect(host: &str, port: u16) -> Result<Stream, String> {
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| no_connection(host, port, &error.to_string()))?;
+    // Best effort: without it small frames are only slower.
+    let _ = stream.set_nodelay(true);
+    Ok(Stream::Tcp(stream))
+}
+
+/// Why there is no connection to a server, for people.
+pub(super) fn no_connection(host: &str, port: u16, why: &str) -> String {
+    format!("cannot connect to {host}:{port}: {why}; check address, port and cabling")
 }

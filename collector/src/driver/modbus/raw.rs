@@ -5,9 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::port::{connect, no_connection};
 use super::stream::{Stream, open_serial};
 use crate::catalogue::{LineSettings, ModbusRtuSettings, Rs485, SerialFormat, quiet_time_us};
 
@@ -121,18 +121,9 @@ impl RawLine {
                 stream
             }
             (Way::Tcp { host, port, connect_timeout }, Setting::RtuOverTcp | Setting::Tcp) => {
-                let connected = timeout_at(Instant::now() + *connect_timeout, TcpStream::connect((host.as_str(), *port))).await;
-                let stream = match connected {
-                    Ok(Ok(stream)) => stream,
-                    Ok(Err(error)) => return Err(format!("cannot connect to {host}:{port}: {error}; check address, port and cabling")),
-                    Err(_) => {
-                        let waited = connect_timeout.as_millis();
-                        return Err(format!("cannot connect to {host}:{port}: no answer in {waited} ms; check address, port and cabling"));
-                    }
-                };
-                // Best effort: without it small frames are only slower.
-                let _ = stream.set_nodelay(true);
-                Stream::Tcp(stream)
+                let connected = timeout_at(Instant::now() + *connect_timeout, connect(host, *port)).await;
+                let no_answer = |_| no_connection(host, *port, &format!("no answer in {} ms", connect_timeout.as_millis()));
+                connected.map_err(no_answer)??
             }
             #[cfg(test)]
             (Way::Ends(open), setting) => {

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn only_what_is_between_frames_is_taken_out_however_it_is_cut() {
-        for skip in [vec![vec![0, 0]], vec![b"PING".to_vec(), vec![0xFE]], vec![vec![0]]] {
+        for skip in [vec![vec![0, 0]], vec![b"PING".to_vec(), vec![0xFE]], vec![vec![0]], vec![b"DTU-0017".to_vec()]] {
             let mut stream = Vec::new();
             for frame in FRAMES {
                 skip.iter().for_each(|skip| stream.extend(skip));

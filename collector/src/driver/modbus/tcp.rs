@@ -212,3 +212,81 @@ fn space<'a>(reader: &'a mut FrameReader, sieve: &Sieve) -> &'a mut [u8] {
     let length = space.len().saturating_sub(sieve.held());
     space.get_mut(..length).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::driver::modbus::bisect::Part;
+    use crate::protocol::modbus::{Function, Request};
+
+    const REQUEST_LENGTH: usize = 12;
+
+    fn wire(skip: Vec<Vec<u8>>) -> (TcpWire, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let pauses = Pauses { timeout: Duration::from_secs(1), after_connect: Duration::ZERO, between_requests: Duration::ZERO };
+        let dropped = IntCounter::new("dropped", "answers nobody waits for").unwrap();
+        (TcpWire::new(Stream::Duplex(ours), pauses, 7, skip, dropped), theirs)
+    }
+
+    fn ask() -> Ask {
+        let ticket = Ticket { group: 0, block: 0, part: Part { from: 0, to: 1 }, widened: false };
+        let request = Request { unit_id: 1, function: Function::HoldingRegisters, address: 0, quantity: 1 };
+        Ask { ticket, request, check_unit: true }
+    }
+
+    #[tokio::test]
+    async fn ids_begin_like_nothing_that_is_skipped_and_are_no_neighbours() {
+        // Only ids from 0x0700 to 0x07FF are left, so that neighbours follow each other often.
+        let skip: Vec<Vec<u8>> = (0..=u8::MAX).filter(|byte| *byte != 7).map(|byte| vec![byte]).collect();
+        let (mut wire, mut theirs) = wire(skip);
+        let mut ids = Vec::new();
+        for _ in 0..300 {
+            wire.send(ask()).await.unwrap();
+            let mut request = [0; REQUEST_LENGTH];
+            theirs.read_exact(&mut request).await.unwrap();
+            ids.push(u16::from_be_bytes([request[0], request[1]]));
+            if !wire.has_room() {
+                wire.flights.remove(0);
+            }
+        }
+        assert!(ids.iter().all(|id| id.to_be_bytes()[0] == 7));
+        for in_flight in ids.windows(7) {
+            let [before @ .., last] = in_flight else { unreachable!() };
+            assert!(before.iter().all(|id| id.abs_diff(*last) > 1), "{in_flight:04X?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_that_breaks_off_ends_the_connection() {
+        for (bytes, is_lost) in [(&b"PING"[..], false), (&b"PI"[..], false), (&[7, 1, 0][..], true), (&[7, 1, 0, 0, 0, 5, 1][..], true)] {
+            let (mut wire, mut theirs) = wire(vec![b"PING".to_vec()]);
+            wire.send(ask()).await.unwrap();
+            theirs.write_all(bytes).await.unwrap();
+            let Received::Answer { result: Err(ExchangeError::Timeout), lost, .. } = wire.receive(None).await else {
+                panic!("no answer is no answer");
+            };
+            assert_eq!(lost, is_lost, "{bytes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_back_has_room() {
+        // A frame as long as they are: as many as fill the room, and more, behind the beginning of the first.
+        let mut frame = vec![7, 1, 0, 0, 0, 253, 1, 3, 250];
+        frame.resize(FRAME_LENGTH_MAX - 1, 0);
+        let stream = frame.repeat(40);
+        for cut in 1..10 {
+            let (mut wire, mut theirs) = wire(vec![b"PING".to_vec()]);
+            let (begun, rest) = stream.split_at(cut);
+            theirs.write_all(begun).await.unwrap();
+            assert!(wire.is_usable().await);
+            theirs.write_all(rest).await.unwrap();
+            assert!(wire.is_usable().await, "cut at {cut}");
+            assert_eq!(wire.dropped.get(), 40, "cut at {cut}");
+        }
+    }
+}

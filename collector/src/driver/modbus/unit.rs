@@ -71,6 +71,8 @@ pub(super) struct Group {
     pub(super) priority: Priority,
     /// Its reads.
     pub(super) blocks: Vec<Block>,
+    /// The blocks are of what was known before, and are formed anew before the next poll.
+    pub(super) stale: bool,
     /// Its polls.
     pub(super) schedule: Schedule,
     /// Its last poll did not bring everything.

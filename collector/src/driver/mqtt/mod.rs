@@ -23,7 +23,7 @@ mod tests;
 pub mod topics;
 pub mod unknown;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -288,11 +288,9 @@ impl Driver {
 
     /// Takes the answer to one packet.
     fn answered(&mut self, packet: &[(String, u8)], refused: &[bool]) {
-        for ((filter, _), is_refused) in packet.iter().zip(refused) {
-            if !is_refused {
-                self.refused.retain(|(other, _)| other != filter);
-            }
-        }
+        let answers = packet.iter().zip(refused);
+        let granted: HashSet<&str> = answers.filter(|(_, is_refused)| !**is_refused).map(|((filter, _), _)| filter.as_str()).collect();
+        self.refused.retain(|(filter, _)| !granted.contains(filter.as_str()));
     }
 
     /// What is wrong while the broker refuses topics.

@@ -152,9 +152,15 @@ impl Request {
     /// The frame to send.
     pub fn encode(&self, transaction_id: u16) -> [u8; REQUEST_LENGTH] {
         let [t1, t0] = transaction_id.to_be_bytes();
+        let [function, a1, a0, q1, q0] = self.pdu();
+        [t1, t0, 0, 0, 0, 6, self.unit_id, function, a1, a0, q1, q0]
+    }
+
+    /// Function code, address, quantity (V1.1b3, 6.1-6.4).
+    pub(super) fn pdu(&self) -> [u8; 5] {
         let [a1, a0] = self.address.to_be_bytes();
         let [q1, q0] = self.quantity.to_be_bytes();
-        [t1, t0, 0, 0, 0, 6, self.unit_id, self.function.code(), a1, a0, q1, q0]
+        [self.function.code(), a1, a0, q1, q0]
     }
 
     /// Data bytes that a right answer carries: two per register, one per eight bits begun.

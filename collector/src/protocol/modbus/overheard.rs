@@ -3,9 +3,9 @@
 //!
 //! Polling takes an answer or nothing ([`super::rtu`]); a search for units needs to know what the rest was.
 
-use super::frame::{EXCEPTION_BIT, HEADER_LENGTH};
-use super::rtu::{FRAME_LENGTH_MAX, REQUEST_LENGTH, crc16};
-use super::{Function, identify};
+use super::frame::HEADER_LENGTH;
+use super::identify;
+use super::rtu::{FRAME_LENGTH_MAX, REQUEST_LENGTH, announced_length, crc16};
 
 /// Unit id, function, CRC.
 const FRAME_LENGTH_MIN: usize = 4;
@@ -103,9 +103,8 @@ fn sound(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
 /// Bytes of the PDU of an answer, as it announces; `None` where it does not say, or not yet.
 fn pdu_length(pdu: &[u8]) -> Option<usize> {
     match *pdu {
-        [function, ..] if function & EXCEPTION_BIT != 0 => Some(2),
         [identify::FUNCTION, ..] => identify::length(pdu),
-        [function, count, ..] if Function::from_code(function).is_some() => Some(usize::from(count).saturating_add(2)),
+        [function, second, ..] => announced_length(function, second)?.checked_sub(RTU_OVERHEAD),
         _ => None,
     }
 }

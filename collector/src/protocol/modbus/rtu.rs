@@ -112,11 +112,10 @@ const fn crc_table() -> [u16; 256] {
 
 /// The frame of a read request.
 pub fn encode(request: &Request) -> [u8; REQUEST_LENGTH] {
-    let [a1, a0] = request.address.to_be_bytes();
-    let [q1, q0] = request.quantity.to_be_bytes();
-    let body = [request.unit_id, request.function.code(), a1, a0, q1, q0];
+    let [function, a1, a0, q1, q0] = request.pdu();
+    let body = [request.unit_id, function, a1, a0, q1, q0];
     let [low, high] = crc16(&body).to_le_bytes();
-    [request.unit_id, request.function.code(), a1, a0, q1, q0, low, high]
+    [request.unit_id, function, a1, a0, q1, q0, low, high]
 }
 
 /// Bytes that the right answer to `request` has, CRC included.
@@ -203,7 +202,7 @@ fn split_echo<'a>(request: &Request, received: &'a [u8], line: LineTraits) -> Ec
 }
 
 /// Bytes of a frame by its function and third byte; `None` for functions that we never ask for.
-fn announced_length(function: u8, third: u8) -> Option<usize> {
+pub(super) fn announced_length(function: u8, third: u8) -> Option<usize> {
     if function & EXCEPTION_BIT != 0 {
         return Some(OVERHEAD);
     }

@@ -1,11 +1,17 @@
 //! Dead units, refused blocks, lost connections, a pipeline that takes nothing.
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 
+use super::super::STOP_LIMIT;
+use super::super::port::Port;
+use super::lines::TokioClock;
 use super::*;
+use crate::catalogue::{Framing, ModbusDialInSettings};
 use crate::health::State;
 use crate::model::Reason;
+use crate::protocol::modbus::rtu;
 use crate::sim::modbus::{Fault, Faults, SimServer, UnitMode};
 
 #[tokio::test]
@@ -168,7 +174,7 @@ async fn a_full_pipeline_skips_polls_and_says_so() {
     while running.messages.is_empty() {
         tokio::task::yield_now().await;
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    sleep(Duration::from_millis(100)).await;
     let requests = server.requests();
     assert!(requests <= 2, "{requests} requests though nothing is taken");
     let skipped = running.metrics.polls_skipped.with_label_values(&["modbus_tcp", "line", "a"]);
@@ -193,41 +199,88 @@ async fn a_bridge_that_answers_with_its_own_id_is_accepted_where_configured() {
     running.stop().await;
 }
 
-/// The answer comes after the driver was told to stop: it is handed over, and nothing more is asked.
+/// The answers come after the driver was told to stop: they are handed over, and nothing more is asked.
 #[tokio::test]
 async fn what_was_asked_before_a_stop_is_answered() {
     let listener = TcpListener::bind(LOOPBACK).await.unwrap();
-    let link = link("line", listener.local_addr().unwrap(), 2_500);
-    let devices = vec![device(&link, "a", 1, 20, 0, words(&[0])), device(&link, "b", 2, 20, 1, words(&[0]))];
+    let link = link_with("line", listener.local_addr().unwrap(), 2_500, |line| line.pipeline = 2);
+    let devices = (1..=3).map(|unit_id| device(&link, &format!("u{unit_id}"), unit_id, 20, unit_id.into(), words(&[0]))).collect();
     let mut running = Running::start(&link, devices);
     let (mut stream, _) = listener.accept().await.unwrap();
-    let mut request = [0; 12];
-    stream.read_exact(&mut request).await.unwrap();
+    let mut requests = [[0; 12]; 2];
+    for request in &mut requests {
+        stream.read_exact(request).await.unwrap();
+    }
     running.cancel.cancel();
     tokio::task::yield_now().await;
-    let [high, low, ..] = request;
-    stream.write_all(&[high, low, 0, 0, 0, 5, request[6], 3, 2, 0x12, 0x34]).await.unwrap();
-    let point = u32::from(request[6]) - 1;
-    running.until(point, |number| number == exact(0x1234)).await;
-    assert_eq!(stream.read(&mut request).await.unwrap(), 0, "nothing is asked any more");
+    let answers = requests.map(|[high, low, _, _, _, _, unit_id, ..]| [high, low, 0, 0, 0, 5, unit_id, 3, 2, 0x12, unit_id]);
+    stream.write_all(&answers.concat()).await.unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.extend(running.readings().await.1.into_iter().map(|reading| (reading.point.0, reading.number)));
+    }
+    assert_eq!(seen, requests.map(|request| (u32::from(request[6]), exact(0x1200 + i64::from(request[6])))));
+    assert_eq!(stream.read(&mut requests[0]).await.unwrap(), 0, "nothing is asked any more");
     running.stop().await;
 }
 
-/// A unit that says nothing holds a stop no longer than its time-out, a line that waits not at all.
-#[tokio::test]
+/// How long a driver takes to stop, `after` its first request was read where there are `units`, and answered by what
+/// `answers` says.
+async fn stop_takes(mut running: Running, mut units: Option<DuplexStream>, answers: bool, after: Duration) -> Duration {
+    if let Some(units) = &mut units {
+        units.read_exact(&mut [0; rtu::REQUEST_LENGTH]).await.unwrap();
+        if answers {
+            let mut frame = vec![1, 3, 2, 1, 0];
+            frame.extend(rtu::crc16(&frame).to_le_bytes());
+            units.write_all(&frame).await.unwrap();
+            running.until(0, |number| number == exact(0x100)).await;
+        }
+    }
+    sleep(after).await;
+    let start = Instant::now();
+    running.stop().await;
+    start.elapsed()
+}
+
+/// A unit that says nothing holds a stop no longer than its time-out, and none longer than the limit; a line that waits for
+/// anything else not at all. By tokio's clock, paused: nothing depends on the machine.
+#[tokio::test(start_paused = true)]
 async fn a_stop_does_not_wait_for_what_does_not_come() {
-    let listener = TcpListener::bind(LOOPBACK).await.unwrap();
-    let silent = link("line", listener.local_addr().unwrap(), 60);
-    let running = Running::start(&silent, vec![device(&silent, "a", 1, 3_600_000, 0, words(&[0]))]);
-    let (mut stream, _) = listener.accept().await.unwrap();
-    stream.read_exact(&mut [0; 12]).await.unwrap();
-    running.stop().await;
-    // Nobody listens there: it waits between two attempts to connect.
-    let port = std::net::TcpListener::bind(LOOPBACK).unwrap().local_addr().unwrap();
-    let away = link("line", port, 60);
-    let patience = Patience { connect_backoff_ms: (3_600_000, 3_600_000), ..IMPATIENT };
-    let devices = vec![device(&away, "a", 1, 20, 0, words(&[0]))];
-    let mut running = Running::start_with(&away, devices, 1_000, Arc::new(SystemClock::new()), patience);
-    assert!(!running.change().await.up);
-    running.stop().await;
+    const HOUR_MS: u32 = 3_600_000;
+    let patience = Patience { connect_backoff_ms: (HOUR_MS.into(), HOUR_MS.into()), timeouts_until_reconnect: 1, ..IMPATIENT };
+    let on = |streams: Vec<DuplexStream>, has_device: bool, timeout_ms: u32, late_window_ms: u32| {
+        let link = rtu_link("line", LOOPBACK, timeout_ms, late_window_ms);
+        let line = quick_line(late_window_ms);
+        let devices = if has_device { vec![device(&link, "a", 1, HOUR_MS, 0, words(&[0]))] } else { Vec::new() };
+        let change = |running: &mut Line| running.port = Port::of_streams(streams, None, line, timeout_ms);
+        Running::start_shared(&link, devices, 1_000, TokioClock::start(), patience, &Shared::default(), change)
+    };
+    let pair = || tokio::io::duplex(1_024);
+    let (none, soon) = (Duration::from_millis(1), Duration::from_millis(1));
+    // By then a line has done what there was to do.
+    let later = Duration::from_secs(1);
+
+    let (ours, units) = pair();
+    assert!(stop_takes(on(vec![ours], true, 60, 10), Some(units), false, soon).await <= Duration::from_millis(61), "a silent unit");
+    let (ours, units) = pair();
+    let took = stop_takes(on(vec![ours], true, HOUR_MS, 10), Some(units), false, soon).await;
+    assert!(took >= STOP_LIMIT - none && took <= STOP_LIMIT + none, "a silent unit with a long time-out: {took:?}");
+    let (ours, units) = pair();
+    assert!(stop_takes(on(vec![ours], true, 60, 10), Some(units), true, later).await <= none, "until the next poll");
+    let (ours, _units) = pair();
+    assert!(stop_takes(on(vec![ours], true, 60, HOUR_MS), None, false, later).await <= none, "a line that rests");
+    assert!(stop_takes(on(Vec::new(), true, 60, 10), None, false, later).await <= none, "between attempts to connect");
+    let (ours, _units) = pair();
+    assert!(stop_takes(on(vec![ours], false, 60, 10), None, false, later).await <= none, "nothing to ask");
+    let settings = ModbusDialInSettings {
+        listen: LOOPBACK,
+        registration: b"DTU-0017".to_vec(),
+        heartbeat: Vec::new(),
+        framing: Framing::Rtu,
+        timeout_ms: 60,
+        line: quick_line(10),
+    };
+    let link = link_of("dtu", DriverSettings::ModbusDialIn(settings));
+    let running = Running::start(&link, vec![device(&link, "a", 1, HOUR_MS, 0, words(&[0]))]);
+    assert!(stop_takes(running, None, false, later).await <= none, "for a device that does not connect");
 }

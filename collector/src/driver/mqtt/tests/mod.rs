@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::model::*;
 use crate::protocol::json::{RecordMap, TimeFormat, TimePath};
 
+mod flood;
 mod outages;
 mod payloads;
 mod refused;

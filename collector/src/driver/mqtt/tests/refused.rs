@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 
 /// The next packet: its type and its body; `None` at the end.
-fn packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+pub(super) fn packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
     let mut byte = [0];
     stream.read_exact(&mut byte).ok()?;
     let kind = byte[0] >> 4;
@@ -25,7 +25,7 @@ fn packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
 }
 
 /// Filters of a SUBSCRIBE packet (MQTT 3.1.1, 3.8).
-fn filters(body: &[u8]) -> Vec<String> {
+pub(super) fn filters(body: &[u8]) -> Vec<String> {
     let (mut rest, mut found) = (&body[2..], Vec::new());
     while rest.len() > 2 {
         let length = usize::from(u16::from_be_bytes([rest[0], rest[1]]));
