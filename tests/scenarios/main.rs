@@ -12,6 +12,7 @@ mod demo;
 mod disk_full;
 mod first_park;
 mod forward;
+mod meters;
 mod mqtt_kill;
 mod package;
 mod start_order;
