@@ -19,5 +19,6 @@ mod start_order;
 mod transfer;
 mod promql;
 mod reload;
+mod reload_alarms;
 mod report;
 mod review;
