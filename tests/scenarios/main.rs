@@ -20,5 +20,6 @@ mod transfer;
 mod promql;
 mod reload;
 mod reload_alarms;
+mod reload_emissions;
 mod report;
 mod review;
