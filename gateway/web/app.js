@@ -15,6 +15,9 @@ const ALARMS_EVERY_MS = 5000;
 const EMISSIONS_EVERY_MS = 60000;
 const EMISSION_FORMS = ["html", "xlsx", "csv", "json", "package"];
 const ALARMS_COMPLIANCE_SHOWN = 20;
+const METERS_EVERY_MS = 60000;
+const METER_ENTRIES_SHOWN = 20;
+const VERDICTS = ["rollover", "reset", "old_wrong", "new_wrong"];
 const SHELVE_SECONDS = 8 * 3600;
 const SPARK_EVERY_MS = 60000;
 const SPARK_REQUESTS_MAX = 3;
@@ -32,6 +35,7 @@ const state = {
   today: [],
   alarms: null,
   outlets: [],
+  meters: null,
   devices: new Map(),
   points: new Map(),
   links: new Map(),
@@ -448,7 +452,8 @@ async function refreshAlarms() {
 }
 
 // Whoever comes with a token acts under its name; else somebody has to be named.
-const actsAs = () => (state.who && state.who.name !== "local" ? state.who.name : byId("alarm-by").value.trim());
+const isLocal = () => state.who?.name === "local";
+const actsAs = () => (state.who && !isLocal() ? state.who.name : byId("alarm-by").value.trim());
 const mayAct = () => ["operator", "admin"].includes(state.who?.role);
 
 async function actOn(alarm, act, more) {
@@ -513,7 +518,7 @@ function showAlarms(now) {
   const operator = state.alarms.operator.filter((alarm) => alarm.labels.rule !== "watchdog");
   const compliance = state.alarms.compliance.slice(0, ALARMS_COMPLIANCE_SHOWN);
   root.hidden = operator.length === 0 && compliance.length === 0;
-  byId("alarm-by-label").hidden = !mayAct() || state.who?.name !== "local" || operator.length === 0;
+  byId("alarm-by-label").hidden = !mayAct() || !isLocal() || operator.length === 0;
   put(byId("alarms-summary"), operator.length === 0 ? text("alarms_none") : text("alarms_count", { n: operator.length }));
   const fill = (list, alarms, acts) => {
     // Rows stay as they are until something is said of them: a button under somebody's hand is not taken away.
@@ -528,6 +533,136 @@ function showAlarms(now) {
   fill(byId("alarm-list"), operator, mayAct());
   fill(byId("compliance-list"), compliance, false);
   byId("compliance").hidden = compliance.length === 0;
+}
+
+// ---- meters: registers that fell and are to be decided about; decisions, exchanges and readings by hand with their authors
+
+async function refreshMeters() {
+  const [decisions, exchanges, readings] = await Promise.all(["decisions", "exchanges", "readings"].map((name) => load(`/api/v1/${name}`)));
+  const entries = [
+    ...decisions.decided.map((event) => ({ ...event, route: "decisions" })),
+    ...exchanges.items.map((event) => ({ ...event, route: "exchanges" })),
+    ...readings.items.map((reading) => ({ ...reading, kind: "reading" })),
+  ].sort((one, other) => Date.parse(other.entered_at) - Date.parse(one.entered_at));
+  state.meters = { toDecide: decisions.to_decide, more: decisions.more, entries };
+  showMeters();
+}
+
+async function enterOfMeter(route, body, question) {
+  const error = byId("meter-error");
+  const tell = (words) => {
+    error.hidden = words === "";
+    put(error, words);
+  };
+  const by = actsAs();
+  if (by === "") {
+    tell(text("alarm_by_missing"));
+    byId("meter-by").focus();
+    return;
+  }
+  // What is entered stays, undone or not.
+  if (!window.confirm(question)) return;
+  const note = byId("meter-note").value.trim();
+  const entry = { ...body, ...(note && { note }), ...(isLocal() && { by }) };
+  const headers = { "content-type": "application/json" };
+  const answer = await fetch(`/api/v1/${route}`, { method: "POST", headers, body: JSON.stringify(entry) }).catch(() => null);
+  const problem = answer && !answer.ok ? await answer.json().catch(() => null) : null;
+  if (answer?.ok) byId("meter-note").value = "";
+  tell(answer === null ? text("gateway_no_contact") : answer.ok ? "" : [problem?.detail, problem?.remedy].filter(Boolean).join("; "));
+  await refreshMeters().catch(() => {});
+}
+
+function meterName(id) {
+  const row = state.points.get(id);
+  const card = row && state.devices.get(row.point.device);
+  return card ? `${named(card.device.name)} \u00b7 ${named(row.point.name)}` : id;
+}
+
+function registers(old, next, unit) {
+  const shown = (register) => (register === null ? text("meter_unknown") : grouped(register));
+  return `${shown(old)} \u2192 ${shown(next)} ${shownUnit({ unit })}`.trim();
+}
+
+function meterButton(label, title, action) {
+  const button = element("button", "", label);
+  button.type = "button";
+  button.title = title;
+  button.addEventListener("click", action);
+  return button;
+}
+
+function buildMeter(kind, point, figures, when) {
+  const row = element("li");
+  const name = element("span", "alarm-text", meterName(point));
+  name.title = point;
+  row.append(element("span", "alarm-priority", kind), name, element("span", "meter-figures", figures), element("span", "alarm-age", when));
+  return row;
+}
+
+function buildToDecide(pair, acts) {
+  const figures = registers(pair.old, pair.new, pair.unit);
+  const row = buildMeter(text("meter_fell"), pair.point, figures, `${shownTime(pair.from)} \u2013 ${shownTime(pair.at)}`);
+  row.dataset.priority = "high";
+  if (pair.note) row.append(element("span", "alarm-note", pair.note));
+  if (pair.wrapped === null) row.append(element("span", "alarm-note", text("meter_no_modulus")));
+  if (!acts) return row;
+  const buttons = element("span", "alarm-acts meter-acts");
+  for (const verdict of VERDICTS) {
+    // Without a modulus nothing wraps.
+    if (verdict === "rollover" && pair.wrapped === null) continue;
+    const counted = { rollover: pair.wrapped, reset: "0" }[verdict];
+    const effect = counted === undefined ? "" : ` +${grouped(counted)} ${shownUnit(pair)}`.trimEnd();
+    const label = text(`meter_kind_${verdict}`);
+    const means = text(`meter_means_${verdict}`);
+    const question = [`${label}${effect}`, `${meterName(pair.point)}: ${figures}`, means, text("meter_stays")].join("\n");
+    const add = { point: pair.point, at: pair.at, verdict };
+    buttons.append(meterButton(label + effect, means, () => enterOfMeter("decisions", { add }, question)));
+  }
+  row.append(buttons);
+  return row;
+}
+
+function buildMeterEntry(entry, acts) {
+  const unit = state.points.get(entry.point)?.point.unit ?? "";
+  const figures = entry.kind === "reading" ? `${grouped(entry.value)} ${shownUnit({ unit })}`.trim()
+    : registers(entry.old_final, entry.new_initial, unit) + (entry.multiplier === null ? "" : ` \u00d7${grouped(entry.multiplier)}`);
+  const row = buildMeter(text(`meter_kind_${entry.kind}`), entry.point, figures, shownTime(entry.at));
+  const said = [text("meter_said", { by: entry.author, time: shownTime(entry.entered_at) })];
+  if (entry.replaced) said.push(text("meter_replaced"));
+  said.push(entry.note, entry.document);
+  const undone = entry.undone_by ?? null;
+  if (undone) said.push(text("meter_undone", { by: undone.author, time: shownTime(undone.time) }), undone.note);
+  row.append(element("span", "alarm-note", said.filter(Boolean).join(" \u00b7 ")));
+  row.classList.toggle("is-quiet", undone !== null);
+  if (!acts || undone || entry.kind === "reading") return row;
+  const question = [text("meter_undo_question", { kind: text(`meter_kind_${entry.kind}`) }), `${meterName(entry.point)}: ${figures}`, text("meter_stays")];
+  const buttons = element("span", "alarm-acts");
+  buttons.append(meterButton(text("meter_undo"), entry.id, () => enterOfMeter(entry.route, { undo: entry.id }, question.join("\n"))));
+  row.append(buttons);
+  return row;
+}
+
+function showMeters() {
+  if (!state.meters) return;
+  const { toDecide, more, entries } = state.meters;
+  const acts = mayAct();
+  byId("meters").hidden = toDecide.length === 0 && entries.length === 0;
+  byId("meter-form").hidden = !acts;
+  byId("meter-by-label").hidden = !isLocal();
+  put(byId("meters-summary"), toDecide.length === 0 ? text("meters_none") : text(more ? "meters_count_more" : "meters_count", { n: toDecide.length }));
+  const fill = (list, items, make) => {
+    // A button under somebody's hand is not taken away.
+    const shown = JSON.stringify([state.language, acts, state.points.size, items]);
+    if (list.shown === shown) return;
+    list.replaceChildren(...items.map((item) => make(item, acts)));
+    list.shown = shown;
+  };
+  byId("to-decide").hidden = toDecide.length === 0;
+  fill(byId("to-decide-list"), toDecide, buildToDecide);
+  byId("meter-entries").hidden = entries.length === 0;
+  fill(byId("meter-entry-list"), entries.slice(0, METER_ENTRIES_SHOWN), buildMeterEntry);
+  byId("meter-entries-more").hidden = entries.length <= METER_ENTRIES_SHOWN;
+  put(byId("meter-entries-more"), text("meter_entries_more", { n: entries.length - METER_ENTRIES_SHOWN }));
 }
 
 // ---- emissions: the last hour of each factor of each outlet, and last month's summary in every form
@@ -630,6 +765,7 @@ function showAll() {
   showHeadline(isSilent);
   showToday(now);
   showAlarms(now);
+  showMeters();
   showEmissions();
   showFilter();
 }
@@ -877,10 +1013,19 @@ async function start() {
   listen();
   refreshToday().catch(() => {});
   setInterval(() => refreshToday().catch(() => {}), TODAY_EVERY_MS);
-  byId("alarm-by").value = remembered("alarm-by") ?? "";
-  byId("alarm-by").addEventListener("change", () => remember("alarm-by", byId("alarm-by").value.trim()));
+  // One name, wherever it is asked for.
+  const names = ["alarm-by", "meter-by"].map(byId);
+  for (const field of names) {
+    field.value = remembered("alarm-by") ?? "";
+    field.addEventListener("input", () => names.forEach((other) => {
+      if (other !== field) other.value = field.value;
+    }));
+    field.addEventListener("change", () => remember("alarm-by", field.value.trim()));
+  }
   refreshAlarms().catch(() => {});
   setInterval(() => refreshAlarms().catch(() => {}), ALARMS_EVERY_MS);
+  refreshMeters().catch(() => {});
+  setInterval(() => refreshMeters().catch(() => {}), METERS_EVERY_MS);
   refreshEmissions().catch(() => {});
   setInterval(() => refreshEmissions().catch(() => {}), EMISSIONS_EVERY_MS);
   // Each round of the stream shows all; without it, ages run on.

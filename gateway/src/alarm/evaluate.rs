@@ -51,10 +51,10 @@ impl Evaluator {
                 continue;
             };
             let state: State = serde_json::from_str(&text).unwrap_or_default();
-            // Under other labels it was another alarm: that one is gone, this one begins.
-            if state.episode().is_none() || on.contains(&*alarm.fingerprint) {
-                alarm.state = state;
-            }
+            // Under other labels it was another alarm: that one is gone, this one begins. It still knows when its device was
+            // heard: one that is silent would else be no alarm until it is heard again.
+            let is_this = state.episode().is_none() || on.contains(&*alarm.fingerprint);
+            alarm.state = if is_this { state } else { State { heard: state.heard, ..State::default() } };
             alarm.kept_lively = true;
         }
         evaluator.forgotten = kept.into_keys().collect();

@@ -296,6 +296,23 @@ fn silence_is_told_and_no_answer_is_not_being_heard() {
     assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::Raised, EventKind::Resolved]);
 }
 
+/// A silent device stays an alarm when its rule gets another priority, although nothing is heard of it meanwhile.
+#[test]
+fn a_silent_device_under_other_labels() {
+    let bench = Bench::new();
+    let (mut evaluator, mut events) = bench.open(&rules(), at(0));
+    evaluator.listening(at(0), at(0), &mut events);
+    evaluator.sample(&so2(&bench.park, 10, 20), at(10), &mut events);
+    evaluator.tick(at(71), &mut events);
+    bench.keep(&mut evaluator, &mut events);
+    let other: Vec<Rule> = rules().into_iter().map(|rule| Rule { priority: alarm::Priority::High, ..rule }).collect();
+    let (mut evaluator, mut events) = bench.open(&other, at(100));
+    evaluator.listening_anew(at(100), at(100), &mut events);
+    evaluator.tick(at(100), &mut events);
+    let told: Vec<_> = events.iter().map(|event| (event.kind, event.starts_at, event.labels["priority"].as_str())).collect();
+    assert_eq!(told, [(EventKind::Gone, at(70), "medium"), (EventKind::Raised, at(70), "high")]);
+}
+
 fn exceedance(state: EventState, to: Option<UtcMillis>) -> ComplianceEvent {
     ComplianceEvent {
         id: "exceedance/stack/so2/hour/1/l1".into(),

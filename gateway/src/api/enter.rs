@@ -64,6 +64,20 @@ pub fn author<'a>(asker: &'a Identity, roles: &[Role]) -> Result<&'a str, Proble
     Err(Problem::forbidden(asker.role.name(), &format!("a token of role {}", names.join(" or "))))
 }
 
+/// As [`author`], with somebody whom the request names: instead of `local`, where no token is asked for; beside the
+/// token's name, which several may share.
+///
+/// # Errors
+/// When the asker may not enter it.
+pub fn signed(asker: &Identity, roles: &[Role], by: Option<&str>) -> Result<String, Problem> {
+    let name = author(asker, roles)?;
+    Ok(match by.map(str::trim).filter(|by| !by.is_empty() && *by != name) {
+        None => name.to_owned(),
+        Some(by) if *asker == Identity::local() => by.to_owned(),
+        Some(by) => format!("{by} (token {name})"),
+    })
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
@@ -104,6 +118,19 @@ mod tests {
         }
         assert!(!of_here(&[host, ("sec-fetch-site", "cross-site")]));
         assert!(!of_here(&[host, ("sec-fetch-site", "same-site")]));
+    }
+
+    #[test]
+    fn a_name_stands_beside_that_of_the_token() {
+        let token = Identity { name: "shift-a".into(), ..Identity::local() };
+        let signed = |asker: &Identity, by: Option<&str>| signed(asker, &[Role::Admin], by).unwrap();
+        for by in [None, Some(""), Some(" ")] {
+            assert_eq!((signed(&Identity::local(), by).as_str(), signed(&token, by).as_str()), ("local", "shift-a"));
+        }
+        assert_eq!(signed(&Identity::local(), Some(" Li Wei ")), "Li Wei");
+        assert_eq!(signed(&token, Some("Li Wei")), "Li Wei (token shift-a)");
+        assert_eq!(signed(&token, Some("shift-a")), "shift-a");
+        assert!(super::signed(&token, &[Role::Operator], Some("Li Wei")).is_err());
     }
 
     #[test]

@@ -44,6 +44,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, &format!("unknown-{what}"), "no such thing here", detail, remedy)
     }
 
+    /// Something that was said to be entered before.
+    pub fn not_entered(id: &str) -> Self {
+        let detail = format!("there is no exchange or decision `{id}`");
+        let remedy = "GET /api/v1/exchanges and GET /api/v1/decisions list all";
+        Self::new(StatusCode::NOT_FOUND, "unknown-entry", "no such thing here", detail, remedy)
+    }
+
     /// A path that is not served.
     pub fn no_route(path: &str) -> Self {
         let detail = format!("nothing is served at `{path}`");

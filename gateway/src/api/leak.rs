@@ -172,7 +172,7 @@ fn entered(served: &Served) {
     }
 }
 
-/// An exchange and a decision of two points each, hidden or not, after [`entered`].
+/// An exchange, a decision and a reading by hand of three points each, hidden or not, after [`entered`].
 fn entered_of_meters(served: &Served) {
     for (number, id) in [(1, "acme/main/mark1id"), (5, "bloom/stack/mark5id"), (9, "own/main/mark9id")] {
         for (kind, register) in [("exchange", value(number, 1)), ("error", value(number, 2))] {
@@ -180,6 +180,9 @@ fn entered_of_meters(served: &Served) {
             let new = NewEntry { kind: EntryKind::MeterEvent, subject: id.into(), body, author: "eve".into(), document: None };
             served.facts.append(new, NOW).unwrap();
         }
+        let body = json!({ "at": "2026-01-01T00:00:00Z", "value": value(number, 2).to_string(), "note": null, "replaced": false });
+        let new = NewEntry { kind: EntryKind::HandReading, subject: id.into(), body, author: "eve".into(), document: None };
+        served.facts.append(new, NOW).unwrap();
     }
 }
 
@@ -409,7 +412,7 @@ fn questions(route: &str, catalogue: &Catalogue) -> Vec<Question> {
             let tables = ids().flat_map(|id| Question::get(asked(&id, ranges[1])).in_csv());
             get(&mut ids().flat_map(|id| ranges.map(|range| asked(&id, range)))).into_iter().chain(tables).collect()
         }
-        "/api/v1/regulator/accesses" | "/api/v1/outlets" => one(route),
+        "/api/v1/regulator/accesses" | "/api/v1/outlets" | "/api/v1/readings" => one(route),
         "/api/v1/config/reload" => vec![Question::new(format!("POST {route}"))],
         // A form is no JSON: refused for everybody, and tells nothing.
         "/api/v1/ledger" | "/api/v1/reviews" => vec![Question::get(route), Question::post(route, "entries=1".to_owned())],

@@ -42,6 +42,9 @@ pub struct DecisionEntry {
     /// The id of one that was made in error.
     #[serde(default)]
     undo: Option<String>,
+    /// Who says so, where no token is asked for: else the author is `local`. With a token its name is kept beside it.
+    #[serde(default)]
+    by: Option<String>,
     /// Why, in words.
     #[serde(default)]
     note: Option<String>,
@@ -87,6 +90,9 @@ pub struct ExchangeEntry {
     /// The id of one that was entered in error.
     #[serde(default)]
     undo: Option<String>,
+    /// Who says so, where no token is asked for: else the author is `local`. With a token its name is kept beside it.
+    #[serde(default)]
+    by: Option<String>,
     /// Why, in words.
     #[serde(default)]
     note: Option<String>,
@@ -116,7 +122,7 @@ pub struct AddExchange {
 }
 
 /// Whether the asker sees what was entered about a point; of one that is not configured, who sees everything.
-fn sees(visible: Visible<'_>, point: &str) -> bool {
+pub fn sees(visible: Visible<'_>, point: &str) -> bool {
     visible.sees_everything() || visible.point(point).is_ok()
 }
 
@@ -160,6 +166,7 @@ pub async fn exchanges(App(shared): App, Asker(identity): Asker, _: Params<Nothi
 #[utoipa::path(post, operation_id = "enter_decision", path = "/api/v1/decisions", tag = "totals", request_body = DecisionEntry,
     responses((status = 201, body = MeterEvent), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json")))]
 pub async fn decide(
     App(shared): App,
@@ -180,13 +187,14 @@ pub async fn decide(
         (None, Some(event)) => MeterStep::Undo { event, note: entry.note },
         _ => return Err(Problem::bad_body("needs one of `add` and `undo`")),
     };
-    enter_step(&shared, identity, step, entry.document).await
+    enter_step(&shared, identity, step, Paper { by: entry.by, document: entry.document }).await
 }
 
 /// Enters an exchange, or undoes one. The periods it touches are counted again within about a second.
 #[utoipa::path(post, operation_id = "enter_exchange", path = "/api/v1/exchanges", tag = "totals", request_body = ExchangeEntry,
     responses((status = 201, body = MeterEvent), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json")))]
 pub async fn exchange(
     App(shared): App,
@@ -201,30 +209,38 @@ pub async fn exchange(
         (None, Some(event)) => MeterStep::Undo { event, note: entry.note },
         _ => return Err(Problem::bad_body("needs one of `add` and `undo`")),
     };
-    enter_step(&shared, identity, step, entry.document).await
+    enter_step(&shared, identity, step, Paper { by: entry.by, document: entry.document }).await
+}
+
+/// What an entry rests on.
+struct Paper {
+    /// Who says so, beside the token.
+    by: Option<String>,
+    document: Option<String>,
 }
 
 async fn enter_step(
     shared: &Arc<Shared>,
     identity: Arc<Identity>,
     step: MeterStep,
-    document: Option<String>,
+    Paper { by, document }: Paper,
 ) -> Result<(StatusCode, Json<MeterEvent>), Problem> {
-    let signed = Signed { author: enter::author(&identity, ROLES)?.to_owned(), document, now: shared.clock.now().utc };
+    let signed = Signed { author: enter::signed(&identity, ROLES, by.as_deref())?, document, now: shared.clock.now().utc };
     let state = Arc::clone(shared);
     let entered = shared
         .read(move |record| {
             let visible = Visible::new(&state.catalogue, &identity);
-            let point = match &step {
-                MeterStep::Add(new) => Some(new.point.clone()),
+            let missing = match &step {
+                // The desk names neighbours of what is not there: only of what the asker sees.
+                MeterStep::Add(new) => visible.point(&new.point).err(),
                 MeterStep::Undo { event, .. } => {
                     let events = Meters::read(&state.catalogue, &state.facts)?.events();
-                    events.into_iter().find(|held| held.id == *event).map(|held| held.point)
+                    let is_there = events.iter().any(|held| held.id == *event && sees(visible, &held.point));
+                    (!is_there).then(|| Problem::not_entered(event))
                 }
             };
-            // The desk names neighbours of what is not there: only of what the asker sees.
-            if !point.is_some_and(|point| sees(visible, &point)) {
-                return Ok(Err(Problem::refused("there is no such point, exchange or decision", "`/api/v1/points` lists points")));
+            if let Some(problem) = missing {
+                return Ok(Err(problem));
             }
             let desk = Desk { catalogue: &state.catalogue, record, facts: &state.facts };
             Ok(desk.enter(step, &signed)?.map_err(|refusal| Problem::refused(refusal.what, refusal.help)))

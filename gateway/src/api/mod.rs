@@ -7,7 +7,7 @@
 //! Reads views only: the catalogue, the record, totals, the health board. It changes nothing but sessions, and enters what
 //! people enter ([`enter`]).
 //!
-//! [`park`], [`devices`], [`points`], [`samples`], [`totals`], [`latest`], [`today`], [`stream`], [`emissions`], [`limits`], [`marks`], [`meters`], [`compliance`], [`outlets`], [`regulator`], [`ledger`], [`reviews`], [`config`]: one file per resource; [`accesses`] what regulators read; [`openapi`] their
+//! [`park`], [`devices`], [`points`], [`samples`], [`totals`], [`latest`], [`today`], [`stream`], [`emissions`], [`limits`], [`marks`], [`meters`], [`readings`], [`compliance`], [`outlets`], [`regulator`], [`ledger`], [`reviews`], [`config`]: one file per resource; [`accesses`] what regulators read; [`openapi`] their
 //! description; [`queries`] the query API; [`probes`] `/livez`, `/readyz`, `/metrics`; [`page`] what a browser shows; [`dto`]
 //! the forms of all answers; [`error`] problem details; [`params`] query parameters; [`session`] who asks; [`listener`],
 //! [`tls`], [`guard`] and [`auth`] what every connection and request passes; [`visible`] what of the catalogue the asker sees.
@@ -41,6 +41,7 @@ mod park;
 mod points;
 mod probes;
 mod queries;
+mod readings;
 mod regulator;
 mod samples;
 mod reviews;
@@ -332,6 +333,7 @@ fn routes() -> Vec<(&'static str, Need, MethodRouter<Server>)> {
         ("/api/v1/marks", Anybody, get(marks::list).post(marks::post)),
         ("/api/v1/decisions", Anybody, get(meters::decisions).post(meters::decide)),
         ("/api/v1/exchanges", Anybody, get(meters::exchanges).post(meters::exchange)),
+        ("/api/v1/readings", Anybody, get(readings::list)),
         ("/api/v1/outlets", Anybody, get(outlets::list)),
         ("/api/v1/emissions", Anybody, get(emissions::list)),
         ("/api/v1/compliance/events", Anybody, get(compliance::list)),

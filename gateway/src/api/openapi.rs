@@ -43,6 +43,7 @@ const TOKEN: &str = "token";
         super::meters::decide,
         super::meters::exchanges,
         super::meters::exchange,
+        super::readings::list,
         super::emissions::list,
         super::compliance::list,
         super::accesses::list,

@@ -815,6 +815,9 @@ fn page_texts_are_complete_in_both_languages() {
     all_named("quality_", Quality::ALL.iter().map(|value| value.name()).collect());
     all_named("reason_", Reason::ALL.iter().map(|value| value.name()).collect());
     all_named("role_", ["viewer", "operator", "reviewer", "regulator", "admin"].into());
+    let verdicts = ["rollover", "reset", "old_wrong", "new_wrong"];
+    all_named("meter_means_", verdicts.into());
+    all_named("meter_kind_", [&verdicts[..], &["exchange", "error", "reading"]].concat());
     all_named("medium_", Medium::ALL.iter().map(|value| value.name()).collect());
 }
 

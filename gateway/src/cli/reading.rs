@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use parkgate_collector::catalogue::{Disk, MemoryRegistry};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::model::Origin;
-use serde_json::json;
+use parkgate_rules::emission::time::UtcMillis as Time;
 
 use super::transfer::Sink;
 use super::{DataArguments, say};
@@ -20,6 +20,7 @@ use crate::app::{self, Exit, Failure};
 use crate::rollup::ParkZone;
 use crate::store::{EntryKind, NewEntry};
 use crate::transfer::csv;
+use crate::transfer::hand::HandReading;
 use crate::transfer::import::Values;
 use crate::transfer::rows::{self, Targets};
 
@@ -96,7 +97,8 @@ pub fn reading(arguments: &ReadingArguments) -> Result<ExitCode> {
     let imported = sent?;
     closed?;
     let author = new.author.clone().unwrap_or_else(who::user);
-    let body = json!({ "at": at.to_string(), "value": new.value, "note": new.note, "replaced": imported.replaced > 0 });
+    let read = HandReading { at: Time(at.0), value: new.value.clone(), note: new.note.clone(), replaced: imported.replaced > 0 };
+    let body = serde_json::to_value(read)?;
     let entry = NewEntry { kind: EntryKind::HandReading, subject: new.meter.clone(), body, author, document: None };
     let entry = new.data.facts()?.append(entry, clock.now().utc).context("the value is in the record, who read it is not; add it again")?;
     if new.json {

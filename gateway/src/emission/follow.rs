@@ -26,7 +26,7 @@ use super::events::{self, Events};
 use super::plan::{Plan, PlannedOutlet};
 use super::readings;
 use super::span::{hours, to_core};
-use super::store::{Cursor, EmissionStore, Followed, Watched};
+use super::store::{Cursor, EmissionStore, Followed, Watched, is_as_configured};
 use super::watch::Watch;
 use crate::metrics::Metrics;
 use crate::rollup::rule::is_timeless;
@@ -83,7 +83,7 @@ struct Tracked {
     moved: bool,
     /// Starts of closed hours that are due again, with why.
     dirty: BTreeMap<UtcMillis, Causes>,
-    /// It is configured otherwise than when it was counted: as it was then.
+    /// It is configured otherwise than when it was counted, or was not followed for a time: as it was then.
     was: Option<String>,
 }
 
@@ -113,8 +113,13 @@ impl Follower {
     ///
     /// # Errors
     /// When it, the facts or the record cannot be read.
-    pub fn new(plan: Arc<Plan>, parts: Parts, store: EmissionStore, grace_ms: i64) -> Result<Self, StoreError> {
+    pub fn new(plan: Arc<Plan>, parts: Parts, mut store: EmissionStore, grace_ms: i64) -> Result<Self, StoreError> {
         let cursor = store.cursor()?;
+        let outlet_ids: Vec<&str> = plan.outlets.iter().map(|planned| planned.outlet.id.as_str()).collect();
+        let pair_ids: Vec<&str> = plan.pairs.iter().map(|planned| planned.pair.id.as_str()).collect();
+        let writing = store.write()?;
+        writing.leave_others(&outlet_ids, &pair_ids)?;
+        writing.commit()?;
         let mut entered = Entered::default();
         let touched = entered.refresh(&parts.facts)?;
         let events = Events::load(&parts.facts)?;
@@ -300,8 +305,9 @@ impl Follower {
             let is_last = tracked.dirty.len() <= due.len();
             let settings = tracked.was.clone().filter(|_| !is_last).unwrap_or_else(|| json(&planned.outlet));
             let followed = Followed { settings, until, ..now.clone() };
-            let corrected = tracked.was.as_ref().map(|was| {
-                Correction::of_parameters(&planned.outlet.id, (to_core(now.first), to_core(now.until)), was, &json(&planned.outlet))
+            let configured = json(&planned.outlet);
+            let corrected = tracked.was.as_deref().filter(|was| !is_as_configured(was, &configured)).map(|was| {
+                Correction::of_parameters(&planned.outlet.id, (to_core(now.first), to_core(now.until)), was.trim_end(), &configured)
             });
             let found = self.count(planned, &due, &followed, corrected)?;
             self.parts.metrics.emission_hours.inc_by(found.hours);
@@ -429,12 +435,20 @@ impl Tracked {
                     stored.latest = stored.latest.max(latest);
                     stored.received = stored.received.max(received);
                 }
-                let range = (stored.first, stored.until);
                 if stored.settings != settings {
-                    tracing::info!(outlet = planned.outlet.id, "outlet is configured otherwise; its hours are counted again");
+                    let causes = if is_as_configured(&stored.settings, &settings) {
+                        tracing::info!(outlet = planned.outlet.id, "outlet was not configured for a time; its hours are counted again");
+                        Causes::late()
+                    } else {
+                        tracing::info!(outlet = planned.outlet.id, "outlet is configured otherwise; its hours are counted again");
+                        Causes { parameters: true, ..Causes::default() }
+                    };
                     tracked.was = Some(stored.settings.clone());
-                    let causes = Causes { parameters: true, ..Causes::default() };
-                    tracked.dirty = hours(&plan.zone, range.0, range.1).map(|hour| (hour, causes.clone())).collect();
+                    // Another point may have a longer record.
+                    if let Some(first) = readings::first(&*parts.record, &planned.points)? {
+                        stored.first = stored.first.min(plan.zone.period_of(Level::Hour, first).start);
+                    }
+                    tracked.dirty = hours(&plan.zone, stored.first, stored.until).map(|hour| (hour, causes.clone())).collect();
                     tracked.moved = true;
                 }
                 tracked.now = Some(stored);

@@ -292,6 +292,20 @@ impl Writing<'_> {
         Ok(())
     }
 
+    /// Notes that outlets and pairs other than these are not followed from here on: what changes of theirs meanwhile is
+    /// not noticed. See [`is_as_configured`].
+    pub fn leave_others(&self, outlets: &[&str], pairs: &[&str]) -> Result<(), StoreError> {
+        for (table, key, followed) in [("outlet", "outlet", outlets), ("pair", "pair", pairs)] {
+            let sql = format!("SELECT {key} FROM {table} WHERE settings NOT LIKE ?1");
+            let stored: Vec<String> =
+                self.store.connection.prepare(&sql)?.query_map([format!("%{LEFT}")], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            for id in stored.iter().filter(|id| !followed.contains(&id.as_str())) {
+                self.store.connection.execute(&format!("UPDATE {table} SET settings = settings || ?1 WHERE {key} = ?2"), [LEFT, id])?;
+            }
+        }
+        Ok(())
+    }
+
     /// Notes up to where journal and entries were read.
     pub fn set_cursor(&self, cursor: &Cursor) -> Result<(), StoreError> {
         let sequence = i64::try_from(cursor.sequence.0).unwrap_or(i64::MAX);
@@ -318,6 +332,14 @@ impl Drop for Writing<'_> {
             tracing::error!(error = %error, "transaction of emission.db cannot be undone");
         }
     }
+}
+
+/// Behind the settings of what was not followed for a time; JSON without it and with it is the same.
+const LEFT: &str = " ";
+
+/// Whether stored settings are those that are configured, whether or not what they are about was followed all the time.
+pub fn is_as_configured(stored: &str, configured: &str) -> bool {
+    stored.trim_end_matches(LEFT) == configured
 }
 
 /// On disk; never another number for the same.

@@ -262,6 +262,39 @@ fn other_parameters_count_all_again_and_say_so_once() {
     assert_eq!(case.view().recounts().unwrap(), recounts, "nothing changed");
 }
 
+/// An outlet and a pair are configured no more, then again as they were: what came late meanwhile is counted, as late.
+#[test]
+fn what_comes_while_nothing_is_configured_counts_afterwards() {
+    let mut case = Case::new();
+    case.limit(Averaging::Hour, "30");
+    three_hours(&mut case);
+    case.power(hour(0), 120, 420, 85);
+    case.count();
+    let configured = case.settings.clone();
+    case.settings = load(PARK).unwrap().0;
+    case.start();
+    // From before all that there was, too.
+    case.minutes(hour(-1), 60, 20_000);
+    case.minutes(hour(0), 60, 28_600);
+    case.power(hour(0).plus(10 * MINUTE), 30, 420, 6);
+    case.count();
+    case.start();
+    case.count();
+    assert_eq!(case.told(), [(Raised, 1, 1)]);
+    case.settings = configured;
+    case.start();
+    case.count();
+    assert_eq!(case.hour(hour(0)).judged().value.as_ref().unwrap().text(4), "36.3559");
+    assert_eq!(case.figures().0.len(), 4, "hours from -1 to 2 are closed");
+    let told: Vec<_> = case.events().into_iter().map(|event| (event.subject, event.state, (event.from.0 - MONDAY.0) / MINUTE)).collect();
+    assert_eq!(told, [("stack".into(), Raised, 60), ("stack".into(), Raised, 0), ("line-1".to_owned(), Raised, 10)]);
+    let causes: Vec<_> = case.corrections().iter().map(|one| (one.from, one.causes.join(" "))).collect();
+    assert_eq!(causes, [(Time(hour(0).0), "late_data".to_owned())]);
+    case.start();
+    case.count();
+    assert_eq!((case.told().len(), case.corrections().len()), (3, 1));
+}
+
 #[test]
 fn abatement_that_idles_is_told_while_it_lasts_and_when_it_is_over() {
     let mut case = Case::new();
