@@ -140,6 +140,13 @@ impl CounterState {
         }
     }
 
+    /// The last register, where one with this value cannot be from before it: it is not lower, and the last one was no fall,
+    /// behind which late registers may be higher.
+    pub(super) fn floor(&self, value: i64) -> Option<Register> {
+        let (base, step) = self.base?;
+        (matches!(step, Step::First | Step::Delta) && value >= base.value).then_some(base)
+    }
+
     /// Takes a classified register in; the same whether it was classified just now or is read back from the journal.
     pub(super) fn absorb(&mut self, new: Register, step: Step) {
         if step == Step::None {

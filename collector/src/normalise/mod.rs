@@ -428,16 +428,21 @@ impl Slot {
     /// and reason: no number, then range, then a void time, a suspect step, a doubtful time, and the rules.
     fn sample(&self, settings: &NormaliseSettings, clock: &DeviceClock, input: &Input<'_>, reading: &Reading) -> (Sample, bool) {
         let (last, received) = (self.state.last_unstamped, input.received_time);
-        let Chosen { record_time, trust } = match reading.source_time {
-            Some(source) => {
-                let stamped = Stamped { origin: input.origin, received, source, is_live: input.is_live };
-                time::choose(settings, clock, last, stamped)
-            }
-            None => time::next_free(settings, input.origin, last, received),
-        };
         let mantissa = match &self.scaling {
             Some(scaling) => scaling.mantissa(reading.number),
             None => Err(Reason::Overflow),
+        };
+        let Chosen { record_time, trust } = match reading.source_time {
+            Some(source) => {
+                let stamped = Stamped { origin: input.origin, received, source, is_live: input.is_live };
+                let chosen = time::choose(settings, clock, last, stamped);
+                let register = mantissa.ok().filter(|&value| self.rule.is_some() && self.range.contains(value));
+                match register.and_then(|value| Some((value, self.state.counter.floor(value)?))) {
+                    Some((value, base)) => time::in_order(settings, stamped, base, value, chosen),
+                    None => chosen,
+                }
+            }
+            None => time::next_free(settings, input.origin, last, received),
         };
         let (value, status) = match mantissa {
             Err(reason) => (0, Status::new(Quality::Bad, reason, input.origin, Step::None).without_number()),

@@ -9,6 +9,7 @@ use crate::catalogue::*;
 use crate::model::{Decimal, Medium, Number, PointIdentity, Unit};
 
 mod clocks;
+mod device_clocks;
 
 /// 2026-01-01T00:00:00Z.
 pub(super) const T0: i64 = 1_767_225_600_000;
