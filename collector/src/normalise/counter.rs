@@ -171,12 +171,10 @@ impl CounterState {
         }
     }
 
-    /// Notes an exchange behind the last register; `false` when there is none yet.
-    pub(super) fn announce_next(&mut self) -> bool {
-        if let Some((base, _)) = self.base {
-            self.exchange_at = Some(base.time.plus(1));
-        }
-        self.base.is_some()
+    /// Notes an exchange behind the last register. Where none is remembered the record may have some, of a point that was
+    /// configured before: then the next one is the other meter's, whenever it is.
+    pub(super) fn announce_next(&mut self) {
+        self.exchange_at = Some(self.base.map_or(UtcMillis(i64::MIN), |(base, _)| base.time.plus(1)));
     }
 
     /// Notes an exchange at `at`. `false` when a register at or after it is already recorded: then that one is the new

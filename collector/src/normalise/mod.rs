@@ -314,12 +314,13 @@ impl Normaliser {
         }
     }
 
-    /// Registers of a point are read or scaled otherwise from now on: its next one is an `Exchange`. `false` when nothing
-    /// changes: the point is unknown or no counter, or has no register yet.
-    pub fn announce_next(&mut self, point: PointId) -> bool {
-        match self.slots.get_mut(point.index()) {
-            Some(Some(slot)) if slot.source.is_some() => slot.state.counter.announce_next(),
-            _ => false,
+    /// Registers of a point are read or scaled otherwise from now on: its next one is an `Exchange`, also where none is
+    /// remembered. Nothing changes when the point is unknown or no counter.
+    pub fn announce_next(&mut self, point: PointId) {
+        if let Some(Some(slot)) = self.slots.get_mut(point.index())
+            && slot.source.is_some()
+        {
+            slot.state.counter.announce_next();
         }
     }
 

@@ -559,15 +559,35 @@ fn a_counter_that_is_read_or_scaled_otherwise() {
         assert_eq!(step(&mut n, T0 + 2 * MINUTE, &[reading(1, "1002", None)]).0[0].status.step(), Delta, "{what}");
         // At a start, where whoever keeps the text says so; once, though the state was saved before the next register.
         let mut n = normaliser(vec![one()]);
-        assert!(!n.announce_next(PointId(1)), "there is no register");
         step(&mut n, T0, &[reading(1, "1000", None)]);
         let mut again = normaliser(vec![other]);
         again.restore(&n.snapshot(1)).unwrap();
-        assert!(expected == Delta || again.announce_next(PointId(1)));
+        if expected != Delta {
+            again.announce_next(PointId(1));
+        }
         let saved = again.snapshot(1);
         again.restore(&saved).unwrap();
         assert_eq!(step(&mut again, T0 + MINUTE, &[reading(1, "1001", None)]).0[0].status.step(), expected, "{what}");
         assert_eq!(step(&mut again, T0 + 2 * MINUTE, &[reading(1, "1002", None)]).0[0].status.step(), Delta, "{what}");
+    }
+}
+
+/// Taken out of the configuration and put back, scaled otherwise: nothing is remembered, and the record has registers.
+#[test]
+fn a_counter_that_comes_back_scaled_otherwise_begins_anew() {
+    let other = || Point { scale: Decimal::new(1, 1), ..counter(1) };
+    for restart in [false, true] {
+        let mut n = normaliser(vec![counter(1)]);
+        step(&mut n, T0, &[reading(1, "1000", None)]);
+        n.set_catalogue(&catalogue(vec![gauge(2)]));
+        n.set_catalogue(&catalogue(vec![other()]));
+        n.announce_next(PointId(1));
+        if restart {
+            let saved = n.snapshot(1);
+            n.restore(&saved).unwrap();
+        }
+        let mut next = |minute: i64, number: &str| step(&mut n, T0 + minute * MINUTE, &[reading(1, number, None)]).0[0].status.step();
+        assert_eq!((next(1, "100.1"), next(2, "100.2")), (Step::Exchange, Step::Delta));
     }
 }
 
