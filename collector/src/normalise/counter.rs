@@ -14,7 +14,7 @@
 //!   It never becomes the base, so it cannot spoil the next pair.
 
 use super::exact::Ratio;
-use crate::catalogue::{Point, PointSource};
+use crate::catalogue::{Catalogue, Point, PointSource};
 use crate::model::{Step, UtcMillis};
 
 const MS_PER_HOUR: i128 = 3_600_000;
@@ -47,8 +47,9 @@ pub(super) struct CounterState {
 }
 
 /// How the registers of a point come about, as text: what is read, and how it is scaled. Registers of one text form
-/// differences; between those of two nothing tells what was counted. The text is kept in files: it stays as it is.
-pub fn register_source(point: &Point) -> String {
+/// differences; between those of two nothing tells what was counted. The text is kept in files: it stays as it is. The topic
+/// is no part of it: the same meter may come to speak under another one.
+pub fn register_source(catalogue: &Catalogue, point: &Point) -> String {
     let read = match &point.source {
         PointSource::Modbus(source) => {
             let power = source.scale_register.map(|address| format!(" scale_register {address}")).unwrap_or_default();
@@ -58,10 +59,19 @@ pub fn register_source(point: &Point) -> String {
             format!("function {function} address {address} type {kind:?} order {order}{power}")
         }
         PointSource::Formula(formula) => format!("{:?} of {}", formula.operation, formula.inputs.join(", ")),
-        PointSource::Mqtt => "mqtt".into(),
+        PointSource::Mqtt => match catalogue.device(&point.device).map(|device| device.address.value_place(point.id)) {
+            Some(place) if !place.is_empty() => format!("mqtt {place}"),
+            _ => "mqtt".into(),
+        },
         PointSource::Own => "own".into(),
     };
     format!("{read} scale {} offset {} raw_unit {}", point.scale.normalised(), point.offset.normalised(), point.raw_unit)
+}
+
+/// Whether a text that was kept says the same as one of now. Those of MQTT did not name the place in the payload once.
+pub fn is_same_source(kept: &str, now: &str) -> bool {
+    let scaling = |text: &str| text.rsplit_once(" scale ").map(|(_, scaling)| scaling.to_owned());
+    kept == now || kept.starts_with("mqtt scale ") && now.starts_with("mqtt ") && scaling(kept) == scaling(now)
 }
 
 impl CounterRule {

@@ -34,7 +34,7 @@ use crate::model::{
     DeliveredRange, Delivery, Kind, LinkKey, Number, Origin, PointId, Quality, Reading, Reason, Sample, Status, Step, UtcMillis,
 };
 use counter::CounterState;
-pub use counter::{CounterRule, Register, register_source};
+pub use counter::{CounterRule, Register, is_same_source, register_source};
 use dedup::{RecentDeliveries, RecentReadings, Seen};
 use derive::{Derived, Round};
 use quality::ValidRange;
@@ -174,7 +174,7 @@ impl Normaliser {
             let index = point.id.index();
             let kept = old_slots.get_mut(index).and_then(Option::as_mut).map(|slot| {
                 let mut state = std::mem::take(&mut slot.state);
-                if slot.source.as_ref().is_some_and(|source| **source != *register_source(point)) {
+                if slot.source.as_ref().is_some_and(|source| **source != *register_source(catalogue, point)) {
                     state.counter.announce_next();
                 }
                 state
@@ -184,7 +184,8 @@ impl Normaliser {
                 self.slots.resize_with(index.saturating_add(1), || None);
             }
             if let Some(slot) = self.slots.get_mut(index) {
-                *slot = Some(Slot::new(point, device, kept.unwrap_or_default()));
+                let source = (point.identity.kind == Kind::Counter).then(|| register_source(catalogue, point).into());
+                *slot = Some(Slot { source, ..Slot::new(point, device, kept.unwrap_or_default()) });
             }
         }
         self.set_formulas(catalogue, &old_slots);
@@ -366,7 +367,7 @@ impl Slot {
             scaling: Scaling::new(point),
             range: ValidRange::new(point),
             rule: (point.identity.kind == Kind::Counter).then(|| CounterRule::new(point)),
-            source: (point.identity.kind == Kind::Counter).then(|| register_source(point).into()),
+            source: None,
             rules,
             device,
             state,

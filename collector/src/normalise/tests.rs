@@ -543,7 +543,8 @@ fn a_state_of_the_version_before_rules_is_taken_in() {
 fn a_counter_that_is_read_or_scaled_otherwise() {
     use Step::{Delta, Exchange};
     let one = || counter(1);
-    assert_eq!(register_source(&one()), "mqtt scale 1 offset 0 raw_unit kWh");
+    let source = |point: Point| register_source(&catalogue(vec![point.clone()]), &point);
+    assert_eq!(source(one()), "mqtt scale 1 offset 0 raw_unit kWh");
     for (other, expected) in [
         (one(), Delta),
         (Point { scale: Decimal::new(10, -1), ..one() }, Delta),
@@ -551,7 +552,7 @@ fn a_counter_that_is_read_or_scaled_otherwise() {
         (Point { offset: Decimal::new(9_000, 0), ..one() }, Exchange),
         (Point { raw_unit: Unit::parse("MWh").unwrap(), ..one() }, Exchange),
     ] {
-        let what = register_source(&other);
+        let what = source(other.clone());
         let mut n = normaliser(vec![one()]);
         step(&mut n, T0, &[reading(1, "1000", None)]);
         n.set_catalogue(&catalogue(vec![other.clone()]));
@@ -569,6 +570,45 @@ fn a_counter_that_is_read_or_scaled_otherwise() {
         again.restore(&saved).unwrap();
         assert_eq!(step(&mut again, T0 + MINUTE, &[reading(1, "1001", None)]).0[0].status.step(), expected, "{what}");
         assert_eq!(step(&mut again, T0 + 2 * MINUTE, &[reading(1, "1002", None)]).0[0].status.step(), Delta, "{what}");
+    }
+}
+
+/// Another value of the payload is another register, whatever its scale; another topic is not.
+#[test]
+fn a_counter_that_is_at_another_place_of_the_payload() {
+    use crate::protocol::json::{PathStep, RecordMap, ValuePath};
+    use crate::protocol::text::TextMap;
+    let path = |key: &str| ValuePath { steps: vec![PathStep::Key(key.into()), PathStep::Index(0)] };
+    let json = |records: Option<&str>| Payload::Json(RecordMap { records: records.map(path), time: None });
+    let text = |separator| Payload::Text(TextMap { separator, decimal_comma: false, time: None });
+    let park = |filter: &str, payload: Payload, key: &str| {
+        let values = vec![(path(key), PointId(1))];
+        let topic = TopicMap { filter: filter.into(), subscription: filter.into(), qos: 1, payload, values };
+        let mut catalogue = catalogue(vec![counter(1)]);
+        let address = DeviceAddress::Mqtt(MqttAddress { topics: vec![topic], raw_forward: false });
+        let device = Device { address, ..(*catalogue.devices[0]).clone() };
+        let Catalogue { version, park, links, .. } = catalogue;
+        catalogue = Catalogue::new(version, park, Vec::new(), links, vec![Arc::new(device)]);
+        catalogue
+    };
+    let first = || park("a", json(None), "v");
+    for (other, source, expected) in [
+        (park("b", json(None), "v"), "mqtt json .v[0]", Step::Delta),
+        (park("a", json(None), "total"), "mqtt json .total[0]", Step::Exchange),
+        (park("a", json(Some("list")), "v"), "mqtt json .list[0] each .v[0]", Step::Exchange),
+        (park("a", text(Some(b',')), "v"), "mqtt csv .v[0]", Step::Exchange),
+        (park("a", text(None), "v"), "mqtt number", Step::Exchange),
+    ] {
+        let found = register_source(&other, &other.points[0]);
+        assert_eq!(found, format!("{source} scale 1 offset 0 raw_unit kWh"));
+        let mut n = Normaliser::new(&first(), NormaliseSettings::default());
+        step(&mut n, T0, &[reading(1, "120", None)]);
+        n.set_catalogue(&other);
+        assert_eq!(step(&mut n, T0 + MINUTE, &[reading(1, "520", None)]).0[0].status.step(), expected, "{source}");
+        // As it was kept before places were named.
+        assert!(is_same_source("mqtt scale 1 offset 0 raw_unit kWh", &found));
+        assert!(!is_same_source("mqtt scale 10 offset 0 raw_unit kWh", &found));
+        assert_eq!(is_same_source(&register_source(&first(), &first().points[0]), &found), expected == Step::Delta);
     }
 }
 
