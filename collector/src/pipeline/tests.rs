@@ -87,7 +87,7 @@ fn names() -> Names {
 }
 
 /// A gauge without rules.
-fn gauge(id: u32) -> Point {
+pub(super) fn gauge(id: u32) -> Point {
     let unit = Unit::parse("kW").unwrap();
     Point {
         id: PointId(id),
@@ -114,7 +114,7 @@ fn gauge(id: u32) -> Point {
     }
 }
 
-fn catalogue_of(points: Vec<Point>) -> Catalogue {
+pub(super) fn catalogue_of(points: Vec<Point>) -> Catalogue {
     let link = Arc::new(Link {
         id: "l".into(),
         key: LinkKey(1),
