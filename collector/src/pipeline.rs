@@ -173,15 +173,19 @@ impl Pipeline {
                     None
                 }
                 Some(Message::Link(change)) => Some(self.append(&link_record(change))),
-                Some(Message::Catalogue(catalogue, done)) => {
-                    let devices = self.set_catalogue(&catalogue);
+                Some(Message::Catalogue(catalogue, changed, done)) => {
+                    let devices = self.set_catalogue(&catalogue, &changed);
                     if !self.answer_later(&answers, Unanswered::Devices(devices)) {
                         break;
                     }
                     let record = CatalogueRecord { version: catalogue.version, time: now.utc };
                     let appended = self.append(&Record::Catalogue(record));
-                    let _ = done.send(());
-                    Some(appended)
+                    if !self.answer_later(&answers, appended) {
+                        break;
+                    }
+                    // Only the saved state tells of what is announced: the journal does not.
+                    let _ = done.send(changed.is_empty() || self.save(&answers));
+                    None
                 }
                 Some(Message::Batch(mut batch)) => {
                     let moved = if now.utc < not_before { None } else { calendar.moved(not_before, batch.received_time) };
@@ -269,9 +273,13 @@ impl Pipeline {
         self.wait(answers.send(unanswered)).is_ok()
     }
 
-    /// Reads what comes from now on by another catalogue; gives the counters of its devices.
-    fn set_catalogue(&mut self, catalogue: &Catalogue) -> Vec<Counted> {
+    /// Reads what comes from now on by another catalogue, in which these counters are read or scaled otherwise; gives the
+    /// counters of its devices.
+    fn set_catalogue(&mut self, catalogue: &Catalogue, changed: &[PointId]) -> Vec<Counted> {
         self.normaliser.set_catalogue(catalogue);
+        for &point in changed {
+            self.normaliser.announce_next(point);
+        }
         self.tally = Tally::new(catalogue, &self.metrics);
         self.plates.set_catalogue(catalogue, &self.metrics);
         self.catalogue_version = catalogue.version;
@@ -321,11 +329,15 @@ impl Pipeline {
         journal.append(record)
     }
 
-    /// Waits until all appended so far is durable, then saves the normaliser's state as of there.
-    fn save(&mut self, answers: &mpsc::Sender<Unanswered>) {
-        let Some(durable) = self.flush(answers) else { return };
-        if let Err(error) = self.saved_state.save(&self.normaliser, durable) {
-            warn!(error = %error, "the normaliser's state could not be saved; a restart reads more of the journal");
+    /// Waits until all appended so far is durable, then saves the normaliser's state as of there; whether that went well.
+    fn save(&mut self, answers: &mpsc::Sender<Unanswered>) -> bool {
+        let Some(durable) = self.flush(answers) else { return false };
+        match self.saved_state.save(&self.normaliser, durable) {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(error = %error, "the normaliser's state could not be saved; a restart reads more of the journal");
+                false
+            }
         }
     }
 }

@@ -376,8 +376,10 @@ impl Gateway {
             tokio::task::spawn_blocking(start).await?
         };
         let engine = engine?;
-        // Not before the engine has noted what is changed.
-        rollup::source::keep_or_warn(&facts, &catalogue);
+        // Not before it is on the disk what is changed.
+        if engine.knows_changed() {
+            rollup::source::keep_or_warn(&facts, &catalogue);
+        }
 
         let totals = rollup::start(&configured, &engine, &directory, &facts, &gateway_metrics, settings.totals.grace_ms())
             .context("totals.db cannot be used; it may be deleted: it is made again from the record");

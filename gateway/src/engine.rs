@@ -62,6 +62,7 @@ pub struct Engine {
     reader: JoinHandle<()>,
     reader_stats: Arc<ReaderStats>,
     reader_cancel: CancellationToken,
+    knows_changed: bool,
 }
 
 impl Engine {
@@ -107,9 +108,11 @@ impl Engine {
             normaliser.announce_next(point);
         }
         // At once: a journal that is full can let go only what the saved state covers.
-        if let Err(error) = saved_state.save(&normaliser, position) {
+        let saved = saved_state.save(&normaliser, position);
+        if let Err(error) = &saved {
             warn!(error = %error, "the normaliser's state could not be saved; journal segments stay until it can");
         }
+        let knows_changed = saved.is_ok() || settings.changed_counters.is_empty();
         let catalogue_record = CatalogueRecord { version: catalogue.version, time: clock.now().utc };
         drop(journal.append(&Record::Catalogue(catalogue_record)));
         let ring =
@@ -144,18 +147,24 @@ impl Engine {
                 }
             })?
         };
-        Ok(Self { outlet, compliance, exchanges, journal, history, rejects, pipeline, reader, reader_stats, reader_cancel })
+        Ok(Self { outlet, compliance, exchanges, journal, history, rejects, pipeline, reader, reader_stats, reader_cancel, knows_changed })
+    }
+
+    /// Whether it holds over a crash, too, that the counters changed at the start begin anew.
+    pub fn knows_changed(&self) -> bool {
+        self.knows_changed
     }
 
     /// Goes on with another catalogue: what is sent from the answer on is read by it, and what was sent before the call is
-    /// not. Waits while the journal is full.
+    /// not. The next registers of the counters that are `changed`, read or scaled otherwise, begin anew; answers whether
+    /// that holds over a crash, too. Waits while the journal is full.
     ///
     /// # Errors
     /// When the normaliser ended.
-    pub async fn set_catalogue(&self, catalogue: &Arc<Catalogue>) -> Result<()> {
+    pub async fn set_catalogue(&self, catalogue: &Arc<Catalogue>, changed: Vec<PointId>) -> Result<bool> {
         note_compliance(&self.compliance, catalogue);
         let (done, holds) = oneshot::channel();
-        let message = Message::Catalogue(Arc::clone(catalogue), done);
+        let message = Message::Catalogue(Arc::clone(catalogue), changed, done);
         self.outlet.send(message).await.ok().context("the normaliser ended")?;
         holds.await.context("the normaliser ended")
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::line::{LineSettings, ModbusDialInSettings, ModbusRtuSettings, Priority};
 use super::rules::{Formula, Nameplate, PointRules};
 use crate::model::{Decimal, LinkKey, Medium, Origin, PointId, PointIdentity, ReferenceState, Unit, UtcMillis};
-use crate::protocol::json::{RecordMap, ValuePath};
+use crate::protocol::json::{PathStep, RecordMap, ValuePath};
 use crate::protocol::modbus::RegisterSource;
 use crate::protocol::text::TextMap;
 
@@ -292,7 +292,7 @@ impl std::fmt::Debug for Secret {
 }
 
 /// One meter.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     /// Stable id, unique in the park.
     pub id: String,
@@ -370,6 +370,36 @@ impl DeviceAddress {
     /// Whether the device's points have totals: all but those of devices whose messages are only passed on.
     pub fn has_totals(&self) -> bool {
         !matches!(self, Self::Mqtt(MqttAddress { raw_forward: true, .. }))
+    }
+
+    /// Where the value of a point is within the payloads of the device's topics, as text; empty for one that is not in any.
+    /// The text is kept in files: it stays as it is.
+    pub fn value_place(&self, point: PointId) -> String {
+        let Self::Mqtt(address) = self else { return String::new() };
+        let values = |topic: &TopicMap| -> Vec<String> {
+            let own = topic.values.iter().filter(|(_, id)| *id == point);
+            own.map(|(path, _)| topic.payload.place(path)).collect()
+        };
+        address.topics.iter().flat_map(values).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Payload {
+    /// What it looks like and where a value is in it, as text: `json .list each .data.flow`, `csv [3]`, `number`.
+    fn place(&self, path: &ValuePath) -> String {
+        let of = |path: &ValuePath| -> String {
+            let step = |step: &PathStep| match step {
+                PathStep::Key(key) => format!(".{key}"),
+                PathStep::Index(index) => format!("[{index}]"),
+            };
+            path.steps.iter().map(step).collect()
+        };
+        match self {
+            Self::Json(RecordMap { records: Some(records), .. }) => format!("json {} each {}", of(records), of(path)),
+            Self::Json(_) => format!("json {}", of(path)),
+            Self::Text(TextMap { separator: Some(_), .. }) => format!("csv {}", of(path)),
+            Self::Text(_) => "number".into(),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::health::HealthBoard;
 use crate::metrics::Metrics;
 pub use crate::model::DeliveredRange;
-use crate::model::{LinkKey, Origin, Reading, Rejected, UtcMillis};
+use crate::model::{LinkKey, Origin, PointId, Reading, Rejected, UtcMillis};
 
 /// Readings that arrived together on one link and become durable together.
 #[derive(Debug)]
@@ -72,8 +72,9 @@ pub enum Message {
     Link(LinkChange),
     /// The peer of a link has forgotten what it delivered: marks of deliveries before this one mean nothing any more.
     NewSession(LinkKey),
-    /// What comes behind this is read by another catalogue; told once that holds.
-    Catalogue(Arc<Catalogue>, oneshot::Sender<()>),
+    /// What comes behind this is read by another catalogue, and the next registers of these points, which are read or scaled
+    /// otherwise, begin anew. Told once that holds: whether it does over a crash as well.
+    Catalogue(Arc<Catalogue>, Vec<PointId>, oneshot::Sender<bool>),
 }
 
 /// Batches on their way from one driver to the pipeline; when full, drivers wait, and so do their peers.

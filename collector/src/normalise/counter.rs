@@ -14,7 +14,7 @@
 //!   It never becomes the base, so it cannot spoil the next pair.
 
 use super::exact::Ratio;
-use crate::catalogue::{Point, PointSource};
+use crate::catalogue::{Catalogue, Point, PointSource};
 use crate::model::{Step, UtcMillis};
 
 const MS_PER_HOUR: i128 = 3_600_000;
@@ -47,8 +47,9 @@ pub(super) struct CounterState {
 }
 
 /// How the registers of a point come about, as text: what is read, and how it is scaled. Registers of one text form
-/// differences; between those of two nothing tells what was counted. The text is kept in files: it stays as it is.
-pub fn register_source(point: &Point) -> String {
+/// differences; between those of two nothing tells what was counted. The text is kept in files: it stays as it is. The topic
+/// is no part of it: the same meter may come to speak under another one.
+pub fn register_source(catalogue: &Catalogue, point: &Point) -> String {
     let read = match &point.source {
         PointSource::Modbus(source) => {
             let power = source.scale_register.map(|address| format!(" scale_register {address}")).unwrap_or_default();
@@ -58,10 +59,19 @@ pub fn register_source(point: &Point) -> String {
             format!("function {function} address {address} type {kind:?} order {order}{power}")
         }
         PointSource::Formula(formula) => format!("{:?} of {}", formula.operation, formula.inputs.join(", ")),
-        PointSource::Mqtt => "mqtt".into(),
+        PointSource::Mqtt => match catalogue.device(&point.device).map(|device| device.address.value_place(point.id)) {
+            Some(place) if !place.is_empty() => format!("mqtt {place}"),
+            _ => "mqtt".into(),
+        },
         PointSource::Own => "own".into(),
     };
     format!("{read} scale {} offset {} raw_unit {}", point.scale.normalised(), point.offset.normalised(), point.raw_unit)
+}
+
+/// Whether a text that was kept says the same as one of now. Those of MQTT did not name the place in the payload once.
+pub fn is_same_source(kept: &str, now: &str) -> bool {
+    let scaling = |text: &str| text.rsplit_once(" scale ").map(|(_, scaling)| scaling.to_owned());
+    kept == now || kept.starts_with("mqtt scale ") && now.starts_with("mqtt ") && scaling(kept) == scaling(now)
 }
 
 impl CounterRule {
@@ -140,6 +150,13 @@ impl CounterState {
         }
     }
 
+    /// The last register, where one with this value cannot be from before it: it is not lower, and the last one was no fall,
+    /// behind which late registers may be higher.
+    pub(super) fn floor(&self, value: i64) -> Option<Register> {
+        let (base, step) = self.base?;
+        (matches!(step, Step::First | Step::Delta) && value >= base.value).then_some(base)
+    }
+
     /// Takes a classified register in; the same whether it was classified just now or is read back from the journal.
     pub(super) fn absorb(&mut self, new: Register, step: Step) {
         if step == Step::None {
@@ -164,12 +181,10 @@ impl CounterState {
         }
     }
 
-    /// Notes an exchange behind the last register; `false` when there is none yet.
-    pub(super) fn announce_next(&mut self) -> bool {
-        if let Some((base, _)) = self.base {
-            self.exchange_at = Some(base.time.plus(1));
-        }
-        self.base.is_some()
+    /// Notes an exchange behind the last register. Where none is remembered the record may have some, of a point that was
+    /// configured before: then the next one is the other meter's, whenever it is.
+    pub(super) fn announce_next(&mut self) {
+        self.exchange_at = Some(self.base.map_or(UtcMillis(i64::MIN), |(base, _)| base.time.plus(1)));
     }
 
     /// Notes an exchange at `at`. `false` when a register at or after it is already recorded: then that one is the new

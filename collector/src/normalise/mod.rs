@@ -36,7 +36,7 @@ use crate::model::{
     DeliveredRange, Delivery, Kind, LinkKey, Number, Origin, PointId, Quality, Reading, Reason, Sample, Status, Step, UtcMillis,
 };
 use counter::CounterState;
-pub use counter::{CounterRule, Register, register_source};
+pub use counter::{CounterRule, Register, is_same_source, register_source};
 use dedup::{RecentDeliveries, RecentReadings, Seen};
 use derive::{Derived, Round};
 use quality::ValidRange;
@@ -183,7 +183,7 @@ impl Normaliser {
             let index = point.id.index();
             let kept = old_slots.get_mut(index).and_then(Option::as_mut).map(|slot| {
                 let mut state = std::mem::take(&mut slot.state);
-                let is_changed = slot.source.as_ref().is_some_and(|source| **source != *register_source(point));
+                let is_changed = slot.source.as_ref().is_some_and(|source| **source != *register_source(catalogue, point));
                 if is_changed {
                     state.counter.announce_next();
                 }
@@ -195,7 +195,8 @@ impl Normaliser {
                 self.slots.resize_with(index.saturating_add(1), || None);
             }
             if let Some(slot) = self.slots.get_mut(index) {
-                *slot = Some(Slot { is_read_otherwise, ..Slot::new(point, scalings.of(point), device, state) });
+                let source = (point.identity.kind == Kind::Counter).then(|| register_source(catalogue, point).into());
+                *slot = Some(Slot { source, is_read_otherwise, ..Slot::new(point, scalings.of(point), device, state) });
             }
         }
         self.set_formulas(catalogue, &old_slots);
@@ -325,12 +326,13 @@ impl Normaliser {
         }
     }
 
-    /// Registers of a point are read or scaled otherwise from now on: its next one is an `Exchange`. `false` when nothing
-    /// changes: the point is unknown or no counter, or has no register yet.
-    pub fn announce_next(&mut self, point: PointId) -> bool {
-        match self.slots.get_mut(point.index()) {
-            Some(Some(slot)) if slot.source.is_some() => slot.state.counter.announce_next(),
-            _ => false,
+    /// Registers of a point are read or scaled otherwise from now on: its next one is an `Exchange`, also where none is
+    /// remembered. Nothing changes when the point is unknown or no counter.
+    pub fn announce_next(&mut self, point: PointId) {
+        if let Some(Some(slot)) = self.slots.get_mut(point.index())
+            && slot.source.is_some()
+        {
+            slot.state.counter.announce_next();
         }
     }
 
@@ -376,7 +378,7 @@ impl Slot {
             scaling,
             range: ValidRange::new(point),
             rule: (point.identity.kind == Kind::Counter).then(|| CounterRule::new(point).into()),
-            source: (point.identity.kind == Kind::Counter).then(|| register_source(point).into()),
+            source: None,
             rules,
             device,
             state,
@@ -440,18 +442,23 @@ impl Slot {
     /// and reason: no number, then range, then a void time, a suspect step, a doubtful time, and the rules.
     fn sample(&self, settings: &NormaliseSettings, clock: &DeviceClock, input: &Input<'_>, reading: &Reading) -> (Sample, bool) {
         let (last, received) = (self.state.last_unstamped, input.received_time);
-        let Chosen { record_time, trust } = match reading.source_time {
-            Some(source) => {
-                let stamped = Stamped { origin: input.origin, received, source, is_live: input.is_live };
-                time::choose(settings, clock, last, stamped)
-            }
-            None => time::next_free(settings, input.origin, last, received),
-        };
-        let trust = if input.is_moved && reading.source_time.is_none() && trust == Trust::Sure { Trust::Doubtful } else { trust };
         let mantissa = match &self.scaling {
             Some(scaling) => scaling.mantissa(reading.number),
             None => Err(Reason::Overflow),
         };
+        let Chosen { record_time, trust } = match reading.source_time {
+            Some(source) => {
+                let stamped = Stamped { origin: input.origin, received, source, is_live: input.is_live };
+                let chosen = time::choose(settings, clock, last, stamped);
+                let register = mantissa.ok().filter(|&value| self.rule.is_some() && self.range.contains(value));
+                match register.and_then(|value| Some((value, self.state.counter.floor(value)?))) {
+                    Some((value, base)) => time::in_order(settings, stamped, base, value, chosen),
+                    None => chosen,
+                }
+            }
+            None => time::next_free(settings, input.origin, last, received),
+        };
+        let trust = if input.is_moved && reading.source_time.is_none() && trust == Trust::Sure { Trust::Doubtful } else { trust };
         let (value, status) = match mantissa {
             Err(reason) => (0, Status::new(Quality::Bad, reason, input.origin, Step::None).without_number()),
             Ok(value) if !self.range.contains(value) => (value, Status::new(Quality::Bad, Reason::Range, input.origin, Step::None)),

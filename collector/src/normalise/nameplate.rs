@@ -9,6 +9,9 @@
 //! on, so that the steps of coarse registers do not count. A doubt takes [`WINDOWS`] windows in a row that are off and
 //! agree with each other; one that is not off ends it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::time::is_live_origin;
 use crate::catalogue::{Catalogue, Device, Nameplate, Point, PointSource};
 use crate::model::{Decimal, Kind, Medium, Number, Quality, Sample, Step, UtcMillis};
@@ -86,6 +89,8 @@ struct Role {
 #[derive(Debug)]
 struct Check {
     device: String,
+    /// What it was made for.
+    of: Arc<Device>,
     settings: Settings,
     power: Option<At>,
     energies: Vec<Energy>,
@@ -151,9 +156,22 @@ impl Nameplates {
         checks
     }
 
-    fn add(&mut self, device: &Device) {
+    /// Goes on with the checks of `before` where nothing of the device changed that they are about; gives these, and whether
+    /// each is in doubt.
+    pub fn keep(&mut self, before: Self) -> HashMap<String, bool> {
+        let mut before: HashMap<String, Check> = before.devices.into_iter().map(|check| (check.device.clone(), check)).collect();
+        let mut kept = HashMap::new();
+        for check in &mut self.devices {
+            let Some(old) = before.remove(&check.device).filter(|old| is_same(&old.of, &check.of)) else { continue };
+            *check = Check { of: Arc::clone(&check.of), ..old };
+            kept.insert(check.device.clone(), !check.doubts().is_empty());
+        }
+        kept
+    }
+
+    fn add(&mut self, device: &Arc<Device>) {
         let nameplate = &device.nameplate;
-        let electric = |point: &&std::sync::Arc<Point>| matches!(point.medium, Medium::Power | Medium::Charging);
+        let electric = |point: &&Arc<Point>| matches!(point.medium, Medium::Power | Medium::Charging);
         let of = |quantity: &str, kind: Kind| {
             let mut points = device.points.iter().filter(electric).filter(|it| it.quantity == quantity && it.identity.kind == kind);
             // Of two nobody knows which belongs to which.
@@ -181,6 +199,7 @@ impl Nameplates {
         }
         self.devices.push(Check {
             device: device.id.clone(),
+            of: Arc::clone(device),
             settings: Settings::new(nameplate, power),
             power: None,
             energies: energies.iter().map(|(energy, part)| Energy::new(&energy.quantity, *part)).collect(),
@@ -362,6 +381,11 @@ impl Rated {
         }
         true
     }
+}
+
+/// Whether all that a check depends on is the same: nameplate, points, and where they are read.
+fn is_same(one: &Device, other: &Device) -> bool {
+    (&one.nameplate, &one.points, &one.address, one.origin) == (&other.nameplate, &other.points, &other.address, other.origin)
 }
 
 /// Adds the newest of several figures in a row; the middle one when there are enough and they agree.

@@ -14,6 +14,11 @@
 //! A clock that is off is told from back-fill by how `received - source` behaves while received time goes on: constant
 //! for a wrong clock, moving for back-fill, which runs through hours in seconds. See [`DeviceClock`].
 //!
+//! A device's clock that goes back, since it was put right or set wrong, or drifted beyond `future_tolerance_ms`, gives out
+//! time twice, too. Late readings do so as well, but the registers of a counter tell the two apart: a late one is not
+//! above the last one. See [`in_order`]. It does not tell where a clock goes back by more than `clock_tolerance_ms`: until
+//! its offset is known that may be back-fill from before an exchange of the meter.
+//!
 //! Without a source time a reading takes its point's next free millisecond, see [`next_free`].
 //!
 //! Our own clock is wrong before `not_before`. And where it fell back, it was wrong before or is now, and nothing tells
@@ -27,6 +32,7 @@
 //! before stays bad.
 
 use super::NormaliseSettings;
+use super::counter::Register;
 use super::dedup::Recent;
 use crate::model::{Origin, UtcMillis};
 
@@ -123,6 +129,23 @@ fn choose_by_device(settings: &NormaliseSettings, clock: &DeviceClock, stamped: 
         }
         _ => by_source(Trust::Sure),
     }
+}
+
+/// The time chosen for a live register of `value` after `base`, the last one by record time, which is not above it. Where
+/// its clock puts it before that one, about now, the clock went back: a register that rose meanwhile is void until its
+/// time is beyond the last one's; one that did not queues up behind the last one, where it is true whatever the clocks say.
+pub(super) fn in_order(settings: &NormaliseSettings, stamped: Stamped, base: Register, value: i64, chosen: Chosen) -> Chosen {
+    let Stamped { origin, received, is_live, .. } = stamped;
+    let is_back = (1..=FALL_MAX_MS).contains(&base.time.since(chosen.record_time));
+    let is_now = received.since(chosen.record_time).unsigned_abs() <= settings.clock_tolerance_ms.unsigned_abs();
+    if !(is_live && is_live_origin(origin) && is_back && is_now) || chosen.trust == Trust::Void {
+        return chosen;
+    }
+    let ahead = base.time.since(received);
+    if value > base.value || ahead > WAIT_FOR_CLOCK_MS {
+        return Chosen { trust: Trust::Void, ..chosen };
+    }
+    Chosen { record_time: base.time.plus(1), trust: if ahead >= STEP_MS { Trust::Doubtful } else { chosen.trust } }
 }
 
 /// Only what comes straight from a device says something about the device's clock.

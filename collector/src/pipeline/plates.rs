@@ -33,11 +33,22 @@ impl Plates {
         Self { checks, health, gauges }
     }
 
-    /// Begins anew with the devices of another catalogue: a ratio that was mended there no longer raises its doubt.
+    /// Goes on with the devices of another catalogue. Checks of which anything changed begin anew: a ratio that was mended
+    /// there no longer raises its doubt, nor does one of a device that is not checked any more.
     pub(super) fn set_catalogue(&mut self, catalogue: &Catalogue, metrics: &Metrics) {
         let before = std::mem::replace(self, Self::new(catalogue, metrics, self.health.clone()));
-        for device in before.gauges.keys().filter(|id| catalogue.device(id).is_some()) {
-            self.health.device(device, |health| health.doubt = None);
+        let kept = self.checks.keep(before.checks);
+        for (device, (ratio, doubt)) in before.gauges.iter().filter(|(device, _)| !kept.contains_key(*device)) {
+            ratio.set(0.0);
+            doubt.set(0);
+            if catalogue.device(device).is_some() {
+                self.health.device(device, |health| health.doubt = None);
+            }
+        }
+        for (device, in_doubt) in kept {
+            if let Some((_, doubt)) = self.gauges.get(&device) {
+                doubt.set(i64::from(in_doubt));
+            }
         }
     }
 
@@ -67,3 +78,6 @@ impl Plates {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

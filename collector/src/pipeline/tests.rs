@@ -99,7 +99,7 @@ fn names() -> Names {
 }
 
 /// A gauge without rules.
-fn gauge(id: u32) -> Point {
+pub(super) fn gauge(id: u32) -> Point {
     let unit = Unit::parse("kW").unwrap();
     Point {
         id: PointId(id),
@@ -126,7 +126,7 @@ fn gauge(id: u32) -> Point {
     }
 }
 
-fn catalogue_of(points: Vec<Point>) -> Catalogue {
+pub(super) fn catalogue_of(points: Vec<Point>) -> Catalogue {
     let link = Arc::new(Link {
         id: "l".into(),
         key: LinkKey(1),
@@ -252,14 +252,14 @@ fn a_catalogue_counts_for_what_comes_behind_it() {
     let (done, told) = oneshot::channel();
     let mut wider = catalogue_of(vec![gauge(2)]);
     wider.version = 2;
-    outlet.try_send(Message::Catalogue(Arc::new(wider), done)).unwrap();
+    outlet.try_send(Message::Catalogue(Arc::new(wider), Vec::new(), done)).unwrap();
     outlet.try_send(batch_of_two(2)).unwrap();
     let (done, outcome) = oneshot::channel();
     // Point 1 is no more.
     outlet.try_send(batch(3, 0, done)).unwrap();
     drop(outlet);
     pipeline.run(inbox);
-    assert_eq!((outcome.blocking_recv(), told.blocking_recv()), (Ok(Outcome::Durable), Ok(())));
+    assert_eq!((outcome.blocking_recv(), told.blocking_recv()), (Ok(Outcome::Durable), Ok(true)));
     let mut reader = fixture.journal.reader(Sequence(1));
     let mut found = Vec::new();
     loop {
@@ -276,6 +276,40 @@ fn a_catalogue_counts_for_what_comes_behind_it() {
     assert_eq!(found, [(2, 0, None), (2, 2, Some(2))]);
     assert_eq!(metrics.unknown_points.get(), 1 + 3);
     assert_eq!(metrics.samples_durable.with_label_values(&["modbus_tcp", "l", "d"]).get(), 1);
+}
+
+/// The journal does not tell that registers begin anew: the saved state does, before anyone is told.
+#[test]
+fn what_a_catalogue_changes_of_counters_is_saved_before_it_is_told() {
+    let kwh = Unit::parse("kWh").unwrap();
+    let identity = PointIdentity { kind: Kind::Counter, unit: kwh, ..gauge(1).identity };
+    let counter = || catalogue_of(vec![Point { identity: identity.clone(), raw_unit: kwh, ..gauge(1) }]);
+    for can_be_saved in [true, false] {
+        let (fixture, mut pipeline) = Fixture::new(1 << 20, 8 << 20);
+        pipeline.normaliser.set_catalogue(&counter());
+        let state = fixture.saved_state.path.clone();
+        if !can_be_saved {
+            std::fs::create_dir(&state).unwrap();
+        }
+        let (outlet, inbox) = mpsc::channel(INBOX_MESSAGES);
+        let thread = std::thread::spawn(move || pipeline.run(inbox));
+        let (done, outcome) = oneshot::channel();
+        outlet.try_send(batch(1, 0, done)).unwrap();
+        let (done, told) = oneshot::channel();
+        outlet.try_send(Message::Catalogue(Arc::new(counter()), vec![PointId(1)], done)).unwrap();
+        assert_eq!((outcome.blocking_recv(), told.blocking_recv()), (Ok(Outcome::Durable), Ok(can_be_saved)));
+        if can_be_saved {
+            // As after a cut of the power.
+            let mut expected = Normaliser::new(&counter(), NormaliseSettings::default());
+            let position = SavedState::catch_up(&mut expected, Sequence(0), &fixture.journal).unwrap();
+            let without = expected.snapshot(position.0);
+            expected.announce_next(PointId(1));
+            let saved = std::fs::read(&state).unwrap();
+            assert!(saved == expected.snapshot(position.0) && saved != without);
+        }
+        drop(outlet);
+        thread.join().unwrap();
+    }
 }
 
 /// The journal is full after some of the parts, so there is time to look: nothing is answered until the last one is durable.

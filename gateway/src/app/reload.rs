@@ -164,10 +164,12 @@ impl Gateway {
         self.totals.set_catalogue(&catalogue);
         self.alarms_view.set_rules(&configured.rules);
         self.configured.set(Arc::new(configured));
-        self.engine.set_catalogue(&catalogue).await?;
-        // Not before the engine has noted what is changed.
-        let (facts, kept) = (Arc::clone(&self.facts), Arc::clone(&catalogue));
-        tokio::task::spawn_blocking(move || rollup::source::keep_or_warn(&facts, &kept)).await?;
+        let changed = changed.into_iter().map(|changed| changed.point).collect();
+        // Not before it is on the disk what is changed: else it counts as changed at the next start too.
+        if self.engine.set_catalogue(&catalogue, changed).await? {
+            let (facts, kept) = (Arc::clone(&self.facts), Arc::clone(&catalogue));
+            tokio::task::spawn_blocking(move || rollup::source::keep_or_warn(&facts, &kept)).await?;
+        }
         self.fed.set(Arc::clone(&catalogue));
 
         let before = std::mem::replace(&mut self.catalogue, Arc::clone(&catalogue));

@@ -445,7 +445,7 @@ impl Tracked {
                     };
                     tracked.was = Some(stored.settings.clone());
                     // Another point may have a longer record.
-                    if let Some(first) = readings::first(&*parts.record, &planned.points)? {
+                    if let Some(first) = readings::first(&*parts.record, &planned.points, plan.not_before)? {
                         stored.first = stored.first.min(plan.zone.period_of(Level::Hour, first).start);
                     }
                     tracked.dirty = hours(&plan.zone, stored.first, stored.until).map(|hour| (hour, causes.clone())).collect();

@@ -119,15 +119,15 @@ fn another_catalogue_counts_while_the_engine_runs() {
     let engine = place.start();
     let is_compliance = |id: PointId| engine.compliance.read().unwrap().contains(&id);
     assert!(!is_compliance(place.point()));
-    place.runtime.block_on(engine.set_catalogue(&wider)).unwrap();
+    place.runtime.block_on(engine.set_catalogue(&wider, Vec::new())).unwrap();
     assert!(is_compliance(place.point()));
     place.send(&engine, 1, "10.5");
     assert_eq!(place.samples(&engine).len(), 1);
-    place.runtime.block_on(engine.set_catalogue(&none)).unwrap();
+    place.runtime.block_on(engine.set_catalogue(&none, Vec::new())).unwrap();
     assert!(is_compliance(place.point()), "what is not in blocks yet is kept as long as the rest");
     place.send(&engine, 2, "11.5");
     assert_eq!(place.samples(&engine).len(), 1, "it is no point any more");
-    place.runtime.block_on(engine.set_catalogue(&Arc::new(first))).unwrap();
+    place.runtime.block_on(engine.set_catalogue(&Arc::new(first), Vec::new())).unwrap();
     assert!(!is_compliance(place.point()), "it says otherwise now");
     place.send(&engine, 3, "12.5");
     assert_eq!(place.samples(&engine).len(), 2);
@@ -184,6 +184,23 @@ fn a_counter_that_is_scaled_otherwise_begins_anew() {
         }
         assert!(engine.stop().is_empty());
     }
+}
+
+/// Taken out and put back, scaled otherwise, while the engine runs: nothing is remembered of it, and the record has registers.
+#[test]
+fn a_counter_that_comes_back_scaled_otherwise_begins_anew() {
+    let place = Place::new();
+    let none = PARK.replace("id = \"gas\"", "id = \"other\"");
+    let none = Arc::new(crate::testing::catalogue(&none, &mut MemoryRegistry::default()));
+    let engine = place.start();
+    assert!(engine.knows_changed());
+    place.send(&engine, 1, "10");
+    let set = |catalogue: &Arc<Catalogue>, changed| place.runtime.block_on(engine.set_catalogue(catalogue, changed)).unwrap();
+    assert!(set(&none, Vec::new()) && set(&place.catalogue, vec![place.point()]));
+    place.send(&engine, 2, "1");
+    place.send(&engine, 3, "2");
+    assert_eq!(steps(&place.samples(&engine)), [Step::First, Step::Exchange, Step::Delta]);
+    assert!(engine.stop().is_empty());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::model::{Kind, PointId};
-use parkgate_collector::normalise::register_source;
+use parkgate_collector::normalise::{is_same_source, register_source};
 use tracing::warn;
 
 use super::rule;
@@ -36,7 +36,7 @@ pub struct Changed {
 pub fn changed(facts: &Facts, catalogue: &Catalogue) -> Result<Vec<Changed>, StoreError> {
     let kept = kept(facts)?;
     let changed = sources(catalogue).filter_map(|(point, name, is)| {
-        let was = kept.get(&point.0).filter(|was| **was != is)?.clone();
+        let was = kept.get(&point.0).filter(|was| !is_same_source(was, &is))?.clone();
         Some(Changed { point, name, was, is })
     });
     Ok(changed.collect())
@@ -84,5 +84,5 @@ fn kept(facts: &Facts) -> Result<BTreeMap<u32, String>, StoreError> {
 
 fn sources(catalogue: &Catalogue) -> impl Iterator<Item = (PointId, String, String)> {
     let counters = rule::has_totals(catalogue).filter(|point| point.identity.kind == Kind::Counter);
-    counters.map(|point| (point.id, point.identity.stable_id.clone(), register_source(point)))
+    counters.map(move |point| (point.id, point.identity.stable_id.clone(), register_source(catalogue, point)))
 }

@@ -25,7 +25,7 @@ impl Meter {
 
 /// Energy by neighbours in order of record time, as totals form it: what is bad is no neighbour, of two samples with one
 /// key time the later one stays, a fall adds nothing. With the falls.
-fn total(samples: &[Sample]) -> (i64, usize) {
+pub(super) fn total(samples: &[Sample]) -> (i64, usize) {
     let by_key: BTreeMap<UtcMillis, &Sample> = samples.iter().map(|sample| (sample.key_time(), sample)).collect();
     let mut counted: Vec<_> = by_key.into_values().filter(|sample| sample.status.quality() != Quality::Bad).collect();
     counted.sort_by_key(|sample| sample.record_time);

@@ -439,7 +439,7 @@ fn another_catalogue_meanwhile() {
     let mut next = catalogue_of(others.to_vec());
     next.version = 7;
     let (done, told) = oneshot::channel();
-    boot.send(Message::Catalogue(Arc::new(next), done));
+    boot.send(Message::Catalogue(Arc::new(next), Vec::new(), done));
     told.blocking_recv().unwrap();
     for point in 2..=4 {
         boot.read(point, 11, None);
