@@ -35,7 +35,8 @@ pub struct Exchange {
 pub enum Verdict {
     /// The register wrapped, however fast that was: the wrapped difference counts.
     Rollover,
-    /// The register was set back: the pair adds nothing, and its time is not missing any more.
+    /// The register was set back: the pair adds nothing. What was counted between its readings is not known, as across an
+    /// exchange without registers, so its time stays uncovered; but nothing is left to decide.
     Reset,
 }
 
@@ -134,7 +135,7 @@ impl<'a> CounterHours<'a> {
             self.exchanged |= step == Step::Exchange;
             // Whoever reads the hour still sees that something was wrong.
             if let Some((_, part)) = grid.at(time) {
-                counter_part(part).suspect = true;
+                counter_part(part).decided = true;
             }
             return;
         }
@@ -182,23 +183,27 @@ impl<'a> CounterHours<'a> {
         }
     }
 
-    /// `None` when the pair is suspect and nobody decided about it, or its figures leave 127 bits.
-    fn growth(&self, rule: &PointRule, old: Register, new: Register) -> Option<Growth> {
+    /// Why there is no difference: the pair is suspect and nobody decided about it, or its figures leave 127 bits; or it
+    /// was set back.
+    fn growth(&self, rule: &PointRule, old: Register, new: Register) -> Result<Growth, Lost> {
+        let verdict = || self.declared.verdict(SuspectPair { old, new });
+        if rule.counter.difference(old, new).is_none() && verdict() == Some(Verdict::Reset) {
+            return Err(Lost::Reset);
+        }
+        self.grown(rule, old, new).ok_or(Lost::Suspect)
+    }
+
+    fn grown(&self, rule: &PointRule, old: Register, new: Register) -> Option<Growth> {
         let multiplier = self.declared.multiplier_behind(self.passed);
         let modulus = rule.counter.modulus();
         let mut growth = Growth { rollover: rule.counter.pair(old, new) == Step::Rollover, ..Growth::default() };
         let difference = match rule.counter.difference(old, new) {
             Some(difference) => difference,
-            None => match self.declared.verdict(SuspectPair { old, new })? {
-                Verdict::Rollover => {
-                    growth.rollover = true;
-                    wrapped(rule, old, new)?
-                }
-                Verdict::Reset => {
-                    growth.suspect = true;
-                    0
-                }
-            },
+            None => {
+                self.declared.verdict(SuspectPair { old, new }).filter(|verdict| *verdict == Verdict::Rollover)?;
+                growth.rollover = true;
+                wrapped(rule, old, new)?
+            }
         };
         let amount = match u32::try_from(multiplier.exponent) {
             Ok(exponent) => EXTRA.checked_mul(10i128.checked_pow(exponent)?)?,
@@ -211,34 +216,39 @@ impl<'a> CounterHours<'a> {
         Some(growth)
     }
 
+    fn suspect(&mut self, pair: SuspectPair) {
+        if self.suspects.pairs.len() < SUSPECTS_MAX {
+            self.suspects.pairs.push(pair);
+        } else {
+            self.suspects.more = true;
+        }
+    }
+
     /// Shares out the difference of a pair; `new` is only a time where there is no register to form one with.
     fn pair(&mut self, rule: &PointRule, grid: &mut Grid, old: Register, new: Result<Register, UtcMillis>) {
         let end = new.map_or_else(|time| time, |register| register.time);
-        let counted = new.ok().map(|new| self.growth(rule, old, new));
-        let Some(Some(growth)) = counted else {
-            let suspect = counted.is_some();
-            if let Ok(new) = new {
-                if self.suspects.pairs.len() < SUSPECTS_MAX {
-                    self.suspects.pairs.push(SuspectPair { old, new });
-                } else {
-                    self.suspects.more = true;
+        let counted = new.map_err(|_| Lost::Exchange).and_then(|new| self.growth(rule, old, new));
+        let growth = match counted {
+            Ok(growth) => growth,
+            Err(lost) => {
+                if let (Lost::Suspect, Ok(new)) = (lost, new) {
+                    self.suspect(SuspectPair { old, new });
                 }
+                let flag = |part: &mut CounterPart| {
+                    part.suspect |= lost == Lost::Suspect;
+                    part.decided |= lost == Lost::Reset;
+                };
+                if let Some((_, part)) = grid.at(end).filter(|_| lost != Lost::Exchange) {
+                    flag(counter_part(part));
+                }
+                return grid.each_within(old.time, end, |_, part, from, to| {
+                    let part = counter_part(part);
+                    flag(part);
+                    part.cover(from, to);
+                    part.lost_ms = part.lost_ms.saturating_add(to.since(from));
+                });
             }
-            if suspect && let Some((_, part)) = grid.at(end) {
-                counter_part(part).suspect = true;
-            }
-            return grid.each_within(old.time, end, |_, part, from, to| {
-                let part = counter_part(part);
-                part.suspect |= suspect;
-                part.cover(from, to);
-                part.lost_ms = part.lost_ms.saturating_add(to.since(from));
-            });
         };
-        if growth.suspect
-            && let Some((_, part)) = grid.at(end)
-        {
-            counter_part(part).suspect = true;
-        }
         let width = end.since(old.time);
         if width == 0 {
             if let Some((_, part)) = grid.at(end) {
@@ -255,7 +265,6 @@ impl<'a> CounterHours<'a> {
             let amount = reached(growth.amount, to).saturating_sub(reached(growth.amount, from));
             part.amount = Some(part.amount.unwrap_or(0).saturating_add(amount));
             part.rollover |= growth.rollover;
-            part.suspect |= growth.suspect;
             let straddle = Some(Straddle { amount, gap });
             if old.time < period.start {
                 part.lead = straddle;
@@ -299,8 +308,17 @@ struct Growth {
     register: i128,
     modulus: Option<i128>,
     rollover: bool,
-    /// The pair fell and was decided to be a reset.
-    suspect: bool,
+}
+
+/// Why nothing is counted between two readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    /// One of two registers beside an exchange is not known.
+    Exchange,
+    /// Nobody has decided about the fall.
+    Suspect,
+    /// The register was set back.
+    Reset,
 }
 
 impl CounterPart {

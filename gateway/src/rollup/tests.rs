@@ -116,6 +116,7 @@ impl Case {
             ("exchanged", flags.meter_exchanged),
             ("tailed", flags.tail_estimated),
             ("suspect", flags.suspect),
+            ("decided", flags.decided),
             ("gap", flags.estimated),
         ] {
             if set {

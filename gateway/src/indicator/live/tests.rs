@@ -9,8 +9,10 @@ use parkgate_rules::indicator::result::{Leaf, Node};
 
 use super::*;
 use crate::indicator::declare::{check, enter, read_csv};
+use crate::rollup::meters::{EventKind, MeterStep, Meters, NewEvent};
 use crate::rollup::{Total, Totals};
 use crate::store::Bucket;
+use crate::store::{EntryKind, NewEntry};
 
 const PARK: &str = r#"
 [park]
@@ -114,6 +116,7 @@ struct Park {
     record: Arc<Record>,
     totals: Arc<Told>,
     facts: Arc<Facts>,
+    meters: Arc<Meters>,
     live: Live,
     now: UtcMillis,
 }
@@ -136,11 +139,13 @@ impl Park {
             push("2025-07-11", start + 7 * month);
         }
         let view: Arc<dyn RecordView> = Arc::clone(&record) as _;
-        let totals = Arc::new(Told { totals: Totals::new(&catalogue, Arc::clone(&view), None), changes: Mutex::default() });
+        let meters = Arc::new(Meters::new(&catalogue));
+        let totals = Totals::new(&catalogue, Arc::clone(&view), None).with_meters(Arc::clone(&meters));
+        let totals = Arc::new(Told { totals, changes: Mutex::default() });
         let facts = Arc::new(Facts::open(Path::new(":memory:")).unwrap());
         let settings = TopologySettings { loss_share_max: "0.05".parse().ok(), ..TopologySettings::default() };
         let live = Live::new(&catalogue, &settings, Vec::new(), Arc::clone(&totals) as _, view, Arc::clone(&facts));
-        Self { now: zone.read("2025-08-01").unwrap(), catalogue, record, totals, facts, live }
+        Self { now: zone.read("2025-08-01").unwrap(), catalogue, record, totals, facts, meters, live }
     }
 
     fn declare(&self, rows: &str) {
@@ -275,6 +280,44 @@ fn what_was_not_metered_from_the_start_is_incomplete() {
     assert!(matches!(future, Err(LiveError::Future(_))), "{future:?}");
     let unknown = park.live.results("2025-05".parse().unwrap(), Want { id: Some("EN-99"), explain: false }, park.now);
     assert!(matches!(unknown, Err(LiveError::Unknown(_))), "{unknown:?}");
+}
+
+/// Until somebody says what a fall of the register was the month is incomplete, and then no more.
+#[test]
+fn a_fall_makes_a_month_incomplete_until_it_is_decided() {
+    for (decision, value, status) in [
+        // 110,000 after the fall: (110,000 + 20,000) x 0.1229 / 1000 + 12.143 = 28.120.
+        (None, "28.120", Status::Incomplete),
+        // As without the low reading, 100,000.
+        (Some(EventKind::NewWrong), "26.891", Status::Ok),
+        // What was used until 16 May is not known, and never will be.
+        (Some(EventKind::Reset), "28.120", Status::Ok),
+    ] {
+        let park = Park::new();
+        let zone = park.live.zone();
+        let (before, fall) = (zone.read("2025-05-01").unwrap(), zone.read("2025-05-16").unwrap());
+        park.record.push(park.catalogue.points[0].id, fall, 1_390_000);
+        if let Some(kind) = decision {
+            let time = |at: UtcMillis| parkgate_rules::emission::time::UtcMillis(at.0);
+            let register = |text: &str| Some(text.to_owned());
+            let step = MeterStep::Add(NewEvent {
+                kind,
+                point: "p/gate/v".into(),
+                at: time(fall),
+                from: Some(time(before)),
+                old_final: register("1400000"),
+                new_initial: register("1390000"),
+                multiplier: None,
+                note: None,
+            });
+            let body = serde_json::to_value(step).unwrap();
+            let new = NewEntry { kind: EntryKind::MeterEvent, subject: "p/gate/v".into(), body, author: "eve".into(), document: None };
+            park.facts.append(new, park.now).unwrap();
+            park.meters.refresh(&park.facts).unwrap();
+        }
+        let may = park.one("EN-01", "2025-05");
+        assert_eq!((may.value.as_deref(), may.status), (Some(value), status), "{decision:?}");
+    }
 }
 
 #[test]

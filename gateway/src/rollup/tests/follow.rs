@@ -6,12 +6,14 @@ use parkgate_collector::catalogue::{Catalogue, Point};
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{Kind, PointId, PointIdentity, Sample, UtcMillis};
 use parkgate_collector::pipeline::Exchanges;
+use parkgate_rules::emission::time::UtcMillis as Time;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::super::counter::Declared;
 use super::super::follow::Follower;
-use super::super::meters::{EventKind, MeterStep, Meters};
+use super::super::meters::{EventKind, MeterStep, Meters, NewEvent};
+use super::super::partial::Of;
 use super::super::recount::Recount;
 use super::super::rule::PointRule;
 use super::super::store::TotalsStore;
@@ -414,6 +416,41 @@ fn another_rule_counts_again() {
         followed.restart();
         followed.count();
         followed.check("with another interval");
+    }
+}
+
+/// A file whose figures do not tell what was decided from what is to be decided: what was entered touches is counted again.
+#[test]
+fn figures_that_do_not_tell_decisions_are_counted_again() {
+    let mut followed = Followed::new(catalogue(vec![counter(3_600_000)]));
+    let start = at("2026-11-02T00:00:00");
+    for hour in 0..30 {
+        followed.push(sample(start.plus(hour * HOUR), if hour == 10 { 0 } else { 100 + hour * 10 }));
+    }
+    let decision = NewEvent {
+        from: Some(Time(start.plus(9 * HOUR).0)),
+        old_final: Some("190".into()),
+        new_initial: Some("0".into()),
+        ..event(EventKind::NewWrong, start.plus(10 * HOUR))
+    };
+    let body = serde_json::to_value(MeterStep::Add(decision)).unwrap();
+    let new = NewEntry { kind: EntryKind::MeterEvent, subject: "a/b".into(), body, author: "eve".into(), document: None };
+    followed.facts.append(new, start).unwrap();
+    followed.count();
+    let decided = |followed: &Followed| {
+        let zone = ParkZone::new("Asia/Shanghai");
+        let parts = followed.stored().parts(&zone, PointId(1), Level::Hour, start, start.plus(DAY)).unwrap().known;
+        parts.iter().filter(|(_, part)| matches!(part.of, Of::Counter(part) if part.decided && !part.suspect)).count()
+    };
+    assert_eq!(decided(&followed), 1);
+    for (sql, counted) in [("SELECT 1", 0), ("ALTER TABLE entered DROP COLUMN decisions", 1)] {
+        followed.follower = None;
+        let connection = rusqlite::Connection::open(followed.folder.path().join("totals.db")).unwrap();
+        connection.execute_batch(&format!("DELETE FROM part; {sql};")).unwrap();
+        drop(connection);
+        followed.restart();
+        followed.count();
+        assert_eq!(decided(&followed), counted, "{sql}");
     }
 }
 

@@ -175,8 +175,8 @@ fn pairs(readings: &[(i64, i64, Quality)], declared: &Declared, decisions: &[Dec
             _ if new >= old => new - old,
             _ if plausible => new - old + 1_000_000,
             Some(Decision { kind: EventKind::Rollover, .. }) => new - old + 1_000_000,
-            Some(_) => 0,
-            None => return,
+            // Set back, or not decided.
+            _ => return,
         };
         found.push((from, to, difference * multiplier));
     };
