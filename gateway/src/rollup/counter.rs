@@ -8,11 +8,11 @@
 //! [`EXTRA_DIGITS`]: super::partial::EXTRA_DIGITS
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use parkgate_collector::model::{Decimal, Sample, Step, UtcMillis};
 use parkgate_collector::normalise::Register;
 
+use super::announced::{Announced, Ask, Known};
 use super::count::Grid;
 use super::partial::{CounterPart, EXTRA, Of, Partial, Straddle, share};
 use super::rule::{PointRule, counts};
@@ -59,7 +59,8 @@ pub struct Declared {
     /// Time and register of readings that are wrong: pairs are formed across them. A reading that says something else
     /// at that time is not meant.
     pub wrong: BTreeSet<(UtcMillis, i64)>,
-    /// When exchanges were said to be that were undone: a sample that was taken for another meter's first is none.
+    /// When exchanges were said to be that were undone: a sample that was taken for another meter's first is none, see
+    /// [`super::announced`].
     pub undone: BTreeSet<UtcMillis>,
 }
 
@@ -77,6 +78,13 @@ impl Declared {
     fn verdict(&self, pair: SuspectPair) -> Option<Verdict> {
         let decided = self.verdicts.get(&pair.new.time)?;
         decided.iter().rev().find(|decided| decided.pair.is_none_or(|about| about == pair)).map(|decided| decided.verdict)
+    }
+
+    /// The last instant up to one that an exchange is entered for, or was.
+    pub fn exchange_before(&self, upto: UtcMillis) -> Option<UtcMillis> {
+        let passed = self.exchanges.partition_point(|exchange| exchange.at <= upto);
+        let entered = passed.checked_sub(1).and_then(|index| self.exchanges.get(index)).map(|exchange| exchange.at);
+        entered.max(self.undone.range(..=upto).next_back().copied())
     }
 
     /// What registers of an instant are multiplied with.
@@ -116,6 +124,7 @@ pub(super) struct CounterHours<'a> {
     /// How many exchanges lie behind.
     passed: usize,
     last: Option<Register>,
+    announced: Announced,
     /// A wrong reading since the last register was the first of another meter.
     exchanged: bool,
     pub(super) suspects: Suspects,
@@ -125,21 +134,34 @@ pub(super) struct CounterHours<'a> {
 pub const SUSPECTS_MAX: usize = 1_000;
 
 impl<'a> CounterHours<'a> {
-    pub(super) fn new(declared: &'a Declared) -> Self {
-        Self { declared, passed: 0, last: None, exchanged: false, suspects: Suspects::default() }
+    pub(super) fn new(declared: &'a Declared, known: Known) -> Self {
+        let announced = Announced::new(known);
+        Self { declared, passed: 0, last: None, announced, exchanged: false, suspects: Suspects::default() }
     }
 
-    /// Takes the next register that counts.
-    pub(super) fn push(&mut self, rule: &PointRule, grid: &mut Grid, time: UtcMillis, value: i64, step: Step) {
-        if self.declared.wrong.contains(&(time, value)) {
-            self.exchanged |= step == Step::Exchange;
+    /// See [`Announced::asks`].
+    pub(super) fn asks(&self) -> Option<Ask> {
+        self.announced.asks()
+    }
+
+    /// See [`Announced::next`].
+    pub(super) fn next(&self) -> Option<Known> {
+        self.announced.next()
+    }
+
+    /// Takes the next sample that counts, and its register.
+    pub(super) fn push(&mut self, rule: &PointRule, grid: &mut Grid, sample: &Sample, value: i64) {
+        let time = sample.record_time;
+        let wrong = self.declared.wrong.contains(&(time, value));
+        self.exchanged |= self.announced.take(self.declared, sample, wrong);
+        if wrong {
             // Whoever reads the hour still sees that something was wrong.
             if let Some((_, part)) = grid.at(time) {
                 counter_part(part).decided = true;
             }
             return;
         }
-        let step = if std::mem::take(&mut self.exchanged) { Step::Exchange } else { step };
+        let broken = std::mem::take(&mut self.exchanged);
         let new = Register { time, value };
         let mut last = self.last.replace(new);
         if last.is_none() {
@@ -167,8 +189,7 @@ impl<'a> CounterHours<'a> {
         }
         if let Some(old) = last {
             // An exchange that only the sample tells of, with nothing known about either register.
-            let undone = || self.declared.undone.range((Bound::Excluded(old.time), Bound::Included(time))).next().is_some();
-            if step == Step::Exchange && !exchanged && (old.time >= time || !undone()) {
+            if broken && !exchanged {
                 self.pair(rule, grid, old, Err(time));
                 mark(grid, time);
             } else {

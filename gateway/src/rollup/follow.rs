@@ -17,6 +17,7 @@ use parkgate_collector::model::{PointId, PointIdentity, Sample, UtcMillis};
 use parkgate_collector::pipeline::Exchanges;
 use tokio_util::sync::CancellationToken;
 
+use super::announced::came_in_time;
 use super::counter::Declared;
 use super::meters::{Meters, Touched};
 use super::recount::{Change, Recount, Recounted};
@@ -349,7 +350,11 @@ impl Follower {
             let until = tracked.now.until;
             for &(first, last) in &tracked.late {
                 let from = scan::register_before(&*self.record, &declared, *point, first)?.map_or(first, |sample| sample.record_time);
-                let to = scan::register_after(&*self.record, &declared, *point, last.plus(1))?.map_or(last, |sample| sample.record_time);
+                let after = scan::register_after(&*self.record, &declared, *point, last.plus(1))?;
+                // What is entered may explain the flag of the next register that did not come late.
+                let entered = tracked.cause == CAUSE_ENTERED && after.is_some_and(|after| !came_in_time(&after));
+                let flagged = if entered { scan::in_time_after(&*self.record, &declared, *point, last.plus(1))? } else { None };
+                let to = flagged.or(after).map_or(last, |sample| sample.record_time);
                 let from = self.zone.period_of(Level::Hour, from).start;
                 // A value that nothing follows holds for a while.
                 let to = self.zone.period_of(Level::Hour, to.max(last.plus(rule.hold_ms))).end.min(until);

@@ -10,7 +10,7 @@
 //!
 //! In reading order: [`total`] what a total is and who may ask for it; [`zone`] the park's calendar; [`rule`] what the
 //! catalogue says about a point; [`source`] whether its registers come about as before; [`partial`] what is kept of a period and how longer ones are made; [`count`] from
-//! samples to hours, with [`counter`], [`gauge`] and [`state`]; [`meters`] what was entered about
+//! samples to hours, with [`counter`], [`announced`], [`gauge`] and [`state`]; [`meters`] what was entered about
 //! meters, [`enter`] entering it, [`decide`] what is to be decided; [`scan`] the samples that hours need; [`store`] the file of
 //! closed periods and [`codec`] its bytes; [`recount`] hours again, with what follows from them; [`mod@follow`] the journal;
 //! [`view`] answers; [`row`] a total as text.
@@ -21,6 +21,7 @@ pub mod rule;
 pub mod source;
 pub mod partial;
 pub mod count;
+pub mod announced;
 pub mod counter;
 pub mod gauge;
 pub mod state;

@@ -377,8 +377,8 @@ impl Park {
 #[test]
 fn the_mass_of_a_period_is_that_of_the_summary_of_the_outlet() {
     use parkgate_rules::emission::Averaging;
-    let Park { live, catalogue, record, totals, facts, now } = Park::new();
-    let park = Park { live: live.with_emissions(Arc::new(emissions())), catalogue, record, totals, facts, now };
+    let Park { live, catalogue, record, totals, facts, meters, now } = Park::new();
+    let park = Park { live: live.with_emissions(Arc::new(emissions())), catalogue, record, totals, facts, meters, now };
     let zone = park.live.zone();
     for (period, averaging, from, to) in [
         ("2025-01", Averaging::Day, "2025-01-01", "2025-02-01"),
@@ -409,9 +409,9 @@ fn the_mass_of_a_period_is_that_of_the_summary_of_the_outlet() {
 
 #[test]
 fn what_was_counted_again_counts_at_once_in_months_that_are_over() {
-    let Park { live, catalogue, record, totals, facts, now } = Park::new();
+    let Park { live, catalogue, record, totals, facts, meters, now } = Park::new();
     let emissions = Arc::new(emissions());
-    let park = Park { live: live.with_emissions(Arc::clone(&emissions) as _), catalogue, record, totals, facts, now };
+    let park = Park { live: live.with_emissions(Arc::clone(&emissions) as _), catalogue, record, totals, facts, meters, now };
     let before = park.stack("2025-01").exact.unwrap();
     emissions.recounts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     // 744 hours of 1 kg more each, and no entry that says so.

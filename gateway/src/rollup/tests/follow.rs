@@ -69,11 +69,11 @@ impl Followed {
         self.follower = Some(follower);
     }
 
-    fn stored(&self) -> TotalsStore {
+    pub(super) fn stored(&self) -> TotalsStore {
         TotalsStore::open_read_only(&self.folder.path().join("totals.db")).unwrap()
     }
 
-    fn meters(&self) -> Arc<Meters> {
+    pub(super) fn meters(&self) -> Arc<Meters> {
         Arc::new(Meters::read(&self.catalogue, &self.facts).unwrap())
     }
 
