@@ -10,12 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parkgate_collector::model::{Decimal, Sample, Step, UtcMillis};
-use parkgate_collector::normalise::Register;
+use parkgate_collector::normalise::{CounterRule, Register};
 
 use super::announced::{Announced, Ask, Known};
 use super::count::Grid;
 use super::partial::{CounterPart, EXTRA, Of, Partial, Straddle, share};
 use super::rule::{PointRule, counts};
+use super::ruled::Before;
 
 /// A meter exchange, or a multiplier that changed without one: at `at` one segment ends and the next begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +63,35 @@ pub struct Declared {
     /// When exchanges were said to be that were undone: a sample that was taken for another meter's first is none, see
     /// [`super::announced`].
     pub undone: BTreeSet<UtcMillis>,
+    /// Rules that were in force before the one of now, oldest first.
+    pub rules: Vec<Before>,
 }
 
 impl Declared {
     /// Nothing.
     pub const NONE: &'static Self =
-        &Self { exchanges: Vec::new(), verdicts: BTreeMap::new(), wrong: BTreeSet::new(), undone: BTreeSet::new() };
+        &Self { exchanges: Vec::new(), verdicts: BTreeMap::new(), wrong: BTreeSet::new(), undone: BTreeSet::new(), rules: Vec::new() };
 
     /// The register of a sample with which pairs are formed: one that counts, and that nobody called wrong.
     pub fn register(&self, sample: &Sample) -> Option<i64> {
         counts(sample).filter(|&value| !self.wrong.contains(&(sample.record_time, value)))
+    }
+
+    /// The rules in force since a time, the one of then first.
+    fn since(&self, rule: &PointRule, time: UtcMillis) -> impl Iterator<Item = CounterRule> {
+        self.rules.iter().filter(move |before| time < before.until).map(|before| before.rule).chain([rule.counter])
+    }
+
+    /// R-DELTA: what was counted between two registers, and the rule that tells it: the one in force at the later register,
+    /// or the first one after it that can. `None` when the pair is suspect by all of them.
+    pub fn difference(&self, rule: &PointRule, old: Register, new: Register) -> Option<(i128, CounterRule)> {
+        self.since(rule, new.time).find_map(|by| Some((by.difference(old, new)?, by)))
+    }
+
+    /// The same of a falling pair if the register wrapped between them, however fast; `None` when it cannot have: no modulus
+    /// is known, or the earlier register is beyond it.
+    pub fn wrapped(&self, rule: &PointRule, old: Register, new: Register) -> Option<(i128, CounterRule)> {
+        self.since(rule, new.time).find_map(|by| Some((wrapped(by, old, new)?, by)))
     }
 
     /// What was decided about a pair.
@@ -208,7 +228,7 @@ impl<'a> CounterHours<'a> {
     /// was set back.
     fn growth(&self, rule: &PointRule, old: Register, new: Register) -> Result<Growth, Lost> {
         let verdict = || self.declared.verdict(SuspectPair { old, new });
-        if rule.counter.difference(old, new).is_none() && verdict() == Some(Verdict::Reset) {
+        if self.declared.difference(rule, old, new).is_none() && verdict() == Some(Verdict::Reset) {
             return Err(Lost::Reset);
         }
         self.grown(rule, old, new).ok_or(Lost::Suspect)
@@ -216,16 +236,15 @@ impl<'a> CounterHours<'a> {
 
     fn grown(&self, rule: &PointRule, old: Register, new: Register) -> Option<Growth> {
         let multiplier = self.declared.multiplier_behind(self.passed);
-        let modulus = rule.counter.modulus();
-        let mut growth = Growth { rollover: rule.counter.pair(old, new) == Step::Rollover, ..Growth::default() };
-        let difference = match rule.counter.difference(old, new) {
-            Some(difference) => difference,
+        let (difference, by, rollover) = match self.declared.difference(rule, old, new) {
+            Some((difference, by)) => (difference, by, by.pair(old, new) == Step::Rollover),
             None => {
                 self.declared.verdict(SuspectPair { old, new }).filter(|verdict| *verdict == Verdict::Rollover)?;
-                growth.rollover = true;
-                wrapped(rule, old, new)?
+                let (wrapped, by) = self.declared.wrapped(rule, old, new)?;
+                (wrapped, by, true)
             }
         };
+        let mut growth = Growth { rollover, ..Growth::default() };
         let amount = match u32::try_from(multiplier.exponent) {
             Ok(exponent) => EXTRA.checked_mul(10i128.checked_pow(exponent)?)?,
             Err(_) => EXTRA.checked_div(10i128.checked_pow(u32::from(multiplier.exponent.unsigned_abs()))?)?,
@@ -233,7 +252,7 @@ impl<'a> CounterHours<'a> {
         growth.amount = difference.checked_mul(i128::from(multiplier.mantissa))?.checked_mul(amount)?;
         growth.steps = difference.checked_mul(EXTRA)?;
         growth.register = i128::from(old.value).checked_mul(EXTRA)?;
-        growth.modulus = modulus.and_then(|modulus| modulus.checked_mul(EXTRA));
+        growth.modulus = by.modulus().and_then(|modulus| modulus.checked_mul(EXTRA));
         Some(growth)
     }
 
@@ -307,10 +326,9 @@ impl<'a> CounterHours<'a> {
     }
 }
 
-/// The difference of a falling pair if the register wrapped between them, in register steps; `None` when it cannot have:
-/// no modulus is known, or the earlier register is beyond it.
-pub fn wrapped(rule: &PointRule, old: Register, new: Register) -> Option<i128> {
-    let modulus = rule.counter.modulus()?;
+/// See [`Declared::wrapped`]; in register steps.
+fn wrapped(rule: CounterRule, old: Register, new: Register) -> Option<i128> {
+    let modulus = rule.modulus()?;
     let wrapped = modulus.checked_sub(i128::from(old.value))?.checked_add(i128::from(new.value))?;
     (i128::from(old.value) <= modulus && new.value >= 0 && wrapped >= 0).then_some(wrapped)
 }

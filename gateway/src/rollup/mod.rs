@@ -9,11 +9,12 @@
 //! time of the pair stays uncovered, which only completeness tells. What an entry touches is counted again.
 //!
 //! In reading order: [`total`] what a total is and who may ask for it; [`zone`] the park's calendar; [`rule`] what the
-//! catalogue says about a point; [`source`] whether its registers come about as before; [`partial`] what is kept of a period and how longer ones are made; [`count`] from
-//! samples to hours, with [`counter`], [`announced`], [`gauge`] and [`state`]; [`meters`] what was entered about
-//! meters, [`enter`] entering it, [`decide`] what is to be decided; [`scan`] the samples that hours need; [`store`] the file of
-//! closed periods and [`codec`] its bytes; [`recount`] hours again, with what follows from them; [`mod@follow`] the journal;
-//! [`view`] answers; [`row`] a total as text.
+//! catalogue says about a point; [`source`] whether its registers come about as before, [`ruled`] what its modulus and
+//! rate were; [`partial`] what is kept of a period and how longer ones are made; [`count`] from samples to hours, with
+//! [`counter`], [`announced`], [`gauge`] and [`state`]; [`meters`] what was entered about meters, [`enter`] entering it,
+//! [`decide`] what is to be decided; [`scan`] the samples that hours need; [`store`] the file of closed periods and
+//! [`codec`] its bytes; [`recount`] hours again, with what follows from them; [`mod@follow`] the journal; [`view`]
+//! answers; [`row`] a total as text.
 
 pub mod total;
 pub mod zone;
@@ -25,6 +26,7 @@ pub mod announced;
 pub mod counter;
 pub mod gauge;
 pub mod state;
+pub mod ruled;
 pub mod meters;
 pub mod enter;
 pub mod decide;

@@ -1,7 +1,7 @@
 //! The samples that some hours of a point need, read from the record in portions: those of the hours themselves, and the
 //! nearest one that counts on either side.
 
-use parkgate_collector::model::{Kind, PointId, Sample, UtcMillis};
+use parkgate_collector::model::{PointId, Sample, UtcMillis};
 
 use super::announced::{Ask, Known, came_in_time};
 use super::count::Hours;
@@ -86,7 +86,7 @@ fn fed<'a>(
         }
         hours.push(&after);
         // One that came late may be of the kind of the next one that did not.
-        if rule.kind == Kind::Counter
+        if rule.classified
             && !came_in_time(&after)
             && let Some(next) = in_time_after(view, declared, rule.point, after.record_time.plus(1))?
         {

@@ -7,10 +7,11 @@
 //! order of that happening: numbers of the points, each a varint more than the one before.
 //!
 //! One writer, the follower's thread; figures, what is known of points, changes and the place in the journal go in one
-//! transaction. `PRAGMA user_version` is the format. `decisions` beside the last entry about a meter says that the figures tell
-//! what was decided from what is to be decided: without it, all that was entered is counted again. `rule` of a point is what its hours were counted by: with another one in
-//! the configuration, the follower counts all of the point again. `zone` names the time zone that the periods are of: with another one in
-//! the configuration, all that it counted is dropped.
+//! transaction. `PRAGMA user_version` is the format. `decisions` beside the last entry about a meter says that the
+//! figures tell what was decided from what is to be decided: without it, all that was entered is counted again. `rule` of
+//! a point is what its hours were counted by: with another one in the configuration, the follower counts what is suspect
+//! of the point again. `zone` names the time zone that the periods are of: with another one in the configuration, all
+//! that it counted is dropped.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;

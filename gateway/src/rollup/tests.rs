@@ -20,6 +20,7 @@ mod entered;
 mod follow;
 mod memory;
 mod random;
+mod ruled;
 mod source;
 
 /// A point of the tests: counter `kWh` with no decimals unless changed.

@@ -190,7 +190,7 @@ fn rules(catalogue: &Catalogue) -> HashMap<PointId, PointRule> {
 }
 
 /// No period before is asked for: 1900.
-const EARLIEST: UtcMillis = UtcMillis(-2_208_988_800_000);
+pub(super) const EARLIEST: UtcMillis = UtcMillis(-2_208_988_800_000);
 
 /// Puts shorter periods, in order, together to those of `level`.
 pub fn join(zone: &ParkZone, level: Level, parts: Vec<(Period, Partial)>) -> Vec<(Period, Partial)> {

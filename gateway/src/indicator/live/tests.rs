@@ -4,6 +4,7 @@ use std::path::Path;
 
 use parkgate_collector::catalogue::MemoryRegistry;
 use parkgate_collector::model::{self, Origin, Quality, Reason, Sample, Step};
+use parkgate_rules::emission::time::UtcMillis as Time;
 use parkgate_rules::indicator::balance::Verdict;
 use parkgate_rules::indicator::result::{Leaf, Node};
 
@@ -298,7 +299,7 @@ fn a_fall_makes_a_month_incomplete_until_it_is_decided() {
         let (before, fall) = (zone.read("2025-05-01").unwrap(), zone.read("2025-05-16").unwrap());
         park.record.push(park.catalogue.points[0].id, fall, 1_390_000);
         if let Some(kind) = decision {
-            let time = |at: UtcMillis| parkgate_rules::emission::time::UtcMillis(at.0);
+            let time = |at: UtcMillis| Time(at.0);
             let register = |text: &str| Some(text.to_owned());
             let step = MeterStep::Add(NewEvent {
                 kind,
