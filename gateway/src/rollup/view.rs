@@ -60,9 +60,15 @@ impl Totals {
         Ok(Self::new(catalogue, record, store).with_meters(Arc::new(Meters::read_only(catalogue, directory)?)))
     }
 
-    /// Answers by another catalogue of the same park and time zone from now on.
+    /// Answers by another catalogue of the same park and time zone from now on. A point that it has no more is answered for
+    /// all the same: it is counted to its end, and who follows what closes has to know it.
     pub fn set_catalogue(&self, catalogue: &Catalogue) {
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules(catalogue);
+        let mut known = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        for point in &catalogue.points {
+            known.remove(&point.id);
+        }
+        known.extend(rules(catalogue));
+        drop(known);
         self.meters.set_catalogue(catalogue);
     }
 

@@ -414,6 +414,20 @@ fn another_rule_counts_again() {
     }
 }
 
+/// Who follows what closes is told of a point that a reload took from the configuration.
+#[test]
+fn what_closed_of_a_point_that_is_gone_is_told() {
+    let mut followed = Followed::new(catalogue(vec![counter(3_600_000), other(counter(3_600_000))]));
+    let start = at("2026-11-02T00:00:00");
+    hourly(&mut followed, start, start.plus(30 * HOUR));
+    followed.count();
+    let told = followed.told();
+    let closed = told.closed_since(0, usize::MAX).unwrap();
+    assert!(closed.1.len() > 24);
+    told.set_catalogue(&catalogue(vec![other(counter(3_600_000))]));
+    assert_eq!(told.closed_since(0, usize::MAX).unwrap(), closed);
+}
+
 /// A file whose figures do not tell what was decided from what is to be decided: what was entered touches is counted again.
 #[test]
 fn figures_that_do_not_tell_decisions_are_counted_again() {
