@@ -32,6 +32,15 @@ pub struct Before {
     pub rule: CounterRule,
 }
 
+impl PartialEq for Before {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |of: &Self| (of.until, of.rule.modulus(), of.rule.rate_per_hour());
+        parts(self) == parts(other)
+    }
+}
+
+impl Eq for Before {}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     #[serde(default, skip_serializing_if = "Option::is_none")]
