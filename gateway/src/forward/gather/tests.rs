@@ -248,17 +248,19 @@ fn what_a_point_left_behind_goes_out_after_a_reload() {
     let mut registry = MemoryRegistry::default();
     let mut park = |text: &str| Arc::new(crate::testing::catalogue(text, &mut registry));
     let device = |id: &str| {
-        let head = format!("[[device]]
+        format!(
+            r#"
+[[device]]
 id = "{id}"
 link = "broker"
 enterprise = "acme"
-");
-        format!("{head}[[device.topic]]
+[[device.topic]]
 filter = "{id}"
 [[device.point]]
 id = "energy_import"
 path = "e"
-")
+"#
+        )
     };
     let (roof, cellar) = (device("roof"), device("cellar"));
     let before = park(&format!("{PARK}{roof}{cellar}"));
