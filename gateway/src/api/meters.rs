@@ -59,7 +59,8 @@ pub struct DecisionEntry {
 pub enum Verdict {
     /// The register wrapped, however fast that was: the wrapped difference counts.
     Rollover,
-    /// The register was set back, and both readings are right: the pair adds nothing, and nothing is missing.
+    /// The register was set back, and both readings are right: the pair adds nothing. What was used between them is not known,
+    /// so completeness stays lower by that time, but the period is no more incomplete.
     Reset,
     /// The reading before the fall is wrong: it is left out, and the difference is formed across it.
     OldWrong,

@@ -81,7 +81,8 @@ pub enum DecideCommand {
     },
     /// The register wrapped: the wrapped difference counts.
     Rollover(DecisionArguments),
-    /// The register was set back, and both readings are right: the pair adds nothing, and its time is not missing any more.
+    /// The register was set back, and both readings are right: the pair adds nothing. What was used between them is not known,
+    /// so completeness stays lower by that time, but the period is no more incomplete.
     Reset(DecisionArguments),
     /// The reading before the fall is wrong: it is left out, and the difference is formed across it.
     OldWrong(DecisionArguments),

@@ -73,9 +73,10 @@ impl Gatherer {
         self.newer = Some(newer);
     }
 
+    /// What is still to be sent of a point that is gone is sent as the table before had it.
     fn renew(&mut self) {
         if let Some(table) = self.newer.as_mut().and_then(|newer| newer()) {
-            self.table = table;
+            self.table = table.after(&self.table);
         }
     }
 

@@ -1,10 +1,12 @@
 //! Lines of one sink: which points go there and what their lines begin with. Pure.
 //!
 //! A sample without a number, or of bad quality, is not sent: a sink has no place for "there was none", and a bad number
-//! would be taken for a good one. It is counted, and stays in the record. So is one under a number of a point that the
-//! configuration no longer has. A number that a point had before, with another unit or other decimals, is sent with those
-//! and the point's present labels.
+//! would be taken for a good one. It is counted, and stays in the record. What a point left behind that a reload took from
+//! the configuration, or gave another name, is sent as the table before had it ([`Table::after`]); after a restart nobody
+//! knows that table: its samples are counted as skipped, its totals are passed over. A number that a point had before, with
+//! another unit or other decimals, is sent with those and the point's present labels.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parkgate_collector::catalogue::{Catalogue, Point};
@@ -24,7 +26,17 @@ pub struct Table {
     samples: Vec<Samples>,
     /// Numbers that are not in `samples`.
     beyond: Samples,
-    totals: Vec<bool>,
+    /// By number of a point; `None` as [`Samples::Unknown`].
+    totals: Vec<Option<bool>>,
+    /// Points under numbers that only a catalogue before has, whose totals go to the sink.
+    gone: HashMap<PointId, Gone>,
+}
+
+/// A point that the configuration has no more, with the labels that it had.
+#[derive(Clone, Debug)]
+struct Gone {
+    point: Arc<Point>,
+    labels: BTreeMap<String, String>,
 }
 
 /// What becomes of samples under a number.
@@ -54,18 +66,42 @@ impl Table {
         let points = numbered(catalogue, identities);
         let length = points.iter().map(|point| point.id.index().saturating_add(1)).max().unwrap_or(0);
         let beyond = if settings.samples { Samples::Unknown } else { Samples::Unwanted };
-        let (mut samples, mut totals) = (vec![beyond.clone(); length], vec![false; length]);
+        let (mut samples, mut totals) = (vec![beyond.clone(); length], vec![None; length]);
         for point in points {
             let wanted = settings.wants(&point);
             if let Some(slot) = samples.get_mut(point.id.index()) {
-                let begin = if wanted && settings.samples { begin(catalogue, &point, What::Samples, None) } else { None };
+                let begin =
+                    if wanted && settings.samples { begin(&point, series::labels(catalogue, &point), What::Samples, None) } else { None };
                 *slot = begin.map_or(Samples::Unwanted, |begin| Samples::Sent(point.identity.decimals, begin));
             }
             if let Some(slot) = totals.get_mut(point.id.index()) {
-                *slot = wanted && settings.totals && point.medium != Medium::Gateway;
+                *slot = Some(wanted && settings.totals && point.medium != Medium::Gateway);
             }
         }
-        Self { catalogue: Arc::clone(catalogue), samples, beyond, totals }
+        Self { catalogue: Arc::clone(catalogue), samples, beyond, totals, gone: HashMap::new() }
+    }
+
+    /// Goes on from the table before: of numbers that this one does not know, what that one would send is sent as it would.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        let knows = |totals: &[Option<bool>], index: usize| totals.get(index).is_some_and(Option::is_some);
+        for (index, had) in before.samples.iter().enumerate() {
+            if matches!(had, Samples::Sent(..)) && !knows(&self.totals, index) {
+                if self.samples.len() <= index {
+                    self.samples.resize(index.saturating_add(1), self.beyond.clone());
+                }
+                if let Some(slot) = self.samples.get_mut(index) {
+                    *slot = had.clone();
+                }
+            }
+        }
+        let sent = before.catalogue.points.iter().filter(|point| before.totals.get(point.id.index()) == Some(&Some(true)));
+        let gone = |id: PointId| self.catalogue.point(id).is_none();
+        let labelled = |point: &Arc<Point>| Gone { point: Arc::clone(point), labels: series::labels(&before.catalogue, point) };
+        let went = sent.filter(|point| gone(point.id)).map(|point| (point.id, labelled(point)));
+        let were = before.gone.iter().filter(|(id, _)| gone(**id)).map(|(id, gone)| (*id, gone.clone()));
+        self.gone = went.chain(were).collect();
+        self
     }
 
     /// Whether samples of a point go to the sink.
@@ -88,12 +124,14 @@ impl Table {
 
     /// Adds the lines of a total, if it goes there: stamped at the start of the period.
     pub fn total(&self, total: &Total, lines: &mut Lines) {
-        if self.totals.get(total.point.index()) != Some(&true) {
-            return;
-        }
-        let Some(point) = self.catalogue.point(total.point) else { return };
+        let known = match self.catalogue.point(total.point) {
+            Some(point) => Some((point, series::labels(&self.catalogue, point))),
+            None => self.gone.get(&total.point).map(|gone| (&gone.point, gone.labels.clone())),
+        };
+        let unwanted = self.totals.get(total.point.index()).copied().flatten() == Some(false);
+        let Some((point, labels)) = known.filter(|_| !unwanted) else { return };
         for (what, code, amount) in figures(total) {
-            if let Some(begin) = begin(&self.catalogue, point, what, code.as_deref()) {
+            if let Some(begin) = begin(point, labels.clone(), what, code.as_deref()) {
                 lines.push(|out| line::push(out, &begin, amount.mantissa, amount.decimals, total.period.start.0));
             }
         }
@@ -131,9 +169,8 @@ pub fn measurement_and_field(point: &Point, what: What) -> (String, String) {
     (measurement, field.to_owned())
 }
 
-fn begin(catalogue: &Catalogue, point: &Point, what: What, state: Option<&str>) -> Option<Vec<u8>> {
+fn begin(point: &Point, mut labels: BTreeMap<String, String>, what: What, state: Option<&str>) -> Option<Vec<u8>> {
     let (measurement, field) = measurement_and_field(point, what);
-    let mut labels = series::labels(catalogue, point);
     if let Some(state) = state {
         labels.insert("state".to_owned(), state.to_owned());
     }

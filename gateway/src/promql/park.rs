@@ -385,7 +385,7 @@ fn within(period: Period, after: i64, upto: i64) -> (i64, i64) {
 /// The register at a period's start, where the period's figure is at any time the register less that.
 fn plain_start(counter: &CounterTotal) -> Option<Amount> {
     let flags = counter.flags;
-    counter.start_register.filter(|_| !(flags.rollover || flags.meter_exchanged || flags.suspect))
+    counter.start_register.filter(|_| !(flags.rollover || flags.meter_exchanged || flags.suspect || flags.decided))
 }
 
 /// What a period has come to at a sample; `None` for one that is bad.

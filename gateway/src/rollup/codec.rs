@@ -12,7 +12,7 @@
 //!
 //! | of a period | form |
 //! |---|---|
-//! | head | 1 byte: bits 0-1 kind (0 nothing, 1 counter, 2 gauge, 3 state), 2-3 worst quality + 1, 4 it begins where the one before ended (the first: at the row's start), 5 it is as long as the one before (the first: one hour) |
+//! | head | 1 byte: bits 0-1 kind (0 nothing, 1 counter, 2 gauge, 3 state), 2-3 worst quality + 1, 4 it begins where the one before ended (the first: at the row's start), 5 it is as long as the one before (the first: one hour), 6 of a counter: something was decided |
 //! | begin, length | where the bits are not set: ms after that place, ms; varints |
 //! | samples | varint |
 //! | counter | flags, 2 bytes; then what they say is there: amount, lead, trail (numbers), ms from the period's start to where counting begins, ms from its end back to where it ends, gap ms, lost ms (varints), first and last register (numbers) |
@@ -55,7 +55,8 @@ pub fn encode(key: RowKey, parts: &[(Period, Partial)]) -> Vec<u8> {
             Of::State(_) => 3,
         };
         let worst = part.worst.map_or(0, |worst| worst.code().saturating_add(1));
-        out.push(kind | worst << 2 | u8::from(begin == 0) << 4 | u8::from(own == length) << 5);
+        let decided = matches!(part.of, Of::Counter(CounterPart { decided: true, .. }));
+        out.push(kind | worst << 2 | u8::from(begin == 0) << 4 | u8::from(own == length) << 5 | u8::from(decided) << 6);
         if begin != 0 {
             put(&mut out, begin.unsigned_abs());
         }
@@ -111,7 +112,7 @@ pub fn decode(key: RowKey, bytes: &[u8]) -> Option<Vec<(Period, Partial)>> {
         let samples = take(input)?;
         let of = match head & 3 {
             0 => Of::Nothing,
-            1 => Of::Counter(take_counter(input, period)?),
+            1 => Of::Counter(CounterPart { decided: head & 1 << 6 != 0, ..take_counter(input, period)? }),
             2 => {
                 let mut part = GaugePart { weighted: take_signed_128(input)?, covered_ms: take_ms(input)?, ..GaugePart::default() };
                 part.sum = take_signed_128(input)?;

@@ -9,6 +9,7 @@
 
 use parkgate_collector::model::{Kind, Sample, UtcMillis};
 
+use super::announced::{Ask, Known};
 use super::counter::{CounterHours, Declared, Suspects};
 use super::gauge;
 use super::partial::{GaugePart, Of, Partial, StatePart};
@@ -34,10 +35,21 @@ pub struct Grid {
 }
 
 impl<'a> Hours<'a> {
-    /// Begins with neighbouring `periods`, in order; with what was `declared` of the point's meter.
-    pub fn new(rule: PointRule, periods: Vec<Period>, declared: &'a Declared) -> Self {
+    /// Begins with neighbouring `periods`, in order; with what was `declared` of the point's meter, and what a run before
+    /// found.
+    pub fn new(rule: PointRule, periods: Vec<Period>, declared: &'a Declared, known: Known) -> Self {
         let parts = vec![Partial::default(); periods.len()];
-        Self { rule, grid: Grid { periods, parts }, counter: CounterHours::new(declared), holding: None }
+        Self { rule, grid: Grid { periods, parts }, counter: CounterHours::new(declared, known), holding: None }
+    }
+
+    /// What has to be known of a counter for a right answer; nothing in most runs.
+    pub fn asks(&self) -> Option<Ask> {
+        self.counter.asks()
+    }
+
+    /// What the next run over the same samples has to know; `None` when this one is right.
+    pub fn next(&self) -> Option<Known> {
+        self.counter.next()
     }
 
     /// Takes the next sample; samples come in order of record time.
@@ -50,7 +62,7 @@ impl<'a> Hours<'a> {
         }
         let Some(value) = number else { return };
         match self.rule.kind {
-            Kind::Counter => self.counter.push(&self.rule, &mut self.grid, time, value, sample.status.step()),
+            Kind::Counter => self.counter.push(&self.rule, &mut self.grid, sample, value),
             Kind::Gauge => {
                 self.hold_until(time);
                 if let Some((_, part)) = self.grid.at(time) {

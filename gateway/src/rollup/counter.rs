@@ -8,14 +8,15 @@
 //! [`EXTRA_DIGITS`]: super::partial::EXTRA_DIGITS
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use parkgate_collector::model::{Decimal, Sample, Step, UtcMillis};
-use parkgate_collector::normalise::Register;
+use parkgate_collector::normalise::{CounterRule, Register};
 
+use super::announced::{Announced, Ask, Known};
 use super::count::Grid;
 use super::partial::{CounterPart, EXTRA, Of, Partial, Straddle, share};
 use super::rule::{PointRule, counts};
+use super::ruled::Before;
 
 /// A meter exchange, or a multiplier that changed without one: at `at` one segment ends and the next begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,8 @@ pub struct Exchange {
 pub enum Verdict {
     /// The register wrapped, however fast that was: the wrapped difference counts.
     Rollover,
-    /// The register was set back: the pair adds nothing, and its time is not missing any more.
+    /// The register was set back: the pair adds nothing. What was counted between its readings is not known, as across an
+    /// exchange without registers, so its time stays uncovered; but nothing is left to decide.
     Reset,
 }
 
@@ -58,24 +60,51 @@ pub struct Declared {
     /// Time and register of readings that are wrong: pairs are formed across them. A reading that says something else
     /// at that time is not meant.
     pub wrong: BTreeSet<(UtcMillis, i64)>,
-    /// When exchanges were said to be that were undone: a sample that was taken for another meter's first is none.
+    /// When exchanges were said to be that were undone: a sample that was taken for another meter's first is none, see
+    /// [`super::announced`].
     pub undone: BTreeSet<UtcMillis>,
+    /// Rules that were in force before the one of now, oldest first.
+    pub rules: Vec<Before>,
 }
 
 impl Declared {
     /// Nothing.
     pub const NONE: &'static Self =
-        &Self { exchanges: Vec::new(), verdicts: BTreeMap::new(), wrong: BTreeSet::new(), undone: BTreeSet::new() };
+        &Self { exchanges: Vec::new(), verdicts: BTreeMap::new(), wrong: BTreeSet::new(), undone: BTreeSet::new(), rules: Vec::new() };
 
     /// The register of a sample with which pairs are formed: one that counts, and that nobody called wrong.
     pub fn register(&self, sample: &Sample) -> Option<i64> {
         counts(sample).filter(|&value| !self.wrong.contains(&(sample.record_time, value)))
     }
 
+    /// The rules in force since a time, the one of then first.
+    fn since(&self, rule: &PointRule, time: UtcMillis) -> impl Iterator<Item = CounterRule> {
+        self.rules.iter().filter(move |before| time < before.until).map(|before| before.rule).chain([rule.counter])
+    }
+
+    /// R-DELTA: what was counted between two registers, and the rule that tells it: the one in force at the later register,
+    /// or the first one after it that can. `None` when the pair is suspect by all of them.
+    pub fn difference(&self, rule: &PointRule, old: Register, new: Register) -> Option<(i128, CounterRule)> {
+        self.since(rule, new.time).find_map(|by| Some((by.difference(old, new)?, by)))
+    }
+
+    /// The same of a falling pair if the register wrapped between them, however fast; `None` when it cannot have: no modulus
+    /// is known, or the earlier register is beyond it.
+    pub fn wrapped(&self, rule: &PointRule, old: Register, new: Register) -> Option<(i128, CounterRule)> {
+        self.since(rule, new.time).find_map(|by| Some((wrapped(by, old, new)?, by)))
+    }
+
     /// What was decided about a pair.
     fn verdict(&self, pair: SuspectPair) -> Option<Verdict> {
         let decided = self.verdicts.get(&pair.new.time)?;
         decided.iter().rev().find(|decided| decided.pair.is_none_or(|about| about == pair)).map(|decided| decided.verdict)
+    }
+
+    /// The last instant up to one that an exchange is entered for, or was.
+    pub fn exchange_before(&self, upto: UtcMillis) -> Option<UtcMillis> {
+        let passed = self.exchanges.partition_point(|exchange| exchange.at <= upto);
+        let entered = passed.checked_sub(1).and_then(|index| self.exchanges.get(index)).map(|exchange| exchange.at);
+        entered.max(self.undone.range(..=upto).next_back().copied())
     }
 
     /// What registers of an instant are multiplied with.
@@ -115,6 +144,7 @@ pub(super) struct CounterHours<'a> {
     /// How many exchanges lie behind.
     passed: usize,
     last: Option<Register>,
+    announced: Announced,
     /// A wrong reading since the last register was the first of another meter.
     exchanged: bool,
     pub(super) suspects: Suspects,
@@ -124,21 +154,34 @@ pub(super) struct CounterHours<'a> {
 pub const SUSPECTS_MAX: usize = 1_000;
 
 impl<'a> CounterHours<'a> {
-    pub(super) fn new(declared: &'a Declared) -> Self {
-        Self { declared, passed: 0, last: None, exchanged: false, suspects: Suspects::default() }
+    pub(super) fn new(declared: &'a Declared, known: Known) -> Self {
+        let announced = Announced::new(known);
+        Self { declared, passed: 0, last: None, announced, exchanged: false, suspects: Suspects::default() }
     }
 
-    /// Takes the next register that counts.
-    pub(super) fn push(&mut self, rule: &PointRule, grid: &mut Grid, time: UtcMillis, value: i64, step: Step) {
-        if self.declared.wrong.contains(&(time, value)) {
-            self.exchanged |= step == Step::Exchange;
+    /// See [`Announced::asks`].
+    pub(super) fn asks(&self) -> Option<Ask> {
+        self.announced.asks()
+    }
+
+    /// See [`Announced::next`].
+    pub(super) fn next(&self) -> Option<Known> {
+        self.announced.next()
+    }
+
+    /// Takes the next sample that counts, and its register.
+    pub(super) fn push(&mut self, rule: &PointRule, grid: &mut Grid, sample: &Sample, value: i64) {
+        let time = sample.record_time;
+        let wrong = self.declared.wrong.contains(&(time, value));
+        self.exchanged |= self.announced.take(self.declared, sample, wrong);
+        if wrong {
             // Whoever reads the hour still sees that something was wrong.
             if let Some((_, part)) = grid.at(time) {
-                counter_part(part).suspect = true;
+                counter_part(part).decided = true;
             }
             return;
         }
-        let step = if std::mem::take(&mut self.exchanged) { Step::Exchange } else { step };
+        let broken = std::mem::take(&mut self.exchanged);
         let new = Register { time, value };
         let mut last = self.last.replace(new);
         if last.is_none() {
@@ -166,8 +209,7 @@ impl<'a> CounterHours<'a> {
         }
         if let Some(old) = last {
             // An exchange that only the sample tells of, with nothing known about either register.
-            let undone = || self.declared.undone.range((Bound::Excluded(old.time), Bound::Included(time))).next().is_some();
-            if step == Step::Exchange && !exchanged && (old.time >= time || !undone()) {
+            if broken && !exchanged {
                 self.pair(rule, grid, old, Err(time));
                 mark(grid, time);
             } else {
@@ -182,24 +224,27 @@ impl<'a> CounterHours<'a> {
         }
     }
 
-    /// `None` when the pair is suspect and nobody decided about it, or its figures leave 127 bits.
-    fn growth(&self, rule: &PointRule, old: Register, new: Register) -> Option<Growth> {
+    /// Why there is no difference: the pair is suspect and nobody decided about it, or its figures leave 127 bits; or it
+    /// was set back.
+    fn growth(&self, rule: &PointRule, old: Register, new: Register) -> Result<Growth, Lost> {
+        let verdict = || self.declared.verdict(SuspectPair { old, new });
+        if self.declared.difference(rule, old, new).is_none() && verdict() == Some(Verdict::Reset) {
+            return Err(Lost::Reset);
+        }
+        self.grown(rule, old, new).ok_or(Lost::Suspect)
+    }
+
+    fn grown(&self, rule: &PointRule, old: Register, new: Register) -> Option<Growth> {
         let multiplier = self.declared.multiplier_behind(self.passed);
-        let modulus = rule.counter.modulus();
-        let mut growth = Growth { rollover: rule.counter.pair(old, new) == Step::Rollover, ..Growth::default() };
-        let difference = match rule.counter.difference(old, new) {
-            Some(difference) => difference,
-            None => match self.declared.verdict(SuspectPair { old, new })? {
-                Verdict::Rollover => {
-                    growth.rollover = true;
-                    wrapped(rule, old, new)?
-                }
-                Verdict::Reset => {
-                    growth.suspect = true;
-                    0
-                }
-            },
+        let (difference, by, rollover) = match self.declared.difference(rule, old, new) {
+            Some((difference, by)) => (difference, by, by.pair(old, new) == Step::Rollover),
+            None => {
+                self.declared.verdict(SuspectPair { old, new }).filter(|verdict| *verdict == Verdict::Rollover)?;
+                let (wrapped, by) = self.declared.wrapped(rule, old, new)?;
+                (wrapped, by, true)
+            }
         };
+        let mut growth = Growth { rollover, ..Growth::default() };
         let amount = match u32::try_from(multiplier.exponent) {
             Ok(exponent) => EXTRA.checked_mul(10i128.checked_pow(exponent)?)?,
             Err(_) => EXTRA.checked_div(10i128.checked_pow(u32::from(multiplier.exponent.unsigned_abs()))?)?,
@@ -207,38 +252,43 @@ impl<'a> CounterHours<'a> {
         growth.amount = difference.checked_mul(i128::from(multiplier.mantissa))?.checked_mul(amount)?;
         growth.steps = difference.checked_mul(EXTRA)?;
         growth.register = i128::from(old.value).checked_mul(EXTRA)?;
-        growth.modulus = modulus.and_then(|modulus| modulus.checked_mul(EXTRA));
+        growth.modulus = by.modulus().and_then(|modulus| modulus.checked_mul(EXTRA));
         Some(growth)
+    }
+
+    fn suspect(&mut self, pair: SuspectPair) {
+        if self.suspects.pairs.len() < SUSPECTS_MAX {
+            self.suspects.pairs.push(pair);
+        } else {
+            self.suspects.more = true;
+        }
     }
 
     /// Shares out the difference of a pair; `new` is only a time where there is no register to form one with.
     fn pair(&mut self, rule: &PointRule, grid: &mut Grid, old: Register, new: Result<Register, UtcMillis>) {
         let end = new.map_or_else(|time| time, |register| register.time);
-        let counted = new.ok().map(|new| self.growth(rule, old, new));
-        let Some(Some(growth)) = counted else {
-            let suspect = counted.is_some();
-            if let Ok(new) = new {
-                if self.suspects.pairs.len() < SUSPECTS_MAX {
-                    self.suspects.pairs.push(SuspectPair { old, new });
-                } else {
-                    self.suspects.more = true;
+        let counted = new.map_err(|_| Lost::Exchange).and_then(|new| self.growth(rule, old, new));
+        let growth = match counted {
+            Ok(growth) => growth,
+            Err(lost) => {
+                if let (Lost::Suspect, Ok(new)) = (lost, new) {
+                    self.suspect(SuspectPair { old, new });
                 }
+                let flag = |part: &mut CounterPart| {
+                    part.suspect |= lost == Lost::Suspect;
+                    part.decided |= lost == Lost::Reset;
+                };
+                if let Some((_, part)) = grid.at(end).filter(|_| lost != Lost::Exchange) {
+                    flag(counter_part(part));
+                }
+                return grid.each_within(old.time, end, |_, part, from, to| {
+                    let part = counter_part(part);
+                    flag(part);
+                    part.cover(from, to);
+                    part.lost_ms = part.lost_ms.saturating_add(to.since(from));
+                });
             }
-            if suspect && let Some((_, part)) = grid.at(end) {
-                counter_part(part).suspect = true;
-            }
-            return grid.each_within(old.time, end, |_, part, from, to| {
-                let part = counter_part(part);
-                part.suspect |= suspect;
-                part.cover(from, to);
-                part.lost_ms = part.lost_ms.saturating_add(to.since(from));
-            });
         };
-        if growth.suspect
-            && let Some((_, part)) = grid.at(end)
-        {
-            counter_part(part).suspect = true;
-        }
         let width = end.since(old.time);
         if width == 0 {
             if let Some((_, part)) = grid.at(end) {
@@ -255,7 +305,6 @@ impl<'a> CounterHours<'a> {
             let amount = reached(growth.amount, to).saturating_sub(reached(growth.amount, from));
             part.amount = Some(part.amount.unwrap_or(0).saturating_add(amount));
             part.rollover |= growth.rollover;
-            part.suspect |= growth.suspect;
             let straddle = Some(Straddle { amount, gap });
             if old.time < period.start {
                 part.lead = straddle;
@@ -277,10 +326,9 @@ impl<'a> CounterHours<'a> {
     }
 }
 
-/// The difference of a falling pair if the register wrapped between them, in register steps; `None` when it cannot have:
-/// no modulus is known, or the earlier register is beyond it.
-pub fn wrapped(rule: &PointRule, old: Register, new: Register) -> Option<i128> {
-    let modulus = rule.counter.modulus()?;
+/// See [`Declared::wrapped`]; in register steps.
+fn wrapped(rule: CounterRule, old: Register, new: Register) -> Option<i128> {
+    let modulus = rule.modulus()?;
     let wrapped = modulus.checked_sub(i128::from(old.value))?.checked_add(i128::from(new.value))?;
     (i128::from(old.value) <= modulus && new.value >= 0 && wrapped >= 0).then_some(wrapped)
 }
@@ -299,8 +347,17 @@ struct Growth {
     register: i128,
     modulus: Option<i128>,
     rollover: bool,
-    /// The pair fell and was decided to be a reset.
-    suspect: bool,
+}
+
+/// Why nothing is counted between two readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    /// One of two registers beside an exchange is not known.
+    Exchange,
+    /// Nobody has decided about the fall.
+    Suspect,
+    /// The register was set back.
+    Reset,
 }
 
 impl CounterPart {

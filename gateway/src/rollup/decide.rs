@@ -7,7 +7,7 @@ use parkgate_rules::emission::time::UtcMillis as Time;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::counter::{SuspectPair, wrapped};
+use super::counter::{Declared, SuspectPair};
 use super::meters::{MeterEvent, Meters};
 use super::rule::PointRule;
 use super::scan;
@@ -50,7 +50,8 @@ pub struct Due {
 }
 
 impl ToDecide {
-    fn new(point: &Point, rule: &PointRule, SuspectPair { old, new }: SuspectPair, held: Option<&MeterEvent>) -> Self {
+    fn new(point: &Point, (rule, declared): (&PointRule, &Declared), pair: SuspectPair, held: Option<&MeterEvent>) -> Self {
+        let SuspectPair { old, new } = pair;
         let decimals = rule.decimals;
         let other = |held: &MeterEvent| {
             let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
@@ -70,7 +71,7 @@ impl ToDecide {
             old: register_text(old.value, decimals),
             new: register_text(new.value, decimals),
             unit: point.identity.unit.to_string(),
-            wrapped: wrapped(rule, old, new).map(|mantissa| Amount { mantissa, decimals }.to_string()),
+            wrapped: declared.wrapped(rule, old, new).map(|(mantissa, _)| Amount { mantissa, decimals }.to_string()),
             note: held.map(other),
         }
     }
@@ -122,6 +123,6 @@ pub fn of_point(
         }
     }
     let held = meters.decided(&point.identity.stable_id, pairs.iter().map(|pair| pair.new.time));
-    let told = |pair: SuspectPair| ToDecide::new(point, &rule, pair, held.get(&pair.new.time));
+    let told = |pair: SuspectPair| ToDecide::new(point, (&rule, &declared), pair, held.get(&pair.new.time));
     Ok(Due { pairs: pairs.into_iter().map(told).collect(), more })
 }

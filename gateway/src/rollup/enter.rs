@@ -7,10 +7,11 @@ use parkgate_collector::model::{Decimal, Kind, UtcMillis};
 use parkgate_collector::normalise::Register;
 use parkgate_rules::emission::time::UtcMillis as Time;
 
-use super::counter::{Declared, SuspectPair, wrapped};
+use super::counter::{Declared, SuspectPair};
 use super::decide::register_text;
 use super::meters::{EventKind, Events, MeterEvent, MeterStep, NewEvent};
 use super::rule::{self, PointRule, counts};
+use super::ruled::AllBefore;
 use super::scan;
 use super::total::Level;
 use super::zone::ParkZone;
@@ -79,9 +80,10 @@ impl Desk<'_> {
     /// The outer one when something cannot be read or written, the inner one when it is refused.
     pub fn enter(&self, step: MeterStep, signed: &Signed) -> Result<Result<MeterEvent, Refusal>, StoreError> {
         let mut events = Events::default();
+        let rules = AllBefore::read(self.facts)?;
         let entered = self.facts.append_checked(EntryKind::MeterEvent, signed.now, |known| {
             events = Events::of(known);
-            let (subject, step) = self.checked(&events, step, signed)?;
+            let (subject, step) = self.checked(&events, &rules, step, signed)?;
             let body = serde_json::to_value(step).map_err(|error| No::Store(StoreError::Damaged(error.to_string())))?;
             let (author, document) = (signed.author.clone(), signed.document.clone());
             Ok(vec![NewEntry { kind: EntryKind::MeterEvent, subject, body, author, document }])
@@ -96,7 +98,7 @@ impl Desk<'_> {
     }
 
     /// The step as it is to be entered, with the point it is about.
-    fn checked(&self, events: &Events, step: MeterStep, signed: &Signed) -> Result<(String, MeterStep), No> {
+    fn checked(&self, events: &Events, rules: &AllBefore, step: MeterStep, signed: &Signed) -> Result<(String, MeterStep), No> {
         if signed.author.trim().is_empty() {
             return refuse("there is no author", "say who enters it");
         }
@@ -126,7 +128,7 @@ impl Desk<'_> {
                 if new.at.0 > signed.now.0 {
                     return refuse(format!("{} is in the future", new.at), "enter it when it has happened");
                 }
-                let declared = events.declared(&new.point, point.identity.decimals);
+                let declared = events.declared(point, rules);
                 let new = match new.kind {
                     EventKind::Exchange => self.exchange(events, &declared, point, new)?,
                     EventKind::Rollover | EventKind::Reset | EventKind::OldWrong | EventKind::NewWrong => {
@@ -182,7 +184,7 @@ impl Desk<'_> {
         let text = |value| register_text(value, rule.decimals);
         if let (Some(end), Some(last)) = (old_final, counts(&before))
             && within(before.record_time, at)
-            && rule.counter.difference(Register { time: before.record_time, value: last }, Register { time: at, value: end }).is_none()
+            && declared.difference(&rule, Register { time: before.record_time, value: last }, Register { time: at, value: end }).is_none()
         {
             return refuse(
                 format!("the old final register {} is below the reading {} at {}", text(end), text(last), before.record_time),
@@ -193,7 +195,7 @@ impl Desk<'_> {
             && let Some(after) = scan::register_after(self.record, declared, point.id, at)?
             && let Some(first) = counts(&after)
             && within(at, after.record_time)
-            && rule.counter.difference(Register { time: at, value: start }, Register { time: after.record_time, value: first }).is_none()
+            && declared.difference(&rule, Register { time: at, value: start }, Register { time: after.record_time, value: first }).is_none()
         {
             return refuse(
                 format!("the new initial register {} is above the reading {} at {}", text(start), text(first), after.record_time),
@@ -233,15 +235,15 @@ impl Desk<'_> {
                 "undo the exchange and enter it with the right register: `parkgate exchange list`",
             );
         }
-        if new.kind == EventKind::Rollover && wrapped(&rule, old, lower).is_none() {
+        if new.kind == EventKind::Rollover && declared.wrapped(&rule, old, lower).is_none() {
             return refuse(
                 format!(
                     "`{}` cannot have wrapped: no modulus is configured, or {} lies beyond it",
                     new.point,
                     register_text(old.value, rule.decimals)
                 ),
-                "set `modulus` and `rate_max_per_hour` of the point: at the next start wraps are told from falls, and what is stored is \
-                 counted again; or enter an exchange with both registers",
+                "set `modulus` and `rate_max_per_hour` of the point: from then on wraps are told from falls, those of before too; or enter \
+                 an exchange with both registers",
             );
         }
         Ok(NewEvent {

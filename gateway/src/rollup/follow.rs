@@ -17,14 +17,18 @@ use parkgate_collector::model::{PointId, PointIdentity, Sample, UtcMillis};
 use parkgate_collector::pipeline::Exchanges;
 use tokio_util::sync::CancellationToken;
 
+use super::announced::came_in_time;
 use super::counter::Declared;
 use super::meters::{Meters, Touched};
+use super::partial::{CounterPart, Of};
 use super::recount::{Change, Recount, Recounted};
 use super::row::TotalRow;
 use super::rule::{self, PointRule, counts};
+use super::ruled;
 use super::scan;
 use super::store::{Changes, Followed, TotalsStore};
 use super::total::{Level, Period, Total};
+use super::view::EARLIEST;
 use super::zone::ParkZone;
 use crate::current::{Configured, Following};
 use crate::metrics::Metrics;
@@ -41,7 +45,7 @@ const CAUSE_LATE: &str = "readings that came late or were repaired";
 /// See [`CAUSE_LATE`]; readings may have come late at the same time, here and below.
 const CAUSE_ENTERED: &str = "an exchange or a decision about the meter was entered or undone";
 /// See [`CAUSE_LATE`].
-const CAUSE_RULE: &str = "the modulus, the highest rate or the interval of the point was configured anew";
+const CAUSE_RULE: &str = "the modulus or the highest rate of the point was configured anew";
 
 /// What the follower works on.
 pub struct Follower {
@@ -113,9 +117,12 @@ impl Follower {
         let meters = Arc::new(Meters::new(catalogue));
         let entered = store.entered()?;
         let mut points: HashMap<PointId, Tracked> = store.followed()?.into_iter().map(tracked).collect();
-        touch(&mut points, meters.refresh(&facts)?.into_iter().filter(|touched| touched.entry > entered));
         let latest = |of: fn(&Followed) -> UtcMillis| points.values().map(|point| of(&point.now)).max().unwrap_or(UtcMillis(i64::MIN));
         let (reaches, received) = (latest(|point| point.latest), latest(|point| point.received));
+        // What was counted is lost with `totals.db`, and what was received is not.
+        let recorded = record.latest_since(0).1.iter().map(|sample| sample.received_time).max();
+        ruled::keep(&facts, catalogue, recorded.map_or(received, |recorded| recorded.max(received)))?;
+        touch(&mut points, meters.refresh(&facts)?.into_iter().filter(|touched| touched.entry > entered));
         let mut follower = Self {
             rules: rule::has_totals(catalogue).map(|point| (point.id, (PointRule::new(point), point.identity.clone()))).collect(),
             zone: ParkZone::new(&catalogue.park.time_zone),
@@ -146,25 +153,28 @@ impl Follower {
         self.wrong = declared.filter(|(_, declared)| !declared.wrong.is_empty()).collect();
     }
 
-    /// Makes due all that is stored of points that have another rule than what they were counted by.
+    /// Makes due what is suspect of points that have another rule than what they were counted by: it may be told now. What
+    /// was counted stays, see [`ruled`]. An open day may be suspect, too.
     ///
     /// # Errors
-    /// When the record cannot be read.
+    /// When it cannot be read.
     pub fn ruled_anew(&mut self) -> Result<(), StoreError> {
         for (point, tracked) in &mut self.points {
             let Some((rule, _)) = self.rules.get(point) else { continue };
             let same = match &tracked.rule {
-                Some(counted_by) => *counted_by == rule.fingerprint(),
+                Some(counted_by) => rule.has_counted(counted_by),
                 // Wraps may have been told from falls since.
                 None => !rule.counter.tells_wraps(),
             };
             if same || tracked.stored.is_none() {
                 continue;
             }
-            let first = self.record.scan(*point, UtcMillis(i64::MIN), UtcMillis(i64::MAX), 1)?;
-            if let Some(first) = first.first().map(|first| first.record_time) {
-                tracked.due(first, UtcMillis(i64::MAX), CAUSE_RULE);
+            let until = tracked.now.until;
+            let days = self.store.parts(&self.zone, *point, Level::Day, EARLIEST, until)?.known;
+            for (day, _) in days.iter().filter(|(_, part)| matches!(part.of, Of::Counter(CounterPart { suspect: true, .. }))) {
+                tracked.due(day.start, day.end.plus(-1), CAUSE_RULE);
             }
+            tracked.due(self.zone.period_of(Level::Day, until).start, UtcMillis(i64::MAX), CAUSE_RULE);
         }
         Ok(())
     }
@@ -214,8 +224,11 @@ impl Follow for Follower {
         }
         self.rules.extend(rule::has_totals(&configured.catalogue).map(|point| (point.id, (PointRule::new(point), point.identity.clone()))));
         self.note_wrong();
+        if let Err(error) = ruled::keep(&self.facts, &configured.catalogue, self.received) {
+            tracing::warn!(error = %error, "moduli and rates of before could not be kept; wraps of the past are judged by those of now");
+        }
         if let Err(error) = self.ruled_anew() {
-            tracing::warn!(error = %error, "totals of points whose rule changed are counted again at the next start");
+            tracing::warn!(error = %error, "suspect totals of points whose rule changed are counted again at the next start");
         }
     }
 
@@ -352,7 +365,11 @@ impl Follower {
             let until = tracked.now.until;
             for &(first, last) in &tracked.late {
                 let from = scan::register_before(&*self.record, &declared, *point, first)?.map_or(first, |sample| sample.record_time);
-                let to = scan::register_after(&*self.record, &declared, *point, last.plus(1))?.map_or(last, |sample| sample.record_time);
+                let after = scan::register_after(&*self.record, &declared, *point, last.plus(1))?;
+                // What is entered may explain the flag of the next register that did not come late.
+                let entered = rule.classified && tracked.cause == CAUSE_ENTERED && after.is_some_and(|after| !came_in_time(&after));
+                let flagged = if entered { scan::in_time_after(&*self.record, &declared, *point, last.plus(1))? } else { None };
+                let to = flagged.or(after).map_or(last, |sample| sample.record_time);
                 let from = self.zone.period_of(Level::Hour, from).start;
                 // A value that nothing follows holds for a while.
                 let to = self.zone.period_of(Level::Hour, to.max(last.plus(rule.hold_ms))).end.min(until);

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use parkgate_collector::catalogue::Catalogue;
+use parkgate_collector::catalogue::{Catalogue, Point};
 use parkgate_collector::model::{Decimal, Kind, PointId, UtcMillis};
 use parkgate_collector::normalise::Register;
 use parkgate_rules::emission::time::UtcMillis as Time;
@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 
 use super::counter::{Decided, Declared, Exchange, SuspectPair, Verdict};
 use super::rule;
+use super::ruled::AllBefore;
 use crate::store::{DataDirectory, Entry, EntryKind, Facts, StoreError};
 
 /// What was entered.
@@ -206,14 +207,15 @@ impl Events {
         self.0.values().rev().find(about)
     }
 
-    /// What holds of a point whose mantissas have so many decimals.
-    pub fn declared(&self, point: &str, decimals: u8) -> Declared {
+    /// What holds of a point.
+    pub fn declared(&self, point: &Point, rules: &AllBefore) -> Declared {
+        let (rules, decimals, point) = (rules.of(point), point.identity.decimals, point.identity.stable_id.as_str());
         let register = |text: &Option<String>| Decimal::parse(text.as_ref()?.as_bytes()).ok()?.to_mantissa(decimals);
         let pair = |event: &MeterEvent| {
             let old = Register { time: UtcMillis(event.from?.0), value: register(&event.old_final)? };
             Some(SuspectPair { old, new: Register { time: UtcMillis(event.at.0), value: register(&event.new_initial)? } })
         };
-        let mut declared = Declared::default();
+        let mut declared = Declared { rules, ..Declared::default() };
         let mut exchanges = BTreeMap::new();
         for event in self.all().filter(|event| event.point == point) {
             let at = UtcMillis(event.at.0);
@@ -274,10 +276,12 @@ pub struct Meters {
 #[derive(Debug, Default)]
 struct Inner {
     /// By stable id. One that is configured no more stays: what is entered about it holds when it comes back.
-    counters: HashMap<String, (PointId, u8)>,
+    counters: HashMap<String, Arc<Point>>,
     /// The last entry taken.
     seen: i64,
     events: Events,
+    /// Moduli and rates of before.
+    rules: AllBefore,
     declared: HashMap<PointId, Arc<Declared>>,
 }
 
@@ -290,12 +294,12 @@ impl Meters {
     /// Goes on with the counters of another catalogue.
     pub fn set_catalogue(&self, catalogue: &Catalogue) {
         let mut inner = self.inner();
-        for (name, (point, decimals)) in counters(catalogue) {
-            if inner.counters.get(&name) != Some(&(point, decimals)) {
-                let declared = inner.events.declared(&name, decimals);
-                inner.declared.insert(point, Arc::new(declared));
-                inner.counters.insert(name, (point, decimals));
+        for (name, point) in counters(catalogue) {
+            if inner.counters.get(&name).is_none_or(|known| known.id != point.id) {
+                let declared = inner.events.declared(&point, &inner.rules);
+                inner.declared.insert(point.id, Arc::new(declared));
             }
+            inner.counters.insert(name, point);
         }
     }
 
@@ -324,6 +328,7 @@ impl Meters {
     /// When they cannot be read.
     pub fn refresh(&self, facts: &Facts) -> Result<Vec<Touched>, StoreError> {
         let mut inner = self.inner();
+        inner.set_rules(AllBefore::read(facts)?);
         if facts.last_entry(EntryKind::MeterEvent)? <= inner.seen {
             return Ok(Vec::new());
         }
@@ -331,8 +336,8 @@ impl Meters {
         for entry in facts.entries(EntryKind::MeterEvent, inner.seen)? {
             inner.seen = entry.id;
             let Some(name) = inner.events.take(&entry).map(|event| event.point.clone()) else { continue };
-            let Some(&(point, decimals)) = inner.counters.get(&name) else { continue };
-            let new = inner.events.declared(&name, decimals);
+            let Some(point) = inner.counters.get(&name) else { continue };
+            let (new, point) = (inner.events.declared(point, &inner.rules), point.id);
             let old = inner.declared.insert(point, Arc::new(new.clone())).unwrap_or_default();
             touched.extend(differences(&old, &new).map(|(from, to)| Touched { entry: entry.id, point, from, to }));
         }
@@ -365,9 +370,20 @@ impl Meters {
     }
 }
 
-fn counters(catalogue: &Catalogue) -> impl Iterator<Item = (String, (PointId, u8))> {
+impl Inner {
+    fn set_rules(&mut self, rules: AllBefore) {
+        let before = std::mem::replace(&mut self.rules, rules);
+        for id in before.differ(&self.rules) {
+            if let Some(point) = self.counters.values().find(|point| point.id == id) {
+                self.declared.insert(id, Arc::new(self.events.declared(point, &self.rules)));
+            }
+        }
+    }
+}
+
+fn counters(catalogue: &Catalogue) -> impl Iterator<Item = (String, Arc<Point>)> {
     let counters = rule::has_totals(catalogue).filter(|point| point.identity.kind == Kind::Counter);
-    counters.map(|point| (point.identity.stable_id.clone(), (point.id, point.identity.decimals)))
+    counters.map(|point| (point.identity.stable_id.clone(), Arc::clone(point)))
 }
 
 /// Record times, both ends inclusive, at which pairs count otherwise by the one than by the other. An exchange or verdict

@@ -3,14 +3,18 @@
 //!
 //! Exchanges of meters and changes of the multiplier (R-EXCHANGE) are entered by people, with author and time, and so are
 //! decisions about registers that fall without a plausible wrap (R-DELTA's suspect pairs): until one of both is there, such
-//! a pair adds nothing and its period is incomplete. What an entry touches is counted again.
+//! a pair adds nothing and its period is flagged `suspect` and incomplete. Once it is decided the flag is `decided` (none of
+//! an exchange or a wrap of their own) and nothing is incomplete: across a wrong reading the difference is formed; of a
+//! register that was set back no difference exists (R-DELTA), and as across an exchange without registers (R-EXCHANGE) the
+//! time of the pair stays uncovered, which only completeness tells. What an entry touches is counted again.
 //!
 //! In reading order: [`total`] what a total is and who may ask for it; [`zone`] the park's calendar; [`rule`] what the
-//! catalogue says about a point; [`source`] whether its registers come about as before; [`partial`] what is kept of a period and how longer ones are made; [`count`] from
-//! samples to hours, with [`counter`], [`gauge`] and [`state`]; [`meters`] what was entered about
-//! meters, [`enter`] entering it, [`decide`] what is to be decided; [`scan`] the samples that hours need; [`store`] the file of
-//! closed periods and [`codec`] its bytes; [`recount`] hours again, with what follows from them; [`mod@follow`] the journal;
-//! [`view`] answers; [`row`] a total as text.
+//! catalogue says about a point; [`source`] whether its registers come about as before, [`ruled`] what its modulus and
+//! rate were; [`partial`] what is kept of a period and how longer ones are made; [`count`] from samples to hours, with
+//! [`counter`], [`announced`], [`gauge`] and [`state`]; [`meters`] what was entered about meters, [`enter`] entering it,
+//! [`decide`] what is to be decided; [`scan`] the samples that hours need; [`store`] the file of closed periods and
+//! [`codec`] its bytes; [`recount`] hours again, with what follows from them; [`mod@follow`] the journal; [`view`]
+//! answers; [`row`] a total as text.
 
 pub mod total;
 pub mod zone;
@@ -18,9 +22,11 @@ pub mod rule;
 pub mod source;
 pub mod partial;
 pub mod count;
+pub mod announced;
 pub mod counter;
 pub mod gauge;
 pub mod state;
+pub mod ruled;
 pub mod meters;
 pub mod enter;
 pub mod decide;

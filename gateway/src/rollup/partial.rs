@@ -62,6 +62,8 @@ pub struct CounterPart {
     pub exchanged: bool,
     /// See [`Flags`].
     pub suspect: bool,
+    /// See [`Flags`].
+    pub decided: bool,
     /// Where in the period counting begins and ends: its own ends, where a pair reaches beyond them.
     pub covered: Option<(UtcMillis, UtcMillis)>,
     /// Within `covered`, milliseconds in gaps.
@@ -172,6 +174,7 @@ impl CounterPart {
         self.rollover |= later.rollover;
         self.exchanged |= later.exchanged;
         self.suspect |= later.suspect;
+        self.decided |= later.decided;
         // Time between the two that neither covers is covered by none: a part that follows begins where this one ends,
         // or nothing was known of what is between.
         if let (Some((_, end)), Some((start, _))) = (self.covered, later.covered) {
@@ -209,6 +212,7 @@ impl CounterPart {
                 meter_exchanged: self.exchanged,
                 tail_estimated: tail_estimate.is_some(),
                 suspect: self.suspect,
+                decided: self.decided,
                 estimated: [self.lead, self.trail].into_iter().flatten().any(|part| part.gap),
             },
         }

@@ -75,7 +75,7 @@ pub struct TotalRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub worst_quality: Option<Quality>,
-    /// What happened: `rollover`, `boundary_interpolated`, `meter_exchanged`, `tail_estimated`, `suspect`, `estimated`.
+    /// What happened: `rollover`, `boundary_interpolated`, `meter_exchanged`, `tail_estimated`, `suspect`, `decided`, `estimated`.
     pub flags: Vec<&'static str>,
 }
 
@@ -198,6 +198,7 @@ fn flags(flags: Flags) -> Vec<&'static str> {
         ("meter_exchanged", flags.meter_exchanged),
         ("tail_estimated", flags.tail_estimated),
         ("suspect", flags.suspect),
+        ("decided", flags.decided),
         ("estimated", flags.estimated),
     ]
     .into_iter()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use parkgate_collector::catalogue::{Catalogue, Point};
+use parkgate_collector::catalogue::{Catalogue, Point, PointSource};
 use parkgate_collector::model::{Kind, Medium, PointId, Quality, Sample, UtcMillis};
 use parkgate_collector::normalise::{CounterRule, NormaliseSettings};
 
@@ -24,6 +24,8 @@ pub struct PointRule {
     pub decimals: u8,
     /// R-DELTA.
     pub counter: CounterRule,
+    /// Whether its registers are classified as they come: those of a formula are not.
+    pub classified: bool,
     /// Longest time that a gauge's or state's value holds without a next one; two registers further apart are a gap
     /// (R-GAP). [`HOLD_INTERVALS`] intervals, [`HOLD_DEFAULT_MS`] where none is known.
     pub hold_ms: i64,
@@ -40,18 +42,29 @@ impl PointRule {
             kind: point.identity.kind,
             decimals: point.identity.decimals,
             counter: CounterRule::new(point),
+            classified: point.identity.kind == Kind::Counter && !matches!(point.source, PointSource::Formula(_)),
             hold_ms: interval.map_or(HOLD_DEFAULT_MS, |interval| i64::from(interval).saturating_mul(HOLD_INTERVALS)),
             interval_known: interval.is_some(),
         }
     }
 
-    /// What of the rule decides how registers and values are counted, as text: hours counted by another one are counted
-    /// again.
+    /// What of the rule decides how registers that fall are counted, as text: suspect hours counted by another one are
+    /// counted again. The interval is none of it: hours that are closed stay as they are with another one.
     pub fn fingerprint(&self) -> String {
-        let Self { decimals, counter, hold_ms, .. } = self;
+        let Self { decimals, counter, .. } = self;
         let modulus = counter.modulus().map_or_else(|| "-".into(), |modulus| modulus.to_string());
         let rate = counter.rate_per_hour().map_or_else(|| "-".into(), |(top, bottom)| format!("{top}/{bottom}"));
-        format!("modulus {modulus} rate {rate} hold {hold_ms} decimals {decimals}")
+        format!("modulus {modulus} rate {rate} decimals {decimals}")
+    }
+
+    /// Whether hours that a text of [`Self::fingerprint`] stands for were counted by this rule. Older texts had the time that
+    /// a value holds in them.
+    pub fn has_counted(&self, fingerprint: &str) -> bool {
+        let without_hold = match fingerprint.split_once(" hold ") {
+            Some((before, after)) => format!("{before} {}", after.split_once(' ').map_or("", |(_, rest)| rest)),
+            None => fingerprint.to_owned(),
+        };
+        without_hold == self.fingerprint()
     }
 
     /// Figures of a period without any.

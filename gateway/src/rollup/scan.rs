@@ -3,10 +3,11 @@
 
 use parkgate_collector::model::{PointId, Sample, UtcMillis};
 
+use super::announced::{Ask, Known, came_in_time};
 use super::count::Hours;
 use super::counter::{Declared, Suspects};
 use super::partial::Partial;
-use super::rule::PointRule;
+use super::rule::{PointRule, counts};
 use super::total::{Level, Period};
 use super::zone::ParkZone;
 use crate::store::{RecordView, StoreError};
@@ -46,22 +47,51 @@ fn filled<'a>(
     zone: &ParkZone,
     rule: &PointRule,
     declared: &'a Declared,
+    range: (UtcMillis, UtcMillis),
+) -> Result<Hours<'a>, StoreError> {
+    let mut known = Known::default();
+    loop {
+        let hours = fed(view, zone, rule, declared, range, known.clone())?;
+        if let (Some(Ask { from, to }), None) = (hours.asks(), known.alone) {
+            let in_time = |sample: &Sample| counts(sample).is_some() && came_in_time(sample);
+            known = Known { alone: Some(first(view, rule.point, (from, to), in_time)?.is_none()), ..Known::default() };
+        } else if let (Some(next), true) = (hours.next(), known.breaks.is_empty()) {
+            known = next;
+        } else {
+            return Ok(hours);
+        }
+    }
+}
+
+fn fed<'a>(
+    view: &dyn RecordView,
+    zone: &ParkZone,
+    rule: &PointRule,
+    declared: &'a Declared,
     (from, to): (UtcMillis, UtcMillis),
+    known: Known,
 ) -> Result<Hours<'a>, StoreError> {
     let periods: Vec<Period> = zone.periods(Level::Hour, from, to).collect();
-    let mut hours = Hours::new(*rule, periods, declared);
+    let mut hours = Hours::new(*rule, periods, declared, known);
     let before = register_before(view, declared, rule.point, from)?;
     if let Some(before) = before {
         hours.push(&before);
     }
     // Of wrong readings between it and the hours it may matter that one was the first of another meter.
-    let first = before.filter(|_| !declared.wrong.is_empty()).map_or(from, |before| before.record_time.plus(1));
-    each(view, rule.point, first, to, |sample| hours.push(sample))?;
+    let begin = before.filter(|_| !declared.wrong.is_empty()).map_or(from, |before| before.record_time.plus(1));
+    each(view, rule.point, begin, to, |sample| hours.push(sample))?;
     if let Some(after) = register_after(view, declared, rule.point, to)? {
         if !declared.wrong.is_empty() {
             each(view, rule.point, to, after.record_time, |sample| hours.push(sample))?;
         }
         hours.push(&after);
+        // One that came late may be of the kind of the next one that did not.
+        if rule.classified
+            && !came_in_time(&after)
+            && let Some(next) = in_time_after(view, declared, rule.point, after.record_time.plus(1))?
+        {
+            each(view, rule.point, after.record_time.plus(1), next.record_time.plus(1), |sample| hours.push(sample))?;
+        }
     }
     Ok(hours)
 }
@@ -104,11 +134,26 @@ pub fn neighbour_after(view: &dyn RecordView, point: PointId, time: UtcMillis) -
 
 /// The first sample at or after `time` with a register that pairs are formed with.
 pub fn register_after(view: &dyn RecordView, declared: &Declared, point: PointId, time: UtcMillis) -> Result<Option<Sample>, StoreError> {
-    let mut from = time;
+    first(view, point, (time, UtcMillis(i64::MAX)), |sample| declared.register(sample).is_some())
+}
+
+/// The first sample at or after `time` with a register that pairs are formed with and that did not come late.
+pub fn in_time_after(view: &dyn RecordView, declared: &Declared, point: PointId, time: UtcMillis) -> Result<Option<Sample>, StoreError> {
+    let wanted = |sample: &Sample| came_in_time(sample) && declared.register(sample).is_some();
+    first(view, point, (time, UtcMillis(i64::MAX)), wanted)
+}
+
+/// The first sample of `[from, to)` that is wanted.
+fn first(
+    view: &dyn RecordView,
+    point: PointId,
+    (mut from, to): (UtcMillis, UtcMillis),
+    wanted: impl Fn(&Sample) -> bool,
+) -> Result<Option<Sample>, StoreError> {
     let mut limit = AHEAD;
     loop {
-        let samples = view.scan(point, from, UtcMillis(i64::MAX), limit)?;
-        if let Some(sample) = samples.iter().find(|sample| declared.register(sample).is_some()) {
+        let samples = view.scan(point, from, to, limit)?;
+        if let Some(sample) = samples.iter().find(|sample| wanted(sample)) {
             return Ok(Some(*sample));
         }
         match samples.last() {

@@ -7,9 +7,11 @@
 //! order of that happening: numbers of the points, each a varint more than the one before.
 //!
 //! One writer, the follower's thread; figures, what is known of points, changes and the place in the journal go in one
-//! transaction. `PRAGMA user_version` is the format. `rule` of a point is what its hours were counted by: with another one in
-//! the configuration, the follower counts all of the point again. `zone` names the time zone that the periods are of: with another one in
-//! the configuration, all that it counted is dropped.
+//! transaction. `PRAGMA user_version` is the format. `decisions` beside the last entry about a meter says that the
+//! figures tell what was decided from what is to be decided: without it, all that was entered is counted again. `rule` of
+//! a point is what its hours were counted by: with another one in the configuration, the follower counts what is suspect
+//! of the point again. `zone` names the time zone that the periods are of: with another one in the configuration, all
+//! that it counted is dropped.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -46,7 +48,7 @@ CREATE TABLE IF NOT EXISTS change (
     start INTEGER NOT NULL,
     points BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS cursor (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS entered (one INTEGER PRIMARY KEY CHECK (one = 1), entry INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS entered (one INTEGER PRIMARY KEY CHECK (one = 1), entry INTEGER NOT NULL, decisions INTEGER);
 CREATE TABLE IF NOT EXISTS zone (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL);
 ";
 /// A file made again goes on behind the numbers of the one before, so that cursors of others stay good: changes are
@@ -104,9 +106,11 @@ impl TotalsStore {
         check(path, &connection)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(&format!("{SCHEMA} {FIRST_CHANGE} PRAGMA user_version = {FORMAT};"))?;
-        // A column that a file may be without, and that older programs leave empty.
-        if !transaction.prepare("SELECT 1 FROM pragma_table_info('followed') WHERE name = 'rule'")?.exists([])? {
-            transaction.execute_batch("ALTER TABLE followed ADD COLUMN rule TEXT;")?;
+        // Columns that a file may be without, and that older programs leave empty.
+        for (table, column, kind) in [("followed", "rule", "TEXT"), ("entered", "decisions", "INTEGER")] {
+            if !transaction.prepare("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")?.exists([table, column])? {
+                transaction.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {kind};"))?;
+            }
         }
         if let Some(old) = zone_name(&transaction)?.filter(|old| old != zone.name()) {
             tracing::info!(old, new = zone.name(), "the park has another time zone; all totals are counted again");
@@ -147,9 +151,11 @@ impl TotalsStore {
         Ok(Sequence(sequence.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(1)))
     }
 
-    /// The last entry about a meter that is counted; 0 when there is none.
+    /// The last entry about a meter that is counted; 0 when there is none, or figures do not tell decisions. Of a file open
+    /// for writing.
     pub fn entered(&self) -> Result<i64, StoreError> {
-        Ok(self.connection.query_row("SELECT entry FROM entered", [], |row| row.get(0)).optional()?.unwrap_or(0))
+        let entry = self.connection.query_row("SELECT entry FROM entered WHERE decisions = 1", [], |row| row.get(0));
+        Ok(entry.optional()?.unwrap_or(0))
     }
 
     /// All points followed.
@@ -369,7 +375,10 @@ impl Writing<'_> {
 
     /// Notes the last entry about a meter that is counted.
     pub fn set_entered(&self, entry: i64) -> Result<(), StoreError> {
-        self.store.connection.prepare_cached("INSERT OR REPLACE INTO entered (one, entry) VALUES (1, ?1)")?.execute([entry])?;
+        self.store
+            .connection
+            .prepare_cached("INSERT OR REPLACE INTO entered (one, entry, decisions) VALUES (1, ?1, 1)")?
+            .execute([entry])?;
         Ok(())
     }
 

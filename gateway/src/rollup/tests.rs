@@ -7,6 +7,7 @@ use parkgate_collector::model::{
     Decimal, Kind, Medium, Origin, PointId, PointIdentity, Quality, Reason, Sample, Status, Step, Unit, UtcMillis,
 };
 
+use super::announced::Known;
 use super::count::Hours;
 use super::counter::{Declared, Exchange};
 use super::rule::PointRule;
@@ -14,11 +15,13 @@ use super::total::{Figures, Level, Total};
 use super::view::join;
 use super::zone::ParkZone;
 
+mod announced;
 mod clock;
 mod entered;
 mod follow;
 mod memory;
 mod random;
+mod ruled;
 mod source;
 
 /// A point of the tests: counter `kWh` with no decimals unless changed.
@@ -85,7 +88,7 @@ impl Case {
     /// Totals of a level that lie in `[from, to)`, all closed.
     fn totals(&self, level: Level, from: &str, to: &str, samples: &[Sample]) -> Vec<Total> {
         let (from, to) = (self.at(from), self.at(to));
-        let mut hours = Hours::new(self.rule, self.zone.periods(Level::Hour, from, to).collect(), &self.declared);
+        let mut hours = Hours::new(self.rule, self.zone.periods(Level::Hour, from, to).collect(), &self.declared, Known::default());
         samples.iter().for_each(|sample| hours.push(sample));
         let parts = join(&self.zone, level, hours.finish(to));
         parts.into_iter().map(|(period, part)| part.total(&self.rule, period, true, to)).collect()
@@ -117,6 +120,7 @@ impl Case {
             ("exchanged", flags.meter_exchanged),
             ("tailed", flags.tail_estimated),
             ("suspect", flags.suspect),
+            ("decided", flags.decided),
             ("gap", flags.estimated),
         ] {
             if set {
@@ -324,7 +328,7 @@ fn gauges_are_weighted_by_time() {
     let rule = PointRule::new(&point(Kind::Gauge, Some(900_000)));
     let at = |text: &str| zone.read(text).unwrap();
     let (from, to) = (at("2026-11-02"), at("2026-11-02T02:00:00+08:00"));
-    let mut hours = Hours::new(rule, zone.periods(Level::Hour, from, to).collect(), Declared::NONE);
+    let mut hours = Hours::new(rule, zone.periods(Level::Hour, from, to).collect(), Declared::NONE, Known::default());
     // 10 from 23:50, 20 from 00:30, 60 from 00:45; then nothing: 60 holds for 45 min, until 01:30.
     for (time, value) in [("2026-11-01T23:50:00+08:00", 10), ("2026-11-02T00:30:00+08:00", 20), ("2026-11-02T00:45:00+08:00", 60)] {
         hours.push(&sample(at(time), value));
@@ -348,7 +352,7 @@ fn states_last() {
     let zone = ParkZone::new("Asia/Shanghai");
     let rule = PointRule::new(&point(Kind::State, None));
     let from = zone.read("2026-11-02").unwrap();
-    let mut hours = Hours::new(rule, zone.periods(Level::Hour, from, from.plus(7_200_000)).collect(), Declared::NONE);
+    let mut hours = Hours::new(rule, zone.periods(Level::Hour, from, from.plus(7_200_000)).collect(), Declared::NONE, Known::default());
     // 0 for 20 min, 1 for 50 min, over the hour; then 3 until nothing is known an hour later: no interval is known.
     for (minute, code) in [(0, 0), (20, 1), (70, 3)] {
         hours.push(&sample(from.plus(minute * 60_000), code));

@@ -87,8 +87,12 @@ pub struct Flags {
     pub meter_exchanged: bool,
     /// The register was lost at the end, and what is missing is estimated (R-EST).
     pub tail_estimated: bool,
-    /// A register fell implausibly: nothing is counted for that pair, and the period is incomplete (R-DELTA).
+    /// A register fell implausibly and nobody has decided what it was: nothing is counted for that pair, and the period is
+    /// incomplete (R-DELTA).
     pub suspect: bool,
+    /// Somebody decided that a reading is wrong, or that the register was set back: nothing is left to decide. The time of
+    /// a pair that was set back is not covered, which completeness tells.
+    pub decided: bool,
     /// The period lies wholly or partly inside a gap, and got its even share of it (R-GAP).
     pub estimated: bool,
 }

@@ -60,9 +60,15 @@ impl Totals {
         Ok(Self::new(catalogue, record, store).with_meters(Arc::new(Meters::read_only(catalogue, directory)?)))
     }
 
-    /// Answers by another catalogue of the same park and time zone from now on.
+    /// Answers by another catalogue of the same park and time zone from now on. A point that it has no more is answered for
+    /// all the same: it is counted to its end, and who follows what closes has to know it.
     pub fn set_catalogue(&self, catalogue: &Catalogue) {
-        *self.points.write().unwrap_or_else(PoisonError::into_inner) = points(catalogue);
+        let mut known = self.points.write().unwrap_or_else(PoisonError::into_inner);
+        for point in &catalogue.points {
+            known.remove(&point.id);
+        }
+        known.extend(points(catalogue));
+        drop(known);
         self.meters.set_catalogue(catalogue);
     }
 
@@ -190,7 +196,7 @@ fn points(catalogue: &Catalogue) -> HashMap<PointId, Arc<Point>> {
 }
 
 /// No period before is asked for: 1900.
-const EARLIEST: UtcMillis = UtcMillis(-2_208_988_800_000);
+pub(super) const EARLIEST: UtcMillis = UtcMillis(-2_208_988_800_000);
 
 /// Puts shorter periods, in order, together to those of `level`.
 pub fn join(zone: &ParkZone, level: Level, parts: Vec<(Period, Partial)>) -> Vec<(Period, Partial)> {

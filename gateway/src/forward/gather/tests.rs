@@ -236,6 +236,80 @@ fn a_newer_table_counts_from_the_next_entry_on() {
     journal.close();
 }
 
+/// A device is taken from the configuration, another gets another name, and the configuration is reloaded while a sink is
+/// behind: what they left goes there as it was recorded, with the labels of then, samples and totals.
+#[test]
+fn what_a_point_left_behind_goes_out_after_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = parkgate_collector::metrics::Metrics::new(&Registry::new());
+    let settings = JournalSettings { reserve_bytes: 0, ..JournalSettings::default() };
+    let journal = Journal::open(&folder.path().join("journal"), settings, Arc::new(SystemClock::new()), metrics).unwrap();
+    let history = History::open(&folder.path().join("history"), HistorySettings::default(), Arc::new(|_| false)).unwrap();
+    let mut registry = MemoryRegistry::default();
+    let mut park = |text: &str| Arc::new(crate::testing::catalogue(text, &mut registry));
+    let device = |id: &str| {
+        format!(
+            r#"
+[[device]]
+id = "{id}"
+link = "broker"
+enterprise = "acme"
+[[device.topic]]
+filter = "{id}"
+[[device.point]]
+id = "energy_import"
+path = "e"
+"#
+        )
+    };
+    let (roof, cellar) = (device("roof"), device("cellar"));
+    let before = park(&format!("{PARK}{roof}{cellar}"));
+    let renamed = park(&format!("{PARK}{}", device("basement")));
+    let removed = park(PARK);
+    let points = ["roof", "cellar"].map(|device| before.point_by_stable_id(&format!("acme/{device}/energy_import")).unwrap().id);
+    let total = |point| Total {
+        point,
+        period: Period { level: Level::Hour, start: UtcMillis(3_600_000), end: UtcMillis(7_200_000) },
+        closed: true,
+        figures: Figures::Counter(CounterTotal { amount: Some(Amount { mantissa: 15, decimals: 1 }), ..CounterTotal::default() }),
+        samples: 60,
+        completeness_ppm: None,
+        worst_quality: None,
+    };
+    let closed = Closed(points.map(total).to_vec());
+    let sink = SinkSettings::new("a", SinkKind::Influxdb1, "http://a");
+    let current = Current::new(Arc::clone(&before));
+    let (_, mut following) = current.follow();
+    let table = Table::new(&before, &[], &sink);
+    let mut gatherer = Gatherer::new(table, (journal.clone(), history), Some(Arc::new(closed)), (Sequence(1), 0, Vec::new()));
+    let settings = sink.clone();
+    gatherer.renewed_by(Box::new(move || following.news().map(|newer| Table::new(&newer, &[], &settings))));
+    let mut gathered = |number: i64| {
+        let samples = points.map(|point| sample(point, NOVEMBER, number)).to_vec();
+        journal.append(&Record::Samples(SampleRecord { samples, ..SampleRecord::default() })).durable_blocking().unwrap();
+        let mut batch = Batch::default();
+        gatherer.live(&mut batch, 10).unwrap();
+        (text(&batch.lines), batch.skipped)
+    };
+    let lines = |number: i64| {
+        let line = |device: &str| {
+            let tags = format!("device={device},enterprise=acme,medium=power,point=acme/{device}/energy_import,quantity=energy_import");
+            format!("park_energy_import,{tags} kwh={} {NOVEMBER}", Amount { mantissa: i128::from(number), decimals: 3 })
+        };
+        (vec![line("roof"), line("cellar")], 0)
+    };
+    assert_eq!(gathered(1_000), lines(1_000));
+    current.set(renamed);
+    assert_eq!(gathered(2_000), lines(2_000), "one is gone, one has another name");
+    current.set(removed);
+    assert_eq!(gathered(3_000), lines(3_000), "two reloads later");
+    let mut batch = Batch::default();
+    gatherer.closed_totals(&mut batch).unwrap();
+    let sent = text(&batch.lines);
+    assert!(sent.len() == 2 && sent.iter().all(|line| line.contains("enterprise=acme") && line.ends_with("=1.5 3600000")), "{sent:?}");
+    journal.close();
+}
+
 #[test]
 fn closed_totals_go_out_once_at_the_start_of_their_period() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,13 +4,16 @@ use std::path::Path;
 
 use parkgate_collector::catalogue::MemoryRegistry;
 use parkgate_collector::model::{self, Origin, Quality, Reason, Sample, Step};
+use parkgate_rules::emission::time::UtcMillis as Time;
 use parkgate_rules::indicator::balance::Verdict;
 use parkgate_rules::indicator::result::{Leaf, Node};
 
 use super::*;
 use crate::indicator::declare::{check, enter, read_csv};
+use crate::rollup::meters::{EventKind, MeterStep, Meters, NewEvent};
 use crate::rollup::{Total, Totals};
 use crate::store::Bucket;
+use crate::store::{EntryKind, NewEntry};
 
 const PARK: &str = r#"
 [park]
@@ -114,6 +117,7 @@ struct Park {
     record: Arc<Record>,
     totals: Arc<Told>,
     facts: Arc<Facts>,
+    meters: Arc<Meters>,
     live: Live,
     now: UtcMillis,
 }
@@ -136,11 +140,13 @@ impl Park {
             push("2025-07-11", start + 7 * month);
         }
         let view: Arc<dyn RecordView> = Arc::clone(&record) as _;
-        let totals = Arc::new(Told { totals: Totals::new(&catalogue, Arc::clone(&view), None), changes: Mutex::default() });
+        let meters = Arc::new(Meters::new(&catalogue));
+        let totals = Totals::new(&catalogue, Arc::clone(&view), None).with_meters(Arc::clone(&meters));
+        let totals = Arc::new(Told { totals, changes: Mutex::default() });
         let facts = Arc::new(Facts::open(Path::new(":memory:")).unwrap());
         let settings = TopologySettings { loss_share_max: "0.05".parse().ok(), ..TopologySettings::default() };
         let live = Live::new(&catalogue, &settings, Vec::new(), Arc::clone(&totals) as _, view, Arc::clone(&facts));
-        Self { now: zone.read("2025-08-01").unwrap(), catalogue, record, totals, facts, live }
+        Self { now: zone.read("2025-08-01").unwrap(), catalogue, record, totals, facts, meters, live }
     }
 
     fn declare(&self, rows: &str) {
@@ -277,6 +283,44 @@ fn what_was_not_metered_from_the_start_is_incomplete() {
     assert!(matches!(unknown, Err(LiveError::Unknown(_))), "{unknown:?}");
 }
 
+/// Until somebody says what a fall of the register was the month is incomplete, and then no more.
+#[test]
+fn a_fall_makes_a_month_incomplete_until_it_is_decided() {
+    for (decision, value, status) in [
+        // 110,000 after the fall: (110,000 + 20,000) x 0.1229 / 1000 + 12.143 = 28.120.
+        (None, "28.120", Status::Incomplete),
+        // As without the low reading, 100,000.
+        (Some(EventKind::NewWrong), "26.891", Status::Ok),
+        // What was used until 16 May is not known, and never will be.
+        (Some(EventKind::Reset), "28.120", Status::Ok),
+    ] {
+        let park = Park::new();
+        let zone = park.live.zone();
+        let (before, fall) = (zone.read("2025-05-01").unwrap(), zone.read("2025-05-16").unwrap());
+        park.record.push(park.catalogue.points[0].id, fall, 1_390_000);
+        if let Some(kind) = decision {
+            let time = |at: UtcMillis| Time(at.0);
+            let register = |text: &str| Some(text.to_owned());
+            let step = MeterStep::Add(NewEvent {
+                kind,
+                point: "p/gate/v".into(),
+                at: time(fall),
+                from: Some(time(before)),
+                old_final: register("1400000"),
+                new_initial: register("1390000"),
+                multiplier: None,
+                note: None,
+            });
+            let body = serde_json::to_value(step).unwrap();
+            let new = NewEntry { kind: EntryKind::MeterEvent, subject: "p/gate/v".into(), body, author: "eve".into(), document: None };
+            park.facts.append(new, park.now).unwrap();
+            park.meters.refresh(&park.facts).unwrap();
+        }
+        let may = park.one("EN-01", "2025-05");
+        assert_eq!((may.value.as_deref(), may.status), (Some(value), status), "{decision:?}");
+    }
+}
+
 #[test]
 fn a_stock_that_lacks_a_part_is_missing_and_not_zero() {
     let park = Park::new();
@@ -334,8 +378,8 @@ impl Park {
 #[test]
 fn the_mass_of_a_period_is_that_of_the_summary_of_the_outlet() {
     use parkgate_rules::emission::Averaging;
-    let Park { live, catalogue, record, totals, facts, now } = Park::new();
-    let park = Park { live: live.with_emissions(Arc::new(emissions())), catalogue, record, totals, facts, now };
+    let Park { live, catalogue, record, totals, facts, meters, now } = Park::new();
+    let park = Park { live: live.with_emissions(Arc::new(emissions())), catalogue, record, totals, facts, meters, now };
     let zone = park.live.zone();
     for (period, averaging, from, to) in [
         ("2025-01", Averaging::Day, "2025-01-01", "2025-02-01"),
@@ -366,9 +410,9 @@ fn the_mass_of_a_period_is_that_of_the_summary_of_the_outlet() {
 
 #[test]
 fn what_was_counted_again_counts_at_once_in_months_that_are_over() {
-    let Park { live, catalogue, record, totals, facts, now } = Park::new();
+    let Park { live, catalogue, record, totals, facts, meters, now } = Park::new();
     let emissions = Arc::new(emissions());
-    let park = Park { live: live.with_emissions(Arc::clone(&emissions) as _), catalogue, record, totals, facts, now };
+    let park = Park { live: live.with_emissions(Arc::clone(&emissions) as _), catalogue, record, totals, facts, meters, now };
     let before = park.stack("2025-01").exact.unwrap();
     emissions.recounts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     // 744 hours of 1 kg more each, and no entry that says so.

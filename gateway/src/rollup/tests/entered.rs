@@ -37,7 +37,7 @@ fn a_decided_fall() {
         case.lines(Level::Hour, "2026-11-02", "2026-11-02T03:00:00", &samples),
         ["11-02T00:00 10 1000000", "11-02T01:00 999600 rollover 1000000", "11-02T02:00 20 1000000"]
     );
-    // Set back: nothing counted, nothing missing; whoever reads the hour still sees that something was wrong. Of several
+    // Set back: nothing counted, and what was used is not known; but nothing is left to decide. Of several
     // decisions the last holds that is about this pair.
     let register = |time: &str, value| Register { time: case.at(time), value };
     let (old, new) = (register("2026-11-02T01:00:00", 500), register("2026-11-02T02:00:00", 100));
@@ -47,7 +47,7 @@ fn a_decided_fall() {
     case.declared.verdicts = [(fall, [vec![decided(Verdict::Reset, old)], others().to_vec()].concat())].into();
     assert_eq!(
         case.lines(Level::Hour, "2026-11-02", "2026-11-02T03:00:00", &samples),
-        ["11-02T00:00 10 1000000", "11-02T01:00 0 suspect 1000000", "11-02T02:00 20 suspect 1000000"]
+        ["11-02T00:00 10 1000000", "11-02T01:00 - decided 0", "11-02T02:00 20 decided 1000000"]
     );
     // Only about other pairs: nobody has decided.
     case.declared.verdicts = [(fall, others().to_vec())].into();
@@ -75,7 +75,7 @@ fn a_wrong_register_is_no_base() {
         let decided = enter(&followed, MeterStep::Add(event(kind, UtcMillis(fall.at.0)))).unwrap();
         assert_eq!(to_decide(&followed), Due::default(), "{what}");
         followed.count();
-        assert_eq!(day(&followed), "24 1000000 suspect", "{what}");
+        assert_eq!(day(&followed), "24 1000000 decided", "{what}");
         followed.check(what);
         enter(&followed, MeterStep::Undo { event: decided.id, note: None }).unwrap();
         followed.count();
@@ -171,7 +171,7 @@ fn a_decision_is_about_its_pair() {
     enter(&followed, MeterStep::Add(event(EventKind::OldWrong, fall))).unwrap();
     assert_eq!(to_decide(&followed), Due::default());
     followed.count();
-    assert_eq!(day(&followed), whole.replace("rollover", "rollover suspect"));
+    assert_eq!(day(&followed), whole.replace("rollover", "rollover decided"));
     followed.check("decided anew");
 }
 
@@ -189,7 +189,7 @@ fn old_entries_hold() {
         let new = crate::store::NewEntry { kind, subject: "a/b".into(), body, author: "eve".into(), document: None };
         followed.facts.append(new, fall).unwrap();
         followed.count();
-        assert_eq!(day(&followed), "230 1000000 suspect");
+        assert_eq!(day(&followed), "230 958333 decided");
         assert_eq!(to_decide(&followed), Due::default());
         let told = serde_json::to_value(&Meters::read(&followed.catalogue, &followed.facts).unwrap().events()[0]).unwrap();
         assert_eq!(told["kind"], "error");
@@ -332,7 +332,7 @@ fn what_is_entered_is_counted_and_can_be_undone() {
     let decided = enter(&followed, MeterStep::Add(event(EventKind::Reset, fall))).unwrap();
     followed.restart();
     followed.count();
-    assert_eq!(day(&followed), "230 1000000 suspect");
+    assert_eq!(day(&followed), "230 958333 decided");
     assert_eq!(to_decide(&followed), Due::default());
     followed.check("reset");
     let told = followed.facts.total_corrections().unwrap().len();

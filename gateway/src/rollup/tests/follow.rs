@@ -6,12 +6,14 @@ use parkgate_collector::catalogue::{Catalogue, Point};
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{Kind, PointId, PointIdentity, Sample, UtcMillis};
 use parkgate_collector::pipeline::Exchanges;
+use parkgate_rules::emission::time::UtcMillis as Time;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::super::counter::Declared;
 use super::super::follow::Follower;
-use super::super::meters::{EventKind, MeterStep, Meters};
+use super::super::meters::{EventKind, MeterStep, Meters, NewEvent};
+use super::super::partial::Of;
 use super::super::recount::Recount;
 use super::super::rule::PointRule;
 use super::super::store::TotalsStore;
@@ -29,7 +31,7 @@ pub(super) const DAY: i64 = 24 * HOUR;
 
 /// A park whose record, files and follower a case works on.
 pub(super) struct Followed {
-    folder: TempDir,
+    pub(super) folder: TempDir,
     pub(super) catalogue: Catalogue,
     pub(super) record: Arc<Memory>,
     pub(super) facts: Arc<Facts>,
@@ -67,11 +69,11 @@ impl Followed {
         self.follower = Some(follower);
     }
 
-    fn stored(&self) -> TotalsStore {
+    pub(super) fn stored(&self) -> TotalsStore {
         TotalsStore::open_read_only(&self.folder.path().join("totals.db")).unwrap()
     }
 
-    fn meters(&self) -> Arc<Meters> {
+    pub(super) fn meters(&self) -> Arc<Meters> {
         Arc::new(Meters::read(&self.catalogue, &self.facts).unwrap())
     }
 
@@ -372,8 +374,8 @@ fn another_time_zone_counts_again() {
     assert!(followed.stored().followed_one(PointId(1)).unwrap().is_some());
 }
 
-/// A register wraps, and only then its modulus is configured, or another interval: what is stored is counted again, also
-/// from a file that does not say what it was counted by.
+/// A register wraps, and only then its modulus is configured: what is suspect is counted again, also of a file that does
+/// not say what it was counted by.
 #[test]
 fn another_rule_counts_again() {
     for older in [false, true] {
@@ -409,11 +411,55 @@ fn another_rule_counts_again() {
         followed.restart();
         followed.count();
         assert_eq!(followed.facts.total_corrections().unwrap(), corrections, "nothing is told twice");
-        // An hour between readings becomes a gap.
-        followed.catalogue = catalogue(vec![counter(900_000), other(bare())]);
+    }
+}
+
+/// Who follows what closes is told of a point that a reload took from the configuration.
+#[test]
+fn what_closed_of_a_point_that_is_gone_is_told() {
+    let mut followed = Followed::new(catalogue(vec![counter(3_600_000), other(counter(3_600_000))]));
+    let start = at("2026-11-02T00:00:00");
+    hourly(&mut followed, start, start.plus(30 * HOUR));
+    followed.count();
+    let told = followed.told();
+    let closed = told.closed_since(0, usize::MAX).unwrap();
+    assert!(closed.1.len() > 24);
+    told.set_catalogue(&catalogue(vec![other(counter(3_600_000))]));
+    assert_eq!(told.closed_since(0, usize::MAX).unwrap(), closed);
+}
+
+/// A file whose figures do not tell what was decided from what is to be decided: what was entered touches is counted again.
+#[test]
+fn figures_that_do_not_tell_decisions_are_counted_again() {
+    let mut followed = Followed::new(catalogue(vec![counter(3_600_000)]));
+    let start = at("2026-11-02T00:00:00");
+    for hour in 0..30 {
+        followed.push(sample(start.plus(hour * HOUR), if hour == 10 { 0 } else { 100 + hour * 10 }));
+    }
+    let decision = NewEvent {
+        from: Some(Time(start.plus(9 * HOUR).0)),
+        old_final: Some("190".into()),
+        new_initial: Some("0".into()),
+        ..event(EventKind::NewWrong, start.plus(10 * HOUR))
+    };
+    let body = serde_json::to_value(MeterStep::Add(decision)).unwrap();
+    let new = NewEntry { kind: EntryKind::MeterEvent, subject: "a/b".into(), body, author: "eve".into(), document: None };
+    followed.facts.append(new, start).unwrap();
+    followed.count();
+    let decided = |followed: &Followed| {
+        let zone = ParkZone::new("Asia/Shanghai");
+        let parts = followed.stored().parts(&zone, PointId(1), Level::Hour, start, start.plus(DAY)).unwrap().known;
+        parts.iter().filter(|(_, part)| matches!(part.of, Of::Counter(part) if part.decided && !part.suspect)).count()
+    };
+    assert_eq!(decided(&followed), 1);
+    for (sql, counted) in [("SELECT 1", 0), ("ALTER TABLE entered DROP COLUMN decisions", 1)] {
+        followed.follower = None;
+        let connection = rusqlite::Connection::open(followed.folder.path().join("totals.db")).unwrap();
+        connection.execute_batch(&format!("DELETE FROM part; {sql};")).unwrap();
+        drop(connection);
         followed.restart();
         followed.count();
-        followed.check("with another interval");
+        assert_eq!(decided(&followed), counted, "{sql}");
     }
 }
 
