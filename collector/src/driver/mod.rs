@@ -86,6 +86,8 @@ pub struct Shared {
     pub learned: modbus::learned::Learned,
     /// Where devices connect to us.
     pub listeners: modbus::dial_in::Listeners,
+    /// What may still come on lines in RTU frames.
+    pub due: modbus::due::DueLines,
     /// What MQTT sessions may have subscribed, remembered across restarts where it has a file.
     pub sessions: mqtt::sessions::Sessions,
 }
