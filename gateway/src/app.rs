@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use parkgate_collector::catalogue::{self, Catalogue, Disk, Files, LoadError, Loaded};
 use parkgate_collector::clock::{Clock, SystemClock};
 use parkgate_collector::driver::modbus::learned::Learned;
+use parkgate_collector::driver::mqtt::sessions::Sessions;
 use parkgate_collector::driver::{self, LinkDevices};
 use parkgate_collector::health::HealthBoard;
 use parkgate_collector::journal::Journal;
@@ -348,7 +349,11 @@ impl Gateway {
         let metrics = parkgate_collector::metrics::Metrics::new(&registry);
         let gateway_metrics = metrics::Metrics::new(&registry);
         let health = HealthBoard::default();
-        let shared = driver::Shared { learned: Learned::open(directory.learned()), ..Default::default() };
+        let shared = driver::Shared {
+            learned: Learned::open(directory.learned()),
+            sessions: Sessions::open(directory.subscribed()),
+            ..Default::default()
+        };
         let tokens = Arc::new(Tokens::open(Arc::clone(&facts)).context("the tokens cannot be read from facts.db")?);
         let identities = facts.identities().context("the points cannot be read from facts.db")?;
         let configured = Current::new(Arc::new(Configured { catalogue: Arc::clone(&catalogue), identities, rules }));

@@ -89,6 +89,11 @@ fn installed_run_upgraded_removed() -> Result<()> {
     let back = system.run(&format!("runuser -u parkgate -- parkgate export --point {POINT} | wc -l"))?;
     ensure!(back.trim().parse::<usize>()? > values, "{values} values before, after the removal: {back}");
 
+    // A disk of its own for the record is no directory that can be removed.
+    system.run("mount --bind /var/lib/parkgate /var/lib/parkgate && dpkg -P parkgate < /dev/null")?;
+    ensure!(system.run("ls -A /var/lib/parkgate")?.is_empty(), "purged, and the record is left");
+    ensure!(system.run("ls -d /etc/parkgate").is_err(), "purged, and the configuration is left");
+    system.run("umount /var/lib/parkgate && dpkg -i /exchange/0.0.10-1.deb")?;
     system.run("dpkg -P parkgate < /dev/null")?;
     ensure!(system.run("ls -d /var/lib/parkgate /etc/parkgate").is_err(), "purged, and something is left");
     Ok(())

@@ -4,8 +4,10 @@
 //! its settings, which devices it has and in which order, how they are addressed, which points are read and where from. Names,
 //! labels, ranges, scales and rules of points are for those who take readings in; for them no line is begun anew.
 
+use std::collections::{HashMap, HashSet};
+
 use super::spec::{Catalogue, Device, Link, PointSource};
-use crate::model::PointId;
+use crate::model::{LinkKey, PointId};
 
 /// Links by id, each list in config order. A link without devices is no line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,27 +34,40 @@ impl LineChanges {
 
 /// What has to be done to the lines of `old` so that they are those of `new`.
 pub fn line_changes(old: &Catalogue, new: &Catalogue) -> LineChanges {
+    let (old, new) = (lines(old), lines(new));
     let mut changes = LineChanges::default();
-    for link in lines(new) {
-        match lines(old).find(|before| before.id == link.id) {
-            None => changes.started.push(link.id.clone()),
-            Some(before) if !works_alike((old, before), (new, link)) => changes.restarted.push(link.id.clone()),
+    let before: HashMap<&str, &Line<'_>> = old.iter().map(|line| (line.0.id.as_str(), line)).collect();
+    for line in &new {
+        match before.get(line.0.id.as_str()) {
+            None => changes.started.push(line.0.id.clone()),
+            Some(before) if !works_alike(before, line) => changes.restarted.push(line.0.id.clone()),
             Some(_) => {}
         }
     }
-    let gone = lines(old).filter(|before| !lines(new).any(|link| link.id == before.id));
-    changes.stopped.extend(gone.map(|link| link.id.clone()));
+    let now: HashSet<&str> = new.iter().map(|(link, _)| link.id.as_str()).collect();
+    changes.stopped.extend(old.iter().map(|(link, _)| &link.id).filter(|id| !now.contains(id.as_str())).cloned());
     changes
 }
 
-fn lines(catalogue: &Catalogue) -> impl Iterator<Item = &Link> {
-    catalogue.links.iter().map(|link| &**link).filter(|link| catalogue.devices_of(link).next().is_some())
+/// Driver and id of every line.
+pub fn line_names(catalogue: &Catalogue) -> HashSet<(&str, &str)> {
+    lines(catalogue).into_iter().map(|(link, _)| (link.driver.name(), link.id.as_str())).collect()
 }
 
-fn works_alike((old, before): (&Catalogue, &Link), (new, link): (&Catalogue, &Link)) -> bool {
-    let one: Vec<&Device> = old.devices_of(before).map(|device| &**device).collect();
-    let other: Vec<&Device> = new.devices_of(link).map(|device| &**device).collect();
-    before == link && one.len() == other.len() && one.iter().zip(&other).all(|(one, other)| is_asked_alike(one, other))
+/// A link and its devices.
+type Line<'a> = (&'a Link, Vec<&'a Device>);
+
+/// In config order. A park has thousands of links: each device is looked at once.
+fn lines(catalogue: &Catalogue) -> Vec<Line<'_>> {
+    let mut devices: HashMap<LinkKey, Vec<&Device>> = HashMap::new();
+    for device in &catalogue.devices {
+        devices.entry(device.link.key).or_default().push(device);
+    }
+    catalogue.links.iter().filter_map(|link| Some((&**link, devices.remove(&link.key)?))).collect()
+}
+
+fn works_alike((before, one): &Line<'_>, (link, other): &Line<'_>) -> bool {
+    before == link && one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_asked_alike(one, other))
 }
 
 fn is_asked_alike(one: &Device, other: &Device) -> bool {
@@ -130,6 +145,17 @@ path = "v"
         let files = MemoryFiles { files: [("main.toml".into(), text.to_owned())].into(), ..MemoryFiles::default() };
         let loaded = load::<Nothing>(Path::new("main.toml"), &files).unwrap_or_else(|error| panic!("{error}"));
         loaded.draft.build(registry).unwrap()
+    }
+
+    #[test]
+    fn a_link_without_devices_is_no_line() {
+        let mut registry = MemoryRegistry::default();
+        let moved = PARK.replacen("link = \"other\"", "link = \"unused\"", 1);
+        for (text, of_modbus) in [(PARK, ["bus", "other"]), (&moved, ["bus", "unused"])] {
+            let catalogue = catalogue(text, &mut registry);
+            let expected = of_modbus.map(|id| ("modbus_tcp", id)).into_iter().chain([("mqtt", "broker")]);
+            assert_eq!(line_names(&catalogue), expected.collect(), "{text}");
+        }
     }
 
     /// Which lines a change of the text begins, ends, begins anew.

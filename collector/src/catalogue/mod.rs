@@ -30,7 +30,7 @@ mod lone;
 #[cfg(test)]
 mod tests;
 
-pub use diff::{LineChanges, line_changes};
+pub use diff::{LineChanges, line_changes, line_names};
 pub use line::*;
 pub use load::{
     CheckReport, Disk, FileReport, Files, LoadError, Loaded, MemoryFiles, Misfit, OwnTable, check, check_with, load, load_with,

@@ -87,6 +87,10 @@ pub struct Shared {
     pub learned: modbus::learned::Learned,
     /// Where devices connect to us.
     pub listeners: modbus::dial_in::Listeners,
+    /// What may still come on lines in RTU frames.
+    pub due: modbus::due::DueLines,
+    /// What MQTT sessions may have subscribed, remembered across restarts where it has a file.
+    pub sessions: mqtt::sessions::Sessions,
 }
 
 /// Devices of one link, handed to its driver.
@@ -118,7 +122,7 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     match &devices.link.driver {
-        DriverSettings::Mqtt(_) => mqtt::run(devices, outlet, health, metrics, clock, cancel).await,
+        DriverSettings::Mqtt(_) => mqtt::run(devices, outlet, health, metrics, clock, shared.sessions, cancel).await,
         DriverSettings::ModbusTcp(_)
         | DriverSettings::ModbusRtu(_)
         | DriverSettings::ModbusRtuOverTcp(_)

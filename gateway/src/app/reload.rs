@@ -5,13 +5,14 @@
 //! durable; followers of the journal know the new points; the normaliser reads by the new catalogue, behind all that came
 //! before; answers are given by it; lines that are new or differ begin. Other lines notice nothing.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context as _, Result};
-use parkgate_collector::catalogue::{self, Catalogue, Disk, Draft, Files, LineChanges, LoadError, Loaded, line_changes};
+use parkgate_collector::catalogue::{self, Catalogue, Disk, Draft, Files, LineChanges, LoadError, Loaded, line_changes, line_names};
 use parkgate_collector::model::{Origin, PointId, PointIdentity, UtcMillis};
 use parkgate_rules as rules;
 use parkgate_rules::alarm::Rule;
@@ -226,8 +227,14 @@ impl Gateway {
 
     /// Forgets how links and devices were doing that are no more, and what was heard on lines that listen otherwise now.
     fn forget(&self, before: &Catalogue, now: &Catalogue, changes: &LineChanges) {
-        let has_link = |id: &str| now.links.iter().any(|link| link.id == id);
-        self.means.health.retain(has_link, |id| now.device(id).is_some(), |id| changes.restarted.iter().any(|link| link == id));
+        // A link whose last device is gone has nobody who would tell how it is doing.
+        let lines = line_names(now);
+        let ids: HashSet<&str> = lines.iter().map(|(_, id)| *id).collect();
+        self.means.health.retain(
+            |id| ids.contains(id),
+            |id| now.device(id).is_some(),
+            |id| changes.restarted.iter().any(|link| link == id),
+        );
         let metrics = &self.means.metrics;
         for device in &before.devices {
             let (driver, link) = (device.link.driver.name(), device.link.id.as_str());
@@ -238,7 +245,7 @@ impl Gateway {
         }
         for link in &before.links {
             let (driver, id) = (link.driver.name(), link.id.as_str());
-            if !now.links.iter().any(|link| (link.driver.name(), link.id.as_str()) == (driver, id)) {
+            if !lines.contains(&(driver, id)) {
                 metrics.forget_link(driver, id);
             }
         }

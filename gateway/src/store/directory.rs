@@ -188,6 +188,11 @@ impl DataDirectory {
         self.path.join("modbus.learned")
     }
 
+    /// What MQTT sessions may have subscribed.
+    pub fn subscribed(&self) -> PathBuf {
+        self.path.join("mqtt.subscribed")
+    }
+
     /// The ring of rejected input.
     pub fn rejects(&self) -> PathBuf {
         self.path.join("rejects")

@@ -75,10 +75,10 @@ fn problems_of_lines() {
         ),
         (
             link(
-                "driver = \"modbus_dial_in\"\nlisten = \"0.0.0.0:8899\"\nregistration = \"DTU-1\"\n[[link]]\nid = \"b\"\ndriver = \"modbus_dial_in\"\nlisten = \"0.0.0.0:8899\"\nregistration = \"DTU-12\"",
+                "driver = \"modbus_dial_in\"\nlisten = \"0.0.0.0:8899\"\nregistration = \"DTU-1\"\n[[link]]\nid = \"b\"\ndriver = \"modbus_dial_in\"\nlisten = \"0.0.0.0:8899\"\nregistration = \"DTU-1,2\"",
             ),
             expect![[r#"
-                main.toml:12:16: link `b` cannot tell its device from another one on 0.0.0.0:8899; one registration must not begin with another one; two links for one device must be one <main.toml:7>
+                main.toml:12:16: link `b` cannot tell its device from another one on 0.0.0.0:8899; one registration must not begin with another one, but for a longer last word (DTU-1, DTU-10); two links for one device must be one <main.toml:7>
             "#]],
         ),
         (
@@ -155,6 +155,13 @@ fn a_marker_for_no_value_is_as_wide_as_the_value() {
     ] {
         assert_eq!(check(register_type, marker), expected, "{register_type} {marker}");
     }
+}
+
+#[test]
+fn a_longer_last_word_is_another_device() {
+    let two = "driver = \"modbus_dial_in\"\nlisten = \"0.0.0.0:8899\"\nregistration = \"DTU-1\"\nheartbeat = \"PING\"\n\
+               [[link]]\nid = \"b\"\ndriver = \"modbus_dial_in\"\nlisten = \"0.0.0.0:8899\"\nregistration = \"DTU-10\"";
+    assert_eq!(built(&files(&link(two))).links.len(), 2);
 }
 
 #[test]

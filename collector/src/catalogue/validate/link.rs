@@ -10,6 +10,7 @@ use super::super::place::{At, Place};
 use super::super::problem::Problems;
 use super::super::raw::{RawModbusDialInLink, RawModbusLink, RawModbusRtuLink, RawModbusRtuOverTcpLink};
 use super::super::spec::ModbusTcpSettings;
+use crate::protocol::modbus::dial_in::are_told_apart;
 
 /// What to do about two links to one peer.
 pub(super) const ONE_OWNER: &str = "put all units behind one link: they share its connection";
@@ -111,8 +112,8 @@ pub(super) fn port_key(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// What one link listens for: address, identity, where that is written.
-pub(super) type Listener = (SocketAddr, Vec<u8>, Place);
+/// What one link listens for: its settings, and where its identity is written.
+pub(super) type Listener = (ModbusDialInSettings, Place);
 
 pub(super) fn modbus_dial_in(link: &RawModbusDialInLink, listeners: &mut Vec<Listener>, problems: &mut Problems) -> ModbusDialInSettings {
     let registration = bytes("registration", link.registration.as_ref(), link.registration_hex.as_ref(), problems);
@@ -145,7 +146,8 @@ fn check_listener(
     problems: &mut Problems,
 ) {
     let identity = settings.identity();
-    for (listen, other, other_place) in listeners.iter().filter(|(listen, ..)| listen.port() == settings.listen.port()) {
+    for (before, other_place) in listeners.iter().filter(|(before, _)| before.listen.port() == settings.listen.port()) {
+        let (listen, other) = (&before.listen, before.identity());
         if *listen != settings.listen {
             if listen.ip().is_unspecified() || settings.listen.ip().is_unspecified() {
                 let message = format!("{} and {listen} cannot both be listened on", settings.listen);
@@ -154,13 +156,14 @@ fn check_listener(
         } else if identity.is_empty() || other.is_empty() {
             let message = format!("link `{}` shares {listen}, and one of the two takes every device that connects", link.id.value);
             problems.conflict(place, message, "give each link a `registration` or a `heartbeat`", *other_place, "the other link");
-        } else if identity.starts_with(other) || other.starts_with(identity) {
+        } else if !are_told_apart((identity, &settings.heartbeat), (other, &before.heartbeat)) {
             let message = format!("link `{}` cannot tell its device from another one on {listen}", link.id.value);
-            let help = "one registration must not begin with another one; two links for one device must be one";
+            let help = "one registration must not begin with another one, but for a longer last word (DTU-1, DTU-10); two links for one \
+                        device must be one";
             problems.conflict(place, message, help, *other_place, "the other link");
         }
     }
-    listeners.push((settings.listen, identity.to_vec(), place));
+    listeners.push((settings.clone(), place));
 }
 
 /// The bytes of a text, or of a text in hexadecimal.

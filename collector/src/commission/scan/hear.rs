@@ -7,7 +7,7 @@ use crate::protocol::modbus::{Exception, Function, RegisterName};
 /// Bytes that a line makes by itself when a sender lets go of it; no frame is as short.
 const NOISE_BYTES_MAX: usize = 3;
 /// Set in the function code of an exception.
-const EXCEPTION_BIT: u8 = 0x80;
+pub const EXCEPTION_BIT: u8 = 0x80;
 
 /// What the unit that was asked did.
 #[derive(Clone, Debug, PartialEq, Eq)]

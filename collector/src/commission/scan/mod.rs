@@ -9,6 +9,9 @@
 //! - Bytes that are no frame are asked for again: a unit at another speed, or two units that answer at once, stay garbled.
 //! - A unit that answers is asked twice more, so that the second of two units with one id has its chance to be heard.
 //! - A unit that answers after its time is heard while the next one is asked, and is asked again with more patience.
+//! - On TCP a gateway may end the connection for a unit that it does not know: the next one is asked on a new connection, as
+//!   long as that stays open without a question. What it says of ids that hardly any line has, it means of others, too: one
+//!   device that does not look at ids, or an exception for absent units.
 
 mod hear;
 pub mod order;

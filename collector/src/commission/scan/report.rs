@@ -111,6 +111,9 @@ pub struct SettingReport {
     pub other_master: bool,
     /// Bytes never cease.
     pub noise: bool,
+    /// The exception by which a gateway says that a unit is not there, where it is one that units have, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absent: Option<u8>,
     /// Why it could not be had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
@@ -136,9 +139,14 @@ impl SettingReport {
             "not asked".to_owned()
         } else if self.echo {
             "own echo and nothing else: the adapter hears itself, no unit answers; check A and B, power and unit ids".to_owned()
+        } else if let Some(exception) = self.absent {
+            format!("exception {exception} for every unit id: a gateway without units, or a device that is not ready")
         } else {
             "silence".to_owned()
         };
+        if let Some(exception) = self.absent.filter(|_| self.found > 0) {
+            let _ = write!(text, "; units that answer exception {exception} were taken for absent, as those that nobody has do");
+        }
         if self.other_master {
             text.push_str("; another master asks on this line: a line has one master, end the other one");
         }
@@ -182,6 +190,8 @@ impl Scan {
             )
         } else if self.settings.iter().any(|report| report.other_master || report.noise) {
             "another master talks on this line: end it, then search again".to_owned()
+        } else if self.settings.iter().any(|report| report.absent.is_some()) {
+            "something answers, and no unit does: check power, wiring and unit ids behind the gateway".to_owned()
         } else if self.settings.iter().any(|report| report.echo) {
             "only our own echo: the adapter works, but no unit answers; check A and B, power and unit ids".to_owned()
         } else {

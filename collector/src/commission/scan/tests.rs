@@ -11,7 +11,7 @@ use super::*;
 use crate::catalogue::{Parity, SerialFormat};
 use crate::driver::modbus::raw::Way;
 use crate::driver::modbus::tests::Terminal;
-use crate::protocol::modbus::overheard::rtu_frame;
+use crate::protocol::modbus::overheard::{rtu_frame, tcp_frame};
 use crate::sim::modbus::{Bank, Fault as SimFault, Faults, RtuServer, SimServer, UnitMode};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -309,6 +309,58 @@ async fn gateways_and_devices_on_tcp() {
     server.stop().await;
     let (text, _) = seen(&plan(vec![Setting::Tcp], &[1]), &mut converter).await;
     assert!(text.contains("refused: cannot connect to 127.0.0.1:") && text.ends_with("see the reasons above\nnot fine"), "{text}");
+}
+
+/// A server of Modbus TCP that answers each request by what a closure says, or ends the connection.
+fn on_tcp(answer: impl Fn(u8) -> Option<Vec<u8>> + Send + Clone + 'static) -> Way {
+    Way::Ends(Box::new(move |_| {
+        let (ours, mut theirs) = tokio::io::duplex(1_024);
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            let mut request = [0; 256];
+            while let Ok(8..) = theirs.read(&mut request).await {
+                let Some(pdu) = answer(request[6]) else { break };
+                let id = u16::from_be_bytes([request[0], request[1]]);
+                theirs.write_all(&tcp_frame(id, request[6], &pdu)).await.unwrap();
+            }
+        });
+        Ok(ours)
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_ends_the_connection_for_an_absent_unit_is_searched_to_the_end() {
+    let all: Vec<u8> = (1..=20).chain([255]).collect();
+    let plan = |units: &[u8]| plan(vec![Setting::Tcp], units);
+    let mut way = on_tcp(|unit| [17, 255].contains(&unit).then(|| vec![3, 2, 0, unit]));
+    let (text, found) = seen(&plan(&all), &mut way).await;
+    assert_eq!(found.findings.iter().map(|it| it.unit_id).collect::<Vec<_>>(), [255, 17], "{text}");
+    assert_eq!((found.settings[0].asked, &found.settings[0].refused), (21, &None), "{text}");
+    // No unit at all.
+    let (text, found) = seen(&plan(&all[..3]), &mut way).await;
+    assert!(found.findings.is_empty() && text.contains("Modbus TCP refused: "), "{text}");
+    // One that ends unasked is not asked for every unit.
+    let mut way = Way::Ends(Box::new(|_| Ok(tokio::io::duplex(64).0)));
+    let (text, found) = seen(&plan(&all), &mut way).await;
+    assert!(found.settings[0].asked < 3 && text.contains("Modbus TCP refused: "), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exception_for_absent_units_is_no_unit() {
+    for exception in [4, 6] {
+        let plan = plan(vec![Setting::Tcp], &[1, 2, 9, 17, 247]);
+        let mut way = on_tcp(move |unit| Some(if [9, 17, 247].contains(&unit) { vec![3, 2, 0, unit] } else { vec![0x83, exception] }));
+        let (text, found) = seen(&plan, &mut way).await;
+        assert_eq!(found.findings.iter().map(|it| it.unit_id).collect::<Vec<_>>(), [9, 17, 247], "{text}");
+        assert!(found.findings.iter().all(|it| it.remarks.is_empty()), "{text}");
+        let mut way = on_tcp(move |_| Some(vec![0x83, exception]));
+        let (text, _) = seen(&plan, &mut way).await;
+        assert!(text.contains(&format!("= Modbus TCP: exception {exception} for every unit id")), "{text}");
+    }
+    // Of a register that is not there a device speaks for itself, under whatever id.
+    let mut way = on_tcp(|_| Some(vec![0x83, 2]));
+    let (text, _) = seen(&plan(vec![Setting::Tcp], &[1, 2]), &mut way).await;
+    assert!(text.contains("answers for every unit id"), "{text}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::hear::{Judged, Outcome, is_whole, judge, said};
+use super::hear::{EXCEPTION_BIT, Judged, Outcome, is_whole, judge, said};
 use super::order::{BYTES, units_of, usual_first};
 use super::report::{Fault, Finding, Identity, Scan, SettingReport};
 use super::{Event, ScanPlan};
@@ -16,10 +16,15 @@ use crate::protocol::modbus::{Function, identify};
 const TRIES: u32 = 3;
 /// Questions to a unit that has answered.
 const CONFIRMATIONS: u32 = 2;
+/// After so many units in a row at which the connection ends, the first of them counted, it is seen whether it does so unasked.
+const CLOSED_LOOK: usize = 8;
 /// How much longer a unit may take that was heard late.
 const PATIENCE: u32 = 5;
 /// Ids that hardly any line has: a server that answers for all of them is one device that does not look at ids.
 const UNLIKELY_UNITS: [u8; 3] = [247, 211, 173];
+/// Exceptions that say nothing about the register that was asked for: device failure, acknowledge, busy (Modbus Application
+/// Protocol V1.1b3, 7). Some gateways give them for units that are not there.
+const NOT_OF_THE_REGISTER: [u8; 3] = [4, 5, 6];
 /// Pages of a device identification that are asked for.
 const PAGES_MAX: usize = 4;
 
@@ -40,12 +45,14 @@ struct State {
     asked: Vec<u8>,
     /// One device answers for all ids.
     ignores_ids: bool,
+    /// Units asked last at which the connection ended, one behind the other, and why it did.
+    closed: (usize, String),
 }
 
 impl State {
     fn new(setting: Setting) -> Self {
         let report = SettingReport { setting: setting.to_string(), ..SettingReport::default() };
-        Self { setting, report, asked: Vec::new(), ignores_ids: false }
+        Self { setting, report, asked: Vec::new(), ignores_ids: false, closed: (0, String::new()) }
     }
 }
 
@@ -64,6 +71,32 @@ struct Open<'a> {
     setting: Setting,
     report: &'a mut SettingReport,
     transaction: u16,
+}
+
+/// Who answers for ids that hardly any line has.
+enum ForAll {
+    /// Nobody, for one of them at least.
+    Nobody,
+    /// A device that does not look at ids.
+    OneDevice,
+    /// A gateway, by this exception: no unit is there.
+    Gateway(u8),
+}
+
+/// The exception of an answer, if it is one.
+fn exception_of(pdu: &[u8]) -> Option<u8> {
+    match *pdu {
+        [function, exception] if function & EXCEPTION_BIT != 0 => Some(exception),
+        _ => None,
+    }
+}
+
+/// A line that the other side leaves open for so long without a question. Errors: why it did not.
+async fn stays(mut line: RawLine, time: Duration) -> Result<RawLine, String> {
+    match line.exchange(&[], 0, time, &|_| false).await {
+        Err(RawError::Lost(reason)) => Err(reason),
+        Ok(_) | Err(RawError::Noise) => Ok(line),
+    }
 }
 
 impl Search<'_> {
@@ -111,7 +144,9 @@ impl Search<'_> {
         let mut open = Open { line: Some(line), setting, report: &mut state.report, transaction: 0 };
         if is_first && setting == Setting::Tcp {
             match open.answers_for_all(self.plan).await {
-                Ok(answers) => state.ignores_ids = answers,
+                Ok(ForAll::Nobody) => {}
+                Ok(ForAll::OneDevice) => state.ignores_ids = true,
+                Ok(ForAll::Gateway(exception)) => open.report.absent = Some(exception),
                 // Told below, if it happens again.
                 Err(_) => {
                     open.line = None;
@@ -126,6 +161,7 @@ impl Search<'_> {
             match open.unit(self.plan, unit, before).await {
                 Ok(found) => {
                     lost = 0;
+                    state.closed.0 = 0;
                     at = at.saturating_add(1);
                     state.asked.push(unit);
                     for mut finding in found {
@@ -153,7 +189,21 @@ impl Search<'_> {
                 Err(RawError::Lost(reason)) => {
                     lost = lost.saturating_add(1);
                     open.line = None;
-                    let again = if lost < TRIES { RawLine::open(self.way, setting).await } else { Err(reason) };
+                    let mut again = RawLine::open(self.way, setting).await;
+                    if lost >= TRIES {
+                        // Some gateways end the connection for a unit that they do not know. One that ends unasked is somebody
+                        // else's.
+                        if state.closed.0.is_multiple_of(CLOSED_LOOK) {
+                            again = match again {
+                                Ok(line) => stays(line, self.plan.timeout).await,
+                                refused => refused,
+                            };
+                        }
+                        lost = 0;
+                        at = at.saturating_add(1);
+                        state.asked.push(unit);
+                        state.closed = (state.closed.0.saturating_add(1), reason);
+                    }
                     match again {
                         Ok(line) => open.line = Some(line),
                         Err(reason) => {
@@ -170,6 +220,13 @@ impl Search<'_> {
 
     /// Units that stayed garbled where others are sound are findings of their own.
     fn finish(mut self) -> Scan {
+        for state in self.states.iter_mut().filter(|state| state.closed.0 > 0 && state.closed.0 == state.asked.len()) {
+            // It stays open unasked, and ends at each question: no unit, or no Modbus.
+            if state.report.refused.is_none() {
+                (self.tell)(Event::Refused { setting: state.setting, reason: &state.closed.1 });
+                state.report.refused = Some(std::mem::take(&mut state.closed.1));
+            }
+        }
         for state in self.states.iter().filter(|state| state.report.found > 0) {
             for &unit_id in &state.report.garbled {
                 // At another setting it may be sound: then this one is wrong for it.
@@ -207,7 +264,10 @@ impl Open<'_> {
         let whole = |received: &[u8]| is_whole(setting, &frame, unit, received);
         let Some(line) = &mut self.line else { return Err(RawError::Lost("there is no connection".to_owned())) };
         let heard = line.exchange(&frame, answer_bytes, timeout, &whole).await?;
-        let judged = judge(setting, &frame, unit, &heard);
+        let mut judged = judge(setting, &frame, unit, &heard);
+        if matches!(&judged.outcome, Outcome::Answer(answer) if exception_of(answer).is_some_and(|it| self.report.absent == Some(it))) {
+            judged.outcome = Outcome::Absent;
+        }
         self.report.echo |= judged.echo;
         self.report.other_master |= judged.other_master;
         Ok((judged, heard))
@@ -220,14 +280,19 @@ impl Open<'_> {
     }
 
     /// Whether a server answers for ids that nobody has.
-    async fn answers_for_all(&mut self, plan: &ScanPlan) -> Result<bool, RawError> {
+    async fn answers_for_all(&mut self, plan: &ScanPlan) -> Result<ForAll, RawError> {
+        let mut exceptions = Vec::new();
         for unit in UNLIKELY_UNITS {
             let (judged, _) = self.ask(plan, unit, plan.timeout).await?;
-            if !matches!(judged.outcome, Outcome::Answer(_)) {
-                return Ok(false);
-            }
+            let Outcome::Answer(answer) = judged.outcome else { return Ok(ForAll::Nobody) };
+            exceptions.push(exception_of(&answer));
         }
-        Ok(true)
+        let mut of_none = exceptions.iter().flatten().filter(|exception| NOT_OF_THE_REGISTER.contains(exception));
+        Ok(match of_none.next() {
+            None => ForAll::OneDevice,
+            Some(first) if of_none.all(|other| other == first) => ForAll::Gateway(*first),
+            Some(_) => ForAll::Nobody,
+        })
     }
 
     /// Asks a unit, and whoever else was heard meanwhile; `before` was asked before it.

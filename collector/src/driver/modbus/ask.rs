@@ -5,6 +5,7 @@ use tokio::time::{Instant, timeout};
 
 use super::bisect::Part;
 use super::dial_in::Listeners;
+use super::due::DueLines;
 use super::port::Port;
 use super::wire::{Ask, ExchangeError, Received, Ticket, Wire};
 use crate::catalogue::Link;
@@ -34,7 +35,7 @@ pub struct Asker {
 impl Asker {
     /// For the devices of a link; `None` when it is no Modbus link. Connects at the first question.
     pub fn new(link: &Link) -> Option<Self> {
-        Some(Self { port: Port::new(&link.driver, Listeners::default())?, wire: None })
+        Some(Self { port: Port::new(&link.driver, Listeners::default(), &DueLines::default())?, wire: None })
     }
 
     /// Asks once and waits for the data of the answer.

@@ -16,10 +16,15 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::protocol::modbus::dial_in::{Likeness, likeness};
+
 /// Longest wait for the bytes by which a device is known: heartbeats come once a minute or two.
 const IDENTITY_LIMIT: Duration = Duration::from_secs(150);
 /// Wait for what may follow the bytes by which a device is known, as far as it is of the same packet.
 const SETTLE: Duration = Duration::from_millis(200);
+/// The same where what came is also the beginning of what another device of the address says: the rest of that may have been
+/// lost on the way and come again (RFC 6298: after a second, then after two more).
+const SETTLE_LONG: Duration = Duration::from_secs(if cfg!(test) { 50 } else { 5 });
 /// Bytes kept of what a connection says first.
 const IDENTITY_BYTES_MAX: usize = 512;
 /// Connections of an address that have not said who they are.
@@ -50,40 +55,6 @@ struct Slot {
     heartbeat: Vec<u8>,
     arrived: Mutex<Option<TcpStream>>,
     notify: Notify,
-}
-
-/// Whether a connection is a device's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Likeness {
-    /// It is.
-    Same,
-    /// It is, if nothing else follows.
-    SoFar,
-    /// Not enough was said.
-    Unclear,
-    /// It is not.
-    Other,
-}
-
-/// Judges the bytes that a connection has said so far.
-fn likeness(identity: &[u8], heartbeat: &[u8], said: &[u8]) -> Likeness {
-    if identity.is_empty() {
-        return Likeness::Same;
-    }
-    let Some(rest) = said.strip_prefix(identity) else {
-        return if identity.starts_with(said) { Likeness::Unclear } else { Likeness::Other };
-    };
-    let Some(next) = rest.first() else { return Likeness::SoFar };
-    if !heartbeat.is_empty() && rest.starts_with(heartbeat) {
-        return Likeness::Same;
-    }
-    let is_text = identity.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
-    let goes_on = is_text && identity.last().is_some_and(u8::is_ascii_alphanumeric) && next.is_ascii_alphanumeric();
-    match goes_on {
-        true if heartbeat.starts_with(rest) => Likeness::Unclear,
-        true => Likeness::Other,
-        false => Likeness::Same,
-    }
 }
 
 /// A link's place at an address; given back when dropped.
@@ -130,15 +101,18 @@ impl Hub {
         Ok(hub)
     }
 
-    /// The slot that a connection which has said `bytes` so far is likest to, and how like.
-    fn slot(&self, bytes: &[u8]) -> (Likeness, Option<Arc<Slot>>) {
+    /// The slot that a connection which has said `bytes` so far is likest to, how like, and how long to wait for more before
+    /// that counts.
+    fn slot(&self, bytes: &[u8]) -> (Likeness, Option<Arc<Slot>>, Duration) {
         let slots = lock(&self.slots);
+        let like = |wanted| slots.iter().find(|slot| likeness(&slot.identity, &slot.heartbeat, bytes) == wanted);
+        let settle = if like(Likeness::Unclear).is_some() { SETTLE_LONG } else { SETTLE };
         for wanted in [Likeness::Same, Likeness::SoFar, Likeness::Unclear] {
-            if let Some(slot) = slots.iter().find(|slot| likeness(&slot.identity, &slot.heartbeat, bytes) == wanted) {
-                return (wanted, Some(Arc::clone(slot)));
+            if let Some(slot) = like(wanted) {
+                return (wanted, Some(Arc::clone(slot)), settle);
             }
         }
-        (Likeness::Other, None)
+        (Likeness::Other, None, settle)
     }
 
     fn tell(&self, peer: SocketAddr, bytes: &[u8], why: &str) {
@@ -194,7 +168,7 @@ async fn identify(mut stream: TcpStream, peer: SocketAddr, hub: Weak<Hub>) {
     let mut length = 0;
     let slot = loop {
         let said = buffer.get(..length).unwrap_or_default();
-        let Some((likeness, slot)) = hub.upgrade().map(|hub| hub.slot(said)) else { return };
+        let Some((likeness, slot, settle)) = hub.upgrade().map(|hub| hub.slot(said)) else { return };
         let so_far = match (likeness, slot) {
             (Likeness::Same, Some(slot)) => break slot,
             (Likeness::SoFar, Some(slot)) => Some(slot),
@@ -208,7 +182,7 @@ async fn identify(mut stream: TcpStream, peer: SocketAddr, hub: Weak<Hub>) {
                 return;
             }
         };
-        let limit = if so_far.is_some() { Instant::now() + SETTLE } else { deadline };
+        let limit = if so_far.is_some() { Instant::now() + settle } else { deadline };
         let space = buffer.get_mut(length..).unwrap_or_default();
         match (timeout_at(limit, stream.read(space)).await, so_far) {
             (Ok(Ok(count)), _) if count > 0 => length = length.saturating_add(count),
@@ -311,30 +285,6 @@ mod tests {
         assert_eq!(again.arrival().await.peer_addr().unwrap(), anyone.local_addr().unwrap());
     }
 
-    #[test]
-    fn a_longer_word_is_another_device() {
-        use Likeness::{Other, Same, SoFar, Unclear};
-        for (identity, heartbeat, said, expected) in [
-            (&b"DTU-1"[..], &b"PING"[..], &b""[..], Unclear),
-            (b"DTU-1", b"PING", b"DTU", Unclear),
-            (b"DTU-1", b"PING", b"DTU-2", Other),
-            (b"DTU-1", b"PING", b"DTU-1", SoFar),
-            (b"DTU-1", b"PING", b"DTU-10", Other),
-            (b"DTU-1", b"PING", b"DTU-1\r\n", Same),
-            (b"DTU-1", b"PING", b"DTU-1,21 dB", Same),
-            (b"DTU-1", b"PING", b"DTU-1\0", Same),
-            (b"DTU-1", b"PING", b"DTU-1PI", Unclear),
-            (b"DTU-1", b"PING", b"DTU-1PINGPI", Same),
-            (b"DTU-1", b"PING", b"DTU-1PIX", Other),
-            (b"PING", b"PING", b"PINGPING", Same),
-            // Bytes that are no text have no words.
-            (&[0xAA, 0x55], b"", &[0xAA, 0x55, 0x41], Same),
-            (b"", b"", b"", Same),
-        ] {
-            assert_eq!(likeness(identity, heartbeat, said), expected, "{}", said.escape_ascii());
-        }
-    }
-
     fn free_address() -> SocketAddr {
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
     }
@@ -349,6 +299,20 @@ mod tests {
             let right = dial(address, text).await;
             assert_eq!(seat.arrival().await.peer_addr().unwrap(), right.local_addr().unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn a_longer_name_that_comes_in_pieces_does_not_take_the_place() {
+        let (listeners, address) = (Listeners::default(), free_address());
+        let short = listeners.seat(address, b"DTU-1", b"").unwrap();
+        let long = listeners.seat(address, b"DTU-10", b"").unwrap();
+        let mut pieces = dial(address, b"DTU-1").await;
+        tokio::time::sleep(SETTLE * 2).await;
+        assert!(!short.is_replaced(), "the rest may still come");
+        pieces.write_all(b"0").await.unwrap();
+        assert_eq!(long.arrival().await.peer_addr().unwrap(), pieces.local_addr().unwrap());
+        let whole = dial(address, b"DTU-1\r\n").await;
+        assert_eq!(short.arrival().await.peer_addr().unwrap(), whole.local_addr().unwrap());
     }
 
     #[test]

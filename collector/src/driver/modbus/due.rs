@@ -4,6 +4,7 @@
 //! ends it hands to the next one; so this belongs to the line, not to the connection. An answer is due until its deadline
 //! and the late window are over, unless it came.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -93,12 +94,21 @@ impl DueAnswers {
     pub(super) fn opened(&self, now: Instant) {
         let mut table = self.lock();
         if !std::mem::replace(&mut table.opened, true) {
-            table.silent_until = Some(now + table.stranger);
+            table.silent_until = table.silent_until.max(Some(now + table.stranger));
         }
         if let Some((shape, deadline)) = table.flight.take() {
             table.last = Some(Last { shape, end: now, answered: false });
             table.add(shape, deadline.max(now));
         }
+    }
+
+    /// Nothing that was asked is answered after it; `None` where nothing was asked.
+    fn over(&self) -> Option<Instant> {
+        let table = self.lock();
+        let flight = table.flight.iter().map(|(_, deadline)| *deadline + table.late_window);
+        let last = table.last.iter().map(|last| last.end + table.late_window);
+        let due = table.due.iter().map(|(_, over)| *over);
+        flight.chain(last).chain(due).chain(table.silent_until).max()
     }
 
     /// Nothing may be sent before.
@@ -142,6 +152,24 @@ impl DueAnswers {
         let over = due.chain(after_last).max().filter(|over| *over > now);
         // After a request without answer longer, as far as it costs no time: who knows how late one can be.
         over.or(after_last.filter(|_| last.is_some_and(|last| !last.answered)))
+    }
+}
+
+/// The memories of all lines by what they are reached by. Cheap to clone; all clones are one.
+///
+/// A line that a changed configuration begins anew may have other settings; what was asked before is answered by the old.
+#[derive(Clone, Debug, Default)]
+pub struct DueLines(Arc<Mutex<HashMap<String, DueAnswers>>>);
+
+impl DueLines {
+    /// The memory of a line that begins: it is silent until nothing of the one before it on `port` can come.
+    pub(super) fn begin(&self, port: String, fresh: DueAnswers) -> DueAnswers {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = lines.insert(port, fresh.clone()) {
+            let over = before.over();
+            fresh.lock().silent_until = over;
+        }
+        fresh
     }
 }
 
@@ -231,5 +259,35 @@ mod tests {
         due.opened(start);
         assert_eq!(due.conflict(shape(1, 2), start), Some(start + TIMEOUT + WINDOW));
         assert_eq!(due.conflict(shape(1, 3), start), None);
+    }
+
+    #[test]
+    fn a_line_begun_anew_waits_for_what_was_asked_by_the_old_settings() {
+        let (lines, start) = (DueLines::default(), Instant::now());
+        let fresh = || DueAnswers::new(TIMEOUT, WINDOW);
+        let long = TIMEOUT * 50;
+        let before = lines.begin("a".into(), DueAnswers::new(long, long));
+        before.opened(start - long * 2);
+        assert_eq!(before.silent_until(), Some(start));
+        // Cut off with the request on the line, or ended without an answer.
+        before.sent(shape(1, 2), start + long);
+        let other = lines.begin("b".into(), fresh());
+        other.opened(start);
+        assert_eq!(other.silent_until(), Some(start + TIMEOUT + WINDOW), "another line");
+        let after = lines.begin("a".into(), fresh());
+        after.opened(start);
+        assert_eq!(after.silent_until(), Some(start + long * 2));
+        // Begun once more before that was over.
+        let again = lines.begin("a".into(), fresh());
+        again.opened(start);
+        assert_eq!(again.silent_until(), Some(start + long * 2));
+        for (end, over) in [(End::Answered, long), (End::Silence, long * 2), (End::Damaged, long * 2)] {
+            let before = lines.begin("c".into(), DueAnswers::new(long, long));
+            before.sent(shape(1, 2), start + long);
+            before.ended(start, end);
+            let after = lines.begin("c".into(), fresh());
+            after.opened(start);
+            assert_eq!(after.silent_until(), Some(start + over), "{end:?}");
+        }
     }
 }

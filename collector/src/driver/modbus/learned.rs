@@ -272,7 +272,7 @@ fn parse_line(line: &str, has_time: bool) -> Option<(String, u8, Gap, Option<Utc
     words.next().is_none().then(|| (device.to_owned(), unit_id, Gap { function, first, length }, since))
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(in crate::driver) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary)?;
     file.write_all(bytes)?;

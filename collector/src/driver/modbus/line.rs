@@ -86,7 +86,7 @@ impl Line {
         patience: Patience,
     ) -> Option<Self> {
         let link = &devices.link;
-        let port = Port::new(&link.driver, shared.listeners.clone())?;
+        let port = Port::new(&link.driver, shared.listeners.clone(), &shared.due)?;
         let labels = [link.driver.name(), link.id.as_str()];
         let mut line = Self {
             id: link.id.clone(),

@@ -35,7 +35,7 @@ pub mod dial_in;
 mod wire;
 mod tcp;
 mod sieve;
-mod due;
+pub mod due;
 mod rtu;
 mod port;
 mod output;

@@ -6,7 +6,7 @@ use prometheus::IntCounter;
 use tokio::net::TcpStream;
 
 use super::dial_in::{Listeners, Seat};
-use super::due::DueAnswers;
+use super::due::{DueAnswers, DueLines};
 use super::rtu::RtuWire;
 use super::stream::{Stream, open_serial};
 use super::tcp::TcpWire;
@@ -41,6 +41,19 @@ enum Kind {
     Duplex(Vec<tokio::io::DuplexStream>, Option<crate::catalogue::SerialFormat>),
 }
 
+impl Kind {
+    /// What the line is reached by.
+    fn name(&self) -> String {
+        match self {
+            Self::Tcp(settings) => format!("{}:{}", settings.host, settings.port),
+            Self::Serial(settings) => settings.path.clone(),
+            Self::DialIn { settings, .. } => format!("{} {}", settings.listen, settings.identity().escape_ascii()),
+            #[cfg(test)]
+            Self::Duplex(..) => String::new(),
+        }
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug)]
 pub(super) struct PortError {
@@ -52,7 +65,7 @@ pub(super) struct PortError {
 
 impl Port {
     /// The port of a link's settings; `None` where they are not of Modbus.
-    pub(super) fn new(driver: &DriverSettings, listeners: Listeners) -> Option<Self> {
+    pub(super) fn new(driver: &DriverSettings, listeners: Listeners, lines: &DueLines) -> Option<Self> {
         let (kind, framing, line, timeout_ms) = match driver {
             DriverSettings::ModbusTcp(settings) => (Kind::Tcp(settings.clone()), Framing::Tcp, &settings.line, settings.timeout_ms),
             DriverSettings::ModbusRtuOverTcp(settings) => (Kind::Tcp(settings.clone()), Framing::Rtu, &settings.line, settings.timeout_ms),
@@ -63,7 +76,8 @@ impl Port {
             }
             DriverSettings::Mqtt(_) | DriverSettings::Own => return None,
         };
-        Some(Self { kind, framing, line: line.clone(), timeout_ms, due: due_answers(line, timeout_ms) })
+        let due = lines.begin(kind.name(), due_answers(line, timeout_ms));
+        Some(Self { kind, framing, line: line.clone(), timeout_ms, due })
     }
 
     /// A port of streams in memory, the first one first, as on a line of this speed.

@@ -1,8 +1,8 @@
 //! MQTT client driver, 3.1.1 and 5: messages of a broker become batches; each is acknowledged when its batch is durable.
 //!
 //! [`client`] the client libraries behind a small face, with TLS and a side entrance for acknowledgements; [`topics`] which
-//! mapping a topic has; [`gather`] messages become a batch; [`unknown`] devices that are heard and not configured; here the
-//! loop that puts them together.
+//! mapping a topic has; [`gather`] messages become a batch; [`unknown`] devices that are heard and not configured;
+//! [`sessions`] what brokers still hold for us; here the loop that puts them together.
 //!
 //! Acknowledgements leave in the order of arrival, from the front of a queue of batches that a lost connection empties. The
 //! session is persistent, so the broker keeps what comes while we are away and delivers again what was not acknowledged.
@@ -12,12 +12,14 @@
 //!
 //! On the first connection all topics are subscribed, since the config may have changed; later ones do so only when the
 //! broker has lost the session, because a subscription makes it send its retained messages again. What an earlier
-//! configuration left in the session shows by messages that no device has: every filter that matches such a topic is
+//! configuration left in the session is remembered, and given up once the present topics are asked for. Where nothing is
+//! remembered it shows by messages that no device has: every filter that matches such a topic is
 //! given up. None of the present ones can be among them, or the topic would have a device. What a topic of `discover` covers
 //! is not subscribed by itself, since a broker may deliver a message once for each subscription (MQTT 3.1.1, 3.3.5).
 
 pub mod client;
 pub mod gather;
+pub mod sessions;
 #[cfg(test)]
 mod tests;
 pub mod topics;
@@ -33,10 +35,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::client::{Ack, Client, ClientError, Event};
+use self::client::{Ack, Client, ClientError, Event, FILTERS_PER_PACKET};
 use self::gather::{DRIVER, Gather};
+use self::sessions::Sessions;
 use self::unknown::Discover;
-use crate::catalogue::{DeviceAddress, DriverSettings};
+use crate::catalogue::{DeviceAddress, DriverSettings, MqttSettings};
 use crate::clock::Clock;
 use crate::driver::backoff::Backoff;
 use crate::driver::{LinkChange, LinkDevices, Message, Outcome, Outlet};
@@ -91,6 +94,7 @@ pub async fn run(
     health: HealthBoard,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
+    sessions: Sessions,
     cancel: CancellationToken,
 ) {
     let DriverSettings::Mqtt(settings) = &devices.link.driver else { return };
@@ -100,13 +104,22 @@ pub async fn run(
         _ => &[],
     });
     let wanted = wanted.map(|topic| (topic.subscription.clone(), topic.qos)).collect();
-    let (filters, covered) = topics::subscriptions(wanted, Discover::new(&settings.discover).filters());
+    let (filters, mut gone) = topics::subscriptions(wanted, Discover::new(&settings.discover).filters());
+    let former = sessions.begin(settings, &filters).await;
+    if !former.is_empty() {
+        info!(link = %devices.link.id, count = former.len(), first = ?former.first(), "topics that no device has any more are given up in the broker's session");
+    }
+    gone.extend(former);
+    gone.sort_unstable();
+    gone.dedup();
     let driver = Driver {
         client: Client::new(settings),
+        settings: settings.clone(),
+        sessions,
         link: Arc::clone(&devices.link),
         gather,
         filters,
-        covered,
+        gone,
         max_in_flight: usize::from(settings.max_in_flight),
         outlet,
         health,
@@ -123,11 +136,14 @@ pub async fn run(
 
 struct Driver {
     client: Client,
+    settings: MqttSettings,
+    sessions: Sessions,
     link: Arc<crate::catalogue::Link>,
     gather: Gather,
     filters: Vec<(String, u8)>,
-    /// Filters of devices that another one covers: given up in a session that the broker kept.
-    covered: Vec<String>,
+    /// Filters that a session which the broker kept may have and should not: those of former devices, and those that another
+    /// one covers. Empty once the broker has answered that they are given up.
+    gone: Vec<String>,
     max_in_flight: usize,
     outlet: Outlet,
     health: HealthBoard,
@@ -227,8 +243,14 @@ impl Driver {
         if let Err(interrupted) = self.ask(&mut awaited) {
             return interrupted;
         }
-        if subscribe && session_present {
-            awaited.unsubscriptions = self.client.unsubscribe(&self.covered);
+        let mut is_giving_up = false;
+        if !session_present {
+            self.gone.clear();
+            self.sessions.settle(&self.settings, &self.filters).await;
+        } else if !self.gone.is_empty() {
+            // Behind the subscriptions: a topic whose filter is another one now has one all the time.
+            awaited.unsubscriptions = self.client.unsubscribe(&self.gone);
+            is_giving_up = awaited.unsubscriptions == self.gone.len().div_ceil(FILTERS_PER_PACKET);
         }
         let why = if session_present { "connected, session kept" } else { "connected, new session" };
         let mut is_told = false;
@@ -260,6 +282,10 @@ impl Driver {
                 () = sleep_until(rest_until.unwrap_or_else(Instant::now)), if rest_until.is_some() && may_read => rest_until = None,
                 event = self.client.next(), if rest_until.is_none() && may_read => {
                     let read = event.map_err(Interrupted::from).and_then(|event| self.read(event, &mut awaited));
+                    if is_giving_up && awaited.unsubscriptions == 0 {
+                        is_giving_up = false;
+                        self.gave_up().await;
+                    }
                     if session_present {
                         self.give_up_former(&mut awaited);
                     }
@@ -334,7 +360,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Gives up what an earlier configuration left in the session, one topic at a time.
+    /// The broker has answered that what should go is given up.
+    async fn gave_up(&mut self) {
+        self.gone.clear();
+        self.sessions.settle(&self.settings, &self.filters).await;
+    }
+
+    /// Gives up what an earlier configuration left in the session and is not remembered, one topic at a time.
     fn give_up_former(&mut self, awaited: &mut Awaited) {
         if awaited.unsubscriptions > 0 || awaited.topics_given_up >= TOPICS_GIVEN_UP_MAX {
             return;

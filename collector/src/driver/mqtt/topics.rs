@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Levels of a topic whose filters are all told: each level doubles them, so many make 383.
 const LEVELS_MAX: usize = 7;
-/// Bytes of such a topic.
+/// Bytes of such a topic, and of one that is remembered.
 const TOPIC_BYTES_MAX: usize = 1024;
 /// Topics remembered beyond those of the config; when full, the rest is matched again each time.
 const REMEMBERED_MAX: usize = 65_536;
@@ -39,7 +39,7 @@ impl Topics {
         }
         let text = String::from_utf8_lossy(topic);
         let found: Arc<[usize]> = self.filters.iter().filter(|(filter, _)| matches(filter, &text)).map(|(_, index)| *index).collect();
-        if self.remembered < REMEMBERED_MAX {
+        if self.remembered < REMEMBERED_MAX && topic.len() <= TOPIC_BYTES_MAX {
             self.remembered += 1;
             self.exact.insert(topic.into(), Arc::clone(&found));
         }
@@ -218,5 +218,19 @@ mod tests {
             assert_eq!(topics.find(b"a/c")[..], [0, 2]);
             assert_eq!(topics.find(b"b")[..], [0usize; 0]);
         }
+    }
+
+    #[test]
+    fn topics_of_others_fill_no_memory() {
+        let mut topics = Topics::default();
+        topics.add("#", 0);
+        for length in [TOPIC_BYTES_MAX, TOPIC_BYTES_MAX + 1, 65_535] {
+            assert_eq!(topics.find("x".repeat(length).as_bytes())[..], [0]);
+        }
+        assert_eq!(topics.exact.keys().map(|topic| topic.len()).collect::<Vec<_>>(), [TOPIC_BYTES_MAX]);
+        for number in 0..=REMEMBERED_MAX {
+            topics.find(number.to_string().as_bytes());
+        }
+        assert_eq!(topics.exact.len(), REMEMBERED_MAX);
     }
 }

@@ -3,7 +3,7 @@
 //! [`frame`] requests and answers on a TCP stream; [`rtu`] those on a serial line; [`overheard`] what else comes
 //! there; [`identify`] who made a unit; [`sunspec`] which models it has; [`order`] in which bytes arrive;
 //! [`value`] registers become numbers; [`explain`] both of them put into words for a person; [`planner`] points become the
-//! fewest reads that the device allows, [`cost`] what they cost; `fuzz` what the fuzz targets run. Addresses are 0-based
+//! fewest reads that the device allows, [`cost`] what they cost; [`dial_in`] who a device is that connects to us; `fuzz` what the fuzz targets run. Addresses are 0-based
 //! protocol addresses throughout; [`RegisterName`] shows them as people write them.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
@@ -20,6 +20,7 @@ pub mod planner;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod cost;
+pub mod dial_in;
 
 use std::fmt;
 

@@ -32,7 +32,7 @@ const CONNECT_TIMEOUT_S: u64 = 10;
 /// Requests that wait for the event loop: subscriptions and the rare acknowledgement of QoS 2.
 const REQUESTS_MAX: usize = 1024;
 /// Filters in one SUBSCRIBE packet; more go into further packets.
-const FILTERS_PER_PACKET: usize = 100;
+pub(super) const FILTERS_PER_PACKET: usize = 100;
 
 /// What acknowledges one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::Incoming;
 use super::gather::Gather;
 use super::run;
+use super::sessions::Sessions;
 use crate::catalogue::*;
 use crate::clock::SystemClock;
 use crate::driver::{Batch, LinkDevices, Message, Outcome};
@@ -29,6 +30,7 @@ mod flood;
 mod outages;
 mod payloads;
 mod refused;
+mod shared;
 mod tls;
 mod versions;
 
@@ -245,10 +247,15 @@ fn start(settings: MqttSettings, topics: Vec<TopicMap>) -> Running {
 }
 
 fn start_with(devices: LinkDevices) -> Running {
+    start_knowing(devices, Sessions::default())
+}
+
+fn start_knowing(devices: LinkDevices, sessions: Sessions) -> Running {
     let (outlet, messages) = mpsc::channel(4);
     let (health, cancel) = (HealthBoard::default(), CancellationToken::new());
     let metrics = Metrics::new(&Registry::new());
-    let task = tokio::spawn(run(devices, outlet, health.clone(), metrics, Arc::new(SystemClock::new()), cancel.clone()));
+    let clock = Arc::new(SystemClock::new());
+    let task = tokio::spawn(run(devices, outlet, health.clone(), metrics, clock, sessions, cancel.clone()));
     Running { messages, health, cancel, task, links: vec![], new_sessions: 0 }
 }
 

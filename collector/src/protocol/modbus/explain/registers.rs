@@ -185,8 +185,12 @@ impl Question {
 }
 
 fn text_type(words: usize, order: Option<&str>) -> Result<RegisterType, String> {
-    let layout = order.map_or(Some(TextLayout::HighFirst), TextLayout::of_name);
-    let layout = layout.ok_or_else(|| format!("`{}` is no order for a text: AB, BA, upper, lower", order.unwrap_or_default()))?;
+    let is_as_sent = |order: &str| [4, words.saturating_mul(2)].contains(&order.len()) && order.bytes().eq((b'A'..=b'Z').take(order.len()));
+    let layout = match order {
+        Some(order) if !is_as_sent(order) => TextLayout::of_name(order),
+        _ => Some(TextLayout::HighFirst),
+    };
+    let layout = layout.ok_or_else(|| format!("`{}` is no order for a text: ABCD, AB, BA, upper, lower", order.unwrap_or_default()))?;
     match u16::try_from(words) {
         Ok(registers @ 1..) if words <= REGISTERS_MAX => Ok(RegisterType::Text { registers, layout }),
         _ => Err(format!("a text takes 1 to {REGISTERS_MAX} registers, not {words}")),
@@ -208,9 +212,9 @@ fn bits_of(text: &str) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
-/// A word: up to four hex digits, or a number from 0 to 65535.
+/// A word: four hex digits, or a number from 0 to 65535. One with fewer digits may have lost any of them.
 fn word_of(word: &Value) -> Result<u16, String> {
-    let bits = word.as_str().map_or_else(|| word.as_u64(), bits_of);
+    let bits = word.as_str().map_or_else(|| word.as_u64(), |text| bits_of(text).filter(|_| digits_of(text).len() == 4));
     bits.and_then(|bits| u16::try_from(bits).ok()).ok_or_else(|| format!("{word} is no register: four hex digits such as \"580E\""))
 }
 

@@ -83,6 +83,9 @@ fn every_type_in_its_orders() {
         ("\"4100\",\"4200\"", "\"type\":\"string\",\"order\":\"upper\"", "AB"),
         ("\"0041\",\"0042\"", "\"type\":\"string\",\"order\":\"lower\"", "AB"),
         ("\"4142\",\"0044\"", "\"type\":\"string\"", "AB"),
+        ("\"4142\"", "\"type\":\"string\",\"order\":\"ABCD\"", "AB"),
+        ("\"4142\",\"4344\"", "\"type\":\"string\",\"order\":\"ABCD\"", "ABCD"),
+        ("\"4142\",\"4344\",\"4546\"", "\"type\":\"string\",\"order\":\"ABCDEF\"", "ABCDEF"),
     ] {
         good(&format!("\"words\":[{words}],{type_and_order}"), value);
     }
@@ -194,6 +197,10 @@ fn what_cannot_be_asked_is_told() {
         (r#"{"words":["00001"],"type":"u16","scle":1}"#, "unknown field `scle`"),
         (r#"{"words":["GGGG"],"type":"u16"}"#, "is no register"),
         (r#"{"words":["10000"],"type":"u16"}"#, "is no register"),
+        (r#"{"words":["580"],"type":"u16"}"#, "is no register: four hex digits such as"),
+        (r#"{"words":["580E",""],"type":"u32"}"#, "is no register"),
+        (r#"{"words":["0001"],"type":"u32","nan":[["0000","580"]]}"#, "is no register"),
+        (r#"{"words":["4142","4344"],"type":"string","order":"ABCDE"}"#, "is no order for a text"),
         (r#"{"words":[65536],"type":"u16"}"#, "is no register"),
         (r#"{"words":["0001"],"type":"u16","bit":16}"#, "bit 16: there are 0 to 15"),
         (r#"{"words":["0001","0001"],"type":"f32","bit":1}"#, "`bit` is for whole numbers"),
