@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parkgate_collector::catalogue::Catalogue;
+use parkgate_collector::catalogue::{Catalogue, Point};
 use parkgate_collector::journal::Sequence;
-use parkgate_collector::model::{PointId, PointIdentity, Sample, UtcMillis};
+use parkgate_collector::model::{PointId, Sample, UtcMillis};
 use parkgate_collector::pipeline::Exchanges;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +49,8 @@ const CAUSE_RULE: &str = "the modulus or the highest rate of the point was confi
 
 /// What the follower works on.
 pub struct Follower {
-    rules: HashMap<PointId, (PointRule, PointIdentity)>,
+    /// Points that have totals.
+    totalled: HashMap<PointId, Arc<Point>>,
     zone: ParkZone,
     /// Before this no clock is believed.
     not_before: UtcMillis,
@@ -124,7 +125,7 @@ impl Follower {
         ruled::keep(&facts, catalogue, recorded.map_or(received, |recorded| recorded.max(received)))?;
         touch(&mut points, meters.refresh(&facts)?.into_iter().filter(|touched| touched.entry > entered));
         let mut follower = Self {
-            rules: rule::has_totals(catalogue).map(|point| (point.id, (PointRule::new(point), point.identity.clone()))).collect(),
+            totalled: rule::has_totals(catalogue).map(|point| (point.id, Arc::clone(point))).collect(),
             zone: ParkZone::new(&catalogue.park.time_zone),
             not_before: rule::not_before(catalogue),
             grace_ms,
@@ -149,7 +150,7 @@ impl Follower {
 
     /// Takes over which points have wrong readings.
     fn note_wrong(&mut self) {
-        let declared = self.rules.keys().map(|point| (*point, self.meters.of(*point)));
+        let declared = self.totalled.keys().map(|point| (*point, self.meters.of(*point)));
         self.wrong = declared.filter(|(_, declared)| !declared.wrong.is_empty()).collect();
     }
 
@@ -160,7 +161,7 @@ impl Follower {
     /// When it cannot be read.
     pub fn ruled_anew(&mut self) -> Result<(), StoreError> {
         for (point, tracked) in &mut self.points {
-            let Some((rule, _)) = self.rules.get(point) else { continue };
+            let Some(rule) = self.totalled.get(point).map(|point| PointRule::new(point)) else { continue };
             let same = match &tracked.rule {
                 Some(counted_by) => rule.has_counted(counted_by),
                 // Wraps may have been told from falls since.
@@ -182,7 +183,7 @@ impl Follower {
     /// Announces the exchanges that are known and that will be, of meters whose first register is yet to come.
     #[must_use]
     pub fn announcing(self, exchanges: Exchanges) -> Self {
-        self.rules.keys().for_each(|point| announce(&exchanges, &*self.record, &self.meters, *point));
+        self.totalled.keys().for_each(|point| announce(&exchanges, &*self.record, &self.meters, *point));
         Self { exchanges: Some(exchanges), ..self }
     }
 
@@ -220,9 +221,9 @@ impl Follow for Follower {
     fn renew(&mut self) {
         let Some(configured) = self.configured.as_mut().and_then(Following::news) else { return };
         for point in &configured.catalogue.points {
-            self.rules.remove(&point.id);
+            self.totalled.remove(&point.id);
         }
-        self.rules.extend(rule::has_totals(&configured.catalogue).map(|point| (point.id, (PointRule::new(point), point.identity.clone()))));
+        self.totalled.extend(rule::has_totals(&configured.catalogue).map(|point| (point.id, Arc::clone(point))));
         self.note_wrong();
         if let Err(error) = ruled::keep(&self.facts, &configured.catalogue, self.received) {
             tracing::warn!(error = %error, "moduli and rates of before could not be kept; wraps of the past are judged by those of now");
@@ -233,7 +234,7 @@ impl Follow for Follower {
     }
 
     fn note(&mut self, sample: &Sample) {
-        if !self.rules.contains_key(&sample.point) || rule::is_timeless(sample, self.not_before) {
+        if !self.totalled.contains_key(&sample.point) || rule::is_timeless(sample, self.not_before) {
             return;
         }
         self.received = self.received.max(sample.received_time);
@@ -272,7 +273,7 @@ impl Follow for Follower {
 
     fn rejoin(&mut self, stretches: &[Stretch]) -> Result<(), StoreError> {
         for &Stretch { point, from, to } in stretches {
-            if !self.rules.contains_key(&point) {
+            if !self.totalled.contains_key(&point) {
                 continue;
             }
             // The first number makes the point known, the last one tells how far it has come.
@@ -303,8 +304,8 @@ impl Follow for Follower {
         touch(&mut self.points, touched.into_iter());
         let mut due: Vec<(PointId, UtcMillis)> = Vec::new();
         for (point, tracked) in &self.points {
-            let Some((rule, _)) = self.rules.get(point) else { continue };
-            let closed = self.closed(rule, &tracked.now);
+            let Some(rule) = self.totalled.get(point).map(|point| PointRule::new(point)) else { continue };
+            let closed = self.closed(&rule, &tracked.now);
             if tracked.stored.is_none() || !tracked.late.is_empty() || closed > tracked.now.until {
                 due.push((*point, closed));
             }
@@ -350,7 +351,8 @@ impl Follower {
         let writing = self.store.write()?;
         for (point, closed) in points {
             let closed = *closed;
-            let (Some((rule, identity)), Some(tracked)) = (self.rules.get(point), self.points.get(point)) else { continue };
+            let (Some(configured), Some(tracked)) = (self.totalled.get(point), self.points.get(point)) else { continue };
+            let rule = &PointRule::new(configured);
             let declared = self.meters.of(*point);
             let recount = Recount { record: &*self.record, zone: &self.zone, rule, declared: &declared };
             // A period may change more than once: what it was at first is what was known of it.
@@ -398,7 +400,8 @@ impl Follower {
                 let Some(old) = old else { continue };
                 let new = recount.stored(writing.store(), period)?;
                 if new.as_ref() != Some(&*old) {
-                    let text = |total: &Total| serde_json::to_string(&TotalRow::new(total, identity, &self.zone)).unwrap_or_default();
+                    let text =
+                        |total: &Total| serde_json::to_string(&TotalRow::new(total, &configured.identity, &self.zone)).unwrap_or_default();
                     corrections.push(TotalCorrection {
                         point: *point,
                         level: period.level.name().to_owned(),
@@ -423,7 +426,7 @@ impl Follower {
                 tracked.stored = Some(stored);
                 tracked.late.clear();
                 tracked.cause = CAUSE_LATE;
-                tracked.rule = self.rules.get(&point).map(|(rule, _)| rule.fingerprint());
+                tracked.rule = self.totalled.get(&point).map(|point| PointRule::new(point).fingerprint());
             }
         }
         Ok(())

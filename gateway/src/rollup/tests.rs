@@ -16,13 +16,14 @@ use super::view::join;
 use super::zone::ParkZone;
 
 mod announced;
-mod clock;
+mod device_clock;
 mod entered;
 mod follow;
 mod memory;
 mod random;
 mod ruled;
 mod source;
+mod unset_clock;
 
 /// A point of the tests: counter `kWh` with no decimals unless changed.
 pub(super) fn point(kind: Kind, interval_ms: Option<u32>) -> Point {
