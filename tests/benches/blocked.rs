@@ -28,7 +28,7 @@ const GROWTH_MB: f64 = 100.0;
 
 /// Measures the peak of an idle link, of a blocked one, and of one that goes on.
 pub fn run(table: &mut Table) -> Result<()> {
-    let messages = if quick() { 50_000 } else { 200_000 };
+    let messages = if quick() { 100_000 } else { 200_000 };
     let what = format!("MQTT, {messages} messages of 1 KiB held by the broker while the disk is full: peak RSS MB (idle link)");
     let disk = match SmallDisk::mount(DISK_MEGABYTES)? {
         Ok(disk) => disk,

@@ -199,7 +199,7 @@ fn what_cannot_be_asked_is_told() {
         (r#"{"words":["10000"],"type":"u16"}"#, "is no register"),
         (r#"{"words":["580"],"type":"u16"}"#, "is no register: four hex digits such as"),
         (r#"{"words":["580E",""],"type":"u32"}"#, "is no register"),
-        (r#"{"words":["0001"],"type":"u32","nan":[["0000","580"]]}"#, "is no register"),
+        (r#"{"words":["0001","0001"],"type":"u32","nan":[["0000","580"]]}"#, "is no register"),
         (r#"{"words":["4142","4344"],"type":"string","order":"ABCDE"}"#, "is no order for a text"),
         (r#"{"words":[65536],"type":"u16"}"#, "is no register"),
         (r#"{"words":["0001"],"type":"u16","bit":16}"#, "bit 16: there are 0 to 15"),
