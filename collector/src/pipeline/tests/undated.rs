@@ -149,9 +149,10 @@ fn registers_of_1970_are_recorded_again_by_their_time_in_truth() {
     use Reason::{Clock, None as Plain, SuspectStep};
     use Step::{Delta, First, Rollover, Suspect};
     let cut = BEFORE.since(NOW) / SECOND;
-    // (name, before, in 1970, after, what counts)
     type Row = (i64, i64, Step, Reason);
-    let cases: Vec<(&str, &[i64], &[(i64, i64)], &[i64], Vec<Row>)> = vec![
+    // Name, before, in 1970, after, what counts.
+    type Case<'a> = (&'a str, &'a [i64], &'a [(i64, i64)], &'a [i64], Vec<Row>);
+    let cases: Vec<Case<'_>> = vec![
         (
             "a power cut",
             &[100, 110],

@@ -330,12 +330,15 @@ fn figures_so_far_are_the_same_by_any_grid() {
 #[test]
 fn a_figure_so_far_survives_an_exchange_of_the_meter() {
     let park = Park::new();
-    park.fill(1, 5, |index| 1000 + index);
+    let [came_in_time, exchange] =
+        [Step::Delta, Step::Exchange].map(|step| Status::new(Quality::Good, Reason::None, Origin::Metered, step));
+    for index in 0..=30 {
+        park.record.push(Sample { status: came_in_time, ..sample(1, UtcMillis(NEW_YEAR + index * 600_000), 1000 + index) });
+    }
     park.fill(3, 9, |index| index);
-    let exchange = Status::new(Quality::Good, Reason::None, Origin::Metered, Step::Exchange);
     let at = |minutes: i64| NEW_YEAR + 5 * HOUR + minutes * 60_000;
     park.record.push(Sample { status: exchange, ..sample(1, UtcMillis(at(10)), 0) });
-    park.record.push(sample(1, UtcMillis(at(20)), 4));
+    park.record.push(Sample { status: came_in_time, ..sample(1, UtcMillis(at(20)), 4) });
     let day = park.totals.totals(PointId(1), Level::Day, UtcMillis(NEW_YEAR), UtcMillis(NEW_YEAR + 1)).unwrap().remove(0);
     let Figures::Counter(CounterTotal { amount: Some(amount), flags, .. }) = day.figures else { panic!("{day:?}") };
     assert!(flags.meter_exchanged && !day.closed);
