@@ -53,7 +53,7 @@ pub fn run(table: &mut Table) -> Result<()> {
 /// With history, totals, the page and alarm rules over half of the points, as it runs in a park.
 fn each_second(table: &mut Table, units_per_link: u32) -> Result<()> {
     // Long enough that a checkpoint of history comes by itself, by the default settings.
-    let seconds = if quick() { 12 } else { 50 };
+    let seconds = if quick() { 12 } else { 75 };
     let units = Units::start(1_000, units_per_link)?;
     let start = Instant::now();
     let mut gateway = Gateway::start(&units.config)?;

@@ -22,6 +22,8 @@ impl Helper {
     /// Starts the child `name` with its arguments.
     pub fn start(name: &str, arguments: &[String]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
+        // As the unit of the package has it.
+        command.env("MALLOC_ARENA_MAX", "2");
         let mut child = command.args(["child", name]).args(arguments).stdout(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stdout.take().context("no standard output")?).lines();
         Ok(Self { name: name.to_owned(), child, lines })

@@ -157,14 +157,15 @@ impl<'a> Asker<'a> {
         items(self.get("/api/v1/decisions")?, "decided")
     }
 
-    /// Waits until the day's amount of a point, and whether it is suspect, is this.
-    fn total(&self, point: &str, day: &str, amount: &str, suspect: bool) -> Result<()> {
+    /// Waits until the day's amount of a point is this, and it has this of the flags `suspect` and `decided`; empty: none.
+    fn total(&self, point: &str, day: &str, amount: &str, flag: &str) -> Result<()> {
         let mut last = Value::Null;
         let found = wait_for(&format!("total {amount} of {point}"), LIMIT, || {
             let until = if day == "2026-01-01" { "2026-01-02" } else { "2026-01-03" };
             last = self.get(&format!("/api/v1/totals?point={point}&level=day&from={day}&to={until}"))?["items"][0].take();
-            let flags: Vec<&str> = last["flags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            Ok((last["amount"] == amount && flags.contains(&"suspect") == suspect).then_some(()))
+            let flags = last["flags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let found: Vec<&str> = flags.filter(|flag| ["suspect", "decided"].contains(flag)).collect();
+            Ok((last["amount"] == amount && found.concat() == flag).then_some(()))
         });
         found.with_context(|| format!("the last was {last}"))
     }
@@ -198,7 +199,7 @@ fn operators_decide_over_the_api_and_totals_follow() -> Result<()> {
     let viewer = Asker::of_role(&gateway, "eyes", "viewer", &[])?;
     let bloom = Asker::of_role(&gateway, "bloom", "operator", &["--enterprise", "bloom"])?;
     for (point, amount) in [(GLITCH, "130"), (WRAP, "46"), (SWAP, "23")] {
-        viewer.total(point, DAY, amount, true)?;
+        viewer.total(point, DAY, amount, "suspect")?;
     }
     let due = viewer.to_decide()?;
     let told: Vec<[&Value; 4]> = due.iter().map(|pair| [&pair["point"], &pair["old"], &pair["new"], &pair["wrapped"]]).collect();
@@ -218,7 +219,7 @@ fn operators_decide_over_the_api_and_totals_follow() -> Result<()> {
     let decided = shift.enter("/api/v1/decisions", &json!({ "add": glitch, "note": "EMC", "document": "log 7", "by": "Li Wei" }))?;
     let said = ["kind", "author", "note", "document", "old_final", "new_initial"].map(|key| &decided[key]);
     ensure!(json!(said) == json!(["new_wrong", "Li Wei (token shift)", "EMC", "log 7", "111", "5"]), "{decided}");
-    shift.total(GLITCH, DAY, "24", true)?;
+    shift.total(GLITCH, DAY, "24", "decided")?;
     ensure!(shift.to_decide()?.len() == 2, "{:?}", shift.to_decide()?);
     shift.refused("/api/v1/decisions", &json!({ "add": glitch }), 422, &["says new_wrong of it already"])?;
     let undo = json!({ "undo": decided["id"], "note": "was right" });
@@ -226,24 +227,24 @@ fn operators_decide_over_the_api_and_totals_follow() -> Result<()> {
     viewer.refused("/api/v1/decisions", &undo, 403, &[])?;
     let undone = shift.enter("/api/v1/decisions", &undo)?;
     ensure!(undone["undone_by"]["author"] == "shift" && undone["undone_by"]["note"] == "was right", "{undone}");
-    shift.total(GLITCH, DAY, "130", true)?;
+    shift.total(GLITCH, DAY, "130", "suspect")?;
     shift.refused("/api/v1/decisions", &undo, 422, &["undone already, by shift"])?;
     // Set back, then, and both right: nothing is missing, the rise from 5 counts.
     shift.enter("/api/v1/decisions", &json!({ "add": { "point": GLITCH, "at": due[0]["at"], "verdict": "reset" } }))?;
-    shift.total(GLITCH, DAY, "130", true)?;
+    shift.total(GLITCH, DAY, "130", "decided")?;
 
     shift.enter("/api/v1/decisions", &json!({ "add": { "point": WRAP, "at": due[1]["at"], "verdict": "rollover" } }))?;
-    shift.total(WRAP, DAY, "62", false)?;
+    shift.total(WRAP, DAY, "62", "")?;
 
     // 12 and 0.50 of the old meter, 0.60 and 11 of the new one.
     let add = json!({ "point": SWAP, "at": AT_SWAP, "old_final": "512.5", "new_initial": "2.4" });
     viewer.refused("/api/v1/exchanges", &json!({ "add": add }), 403, &[])?;
     let exchange = shift.enter("/api/v1/exchanges", &json!({ "add": add }))?;
-    shift.total(SWAP, DAY, "24.1", false)?;
+    shift.total(SWAP, DAY, "24.1", "")?;
     ensure!(shift.to_decide()?.is_empty(), "{:?}", shift.to_decide()?);
     shift.refused("/api/v1/exchanges", &json!({ "add": add }), 422, &["is an exchange at that instant already"])?;
     shift.enter("/api/v1/exchanges", &json!({ "undo": exchange["id"] }))?;
-    shift.total(SWAP, DAY, "23", true)?;
+    shift.total(SWAP, DAY, "23", "suspect")?;
 
     // All of it is told, what was undone too, and still after a restart.
     let kinds = |events: &[Value]| json!(events.iter().map(|event| [&event["kind"], &event["undone_by"]["author"]]).collect::<Vec<_>>());
@@ -252,7 +253,7 @@ fn operators_decide_over_the_api_and_totals_follow() -> Result<()> {
         let (decided, exchanges) = (again.decided()?, items(again.get("/api/v1/exchanges")?, "items")?);
         ensure!(kinds(&decided) == json!([["new_wrong", "shift"], ["reset", null], ["rollover", null]]), "{decided:?}");
         ensure!(kinds(&exchanges) == json!([["exchange", "shift"]]), "{exchanges:?}");
-        again.total(WRAP, DAY, "62", false)?;
+        again.total(WRAP, DAY, "62", "")?;
         ensure!(again.to_decide()?.len() == 1, "{:?}", again.to_decide()?);
         Ok(())
     })?;
@@ -348,7 +349,7 @@ fn commands_beside_the_gateway_do_the_same() -> Result<()> {
     let mut gateway = start()?;
     let local = Asker::new(&gateway, None);
     for (point, amount) in [(GLITCH, "130"), (WRAP, "46"), (SWAP, "23")] {
-        local.total(point, DAY, amount, true)?;
+        local.total(point, DAY, amount, "suspect")?;
     }
     let listed = command(&gateway, &["decide", "list", "--json"], 0)?.json_lines()?;
     ensure!(listed == local.to_decide()? && listed.len() == 3, "{listed:?}");
@@ -358,29 +359,29 @@ fn commands_beside_the_gateway_do_the_same() -> Result<()> {
     let said = ["--author", "eve", "--note", "EMC", "--document", "log 7"];
     let decided = entered(&gateway, &[&["decide", "new-wrong", GLITCH, AT_GLITCH], &said[..]].concat())?;
     ensure!(decided["author"] == "eve" && decided["document"] == "log 7" && decided["kind"] == "new_wrong", "{decided}");
-    local.total(GLITCH, DAY, "24", true)?;
+    local.total(GLITCH, DAY, "24", "decided")?;
     ensure!(local.decided()? == [decided.clone()], "{:?}", local.decided()?);
     let words = refused(&gateway, &["decide", "reset", GLITCH, AT_GLITCH], 1)?;
     ensure!(words.contains("says new_wrong of it already"), "{words}");
     let id = decided["id"].as_str().context("no id")?;
     let undone = entered(&gateway, &["decide", "undo", id, "--author", "adam", "--note", "was right"])?;
     ensure!(undone["undone_by"]["author"] == "adam", "{undone}");
-    local.total(GLITCH, DAY, "130", true)?;
+    local.total(GLITCH, DAY, "130", "suspect")?;
     let words = refused(&gateway, &["decide", "undo", id], 1)?;
     ensure!(words.contains("undone already, by adam"), "{words}");
     ensure!(command(&gateway, &["decide", "list", "--decided"], 0)?.stdout.contains("UNDONE by adam"), "the undoing is not listed");
 
     entered(&gateway, &["decide", "rollover", WRAP, AT_13])?;
-    local.total(WRAP, DAY, "62", false)?;
+    local.total(WRAP, DAY, "62", "")?;
 
     // 12 and 0.50 of the old meter, (0.60 + 11) * 2 of the new one.
     let registers = ["--old-final", "512.5", "--new-initial", "2.4", "--multiplier", "2"];
     let exchange = entered(&gateway, &[&["exchange", SWAP, "--at", AT_SWAP, "--author", "eve"], &registers[..]].concat())?;
-    local.total(SWAP, DAY, "35.7", false)?;
+    local.total(SWAP, DAY, "35.7", "")?;
     let listed = command(&gateway, &["exchange", "list", "--json"], 0)?.json_lines()?;
     ensure!(listed == items(local.get("/api/v1/exchanges")?, "items")? && listed == [exchange.clone()], "{listed:?}");
     entered(&gateway, &["exchange", "undo", exchange["id"].as_str().context("no id")?])?;
-    local.total(SWAP, DAY, "23", true)?;
+    local.total(SWAP, DAY, "23", "suspect")?;
 
     // Nothing of this is entered.
     let before = (local.decided()?, local.get("/api/v1/exchanges")?);
@@ -403,16 +404,16 @@ fn commands_beside_the_gateway_do_the_same() -> Result<()> {
 
 /// A register read by hand: 123.00 at 23:00, 148.00 a day and an hour later.
 fn by_hand(gateway: &Gateway, local: &Asker<'_>) -> Result<()> {
-    local.total(SILENT, DAY, "23", false)?;
+    local.total(SILENT, DAY, "23", "")?;
     let add = |value: &str, author: &str| {
         entered(gateway, &["reading", "add", SILENT, "--at", "2026-01-03", "--value", value, "--author", author, "--note", "on foot"])
     };
     add("148", "eve")?;
-    local.total(SILENT, DAY, "24", false)?;
-    local.total(SILENT, "2026-01-02", "24", false)?;
+    local.total(SILENT, DAY, "24", "")?;
+    local.total(SILENT, "2026-01-02", "24", "")?;
     // A digit was misread.
     add("172", "adam")?;
-    local.total(SILENT, "2026-01-02", "47.04", false)?;
+    local.total(SILENT, "2026-01-02", "47.04", "")?;
     let readings = || items(local.get("/api/v1/readings")?, "items");
     let told =
         readings()?.iter().map(|one| ["point", "value", "author", "note", "replaced"].map(|key| one[key].clone())).collect::<Vec<_>>();

@@ -179,6 +179,7 @@ impl Normaliser {
         let mut old_slots = std::mem::take(&mut self.slots);
         let is_first = old_slots.is_empty();
         let mut scalings = Scalings::default();
+        self.slots.reserve_exact(catalogue.points.iter().map(|point| point.id.index().saturating_add(1)).max().unwrap_or(0));
         for point in &catalogue.points {
             let index = point.id.index();
             let kept = old_slots.get_mut(index).and_then(Option::as_mut).map(|slot| {

@@ -7,7 +7,7 @@
 //! the journal: a crash only makes it count again, with the same result. It never writes to the journal and holds
 //! nothing in it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +67,7 @@ pub struct Follower {
     /// `None` where the configuration never changes.
     configured: Option<Following<Configured>>,
     points: HashMap<PointId, Tracked>,
+    texts: Texts,
     /// Greatest record time, not beyond the greatest time of receipt.
     reaches: UtcMillis,
     received: UtcMillis,
@@ -88,7 +89,22 @@ struct Tracked {
     /// Why they are due.
     cause: &'static str,
     /// The rule that stored hours are counted by, [`PointRule::fingerprint`]; `None` in a file from before it was kept.
-    rule: Option<String>,
+    rule: Option<Arc<str>>,
+}
+
+/// Texts of rules, each once: most points have the same.
+#[derive(Default)]
+struct Texts(BTreeSet<Arc<str>>);
+
+impl Texts {
+    fn of(&mut self, text: String) -> Arc<str> {
+        if let Some(known) = self.0.get(text.as_str()) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&text));
+        text
+    }
 }
 
 impl Follower {
@@ -105,8 +121,9 @@ impl Follower {
         grace_ms: i64,
     ) -> Result<Self, StoreError> {
         let mut counted_by = store.rules()?;
+        let mut texts = Texts::default();
         let tracked = |(point, stored): (PointId, Followed)| {
-            let rule = counted_by.remove(&point);
+            let rule = counted_by.remove(&point).map(|rule| texts.of(rule));
             let mut tracked = Tracked { stored: Some(stored), now: stored, late: Vec::new(), cause: CAUSE_LATE, rule };
             // What was read since it was last counted.
             if let Some(latest) = record.latest(point).filter(|latest| counts(latest).is_some()) {
@@ -138,6 +155,7 @@ impl Follower {
             metrics,
             configured: None,
             points,
+            texts,
             reaches: reaches.min(received),
             received,
             next: None,
@@ -426,7 +444,7 @@ impl Follower {
                 tracked.stored = Some(stored);
                 tracked.late.clear();
                 tracked.cause = CAUSE_LATE;
-                tracked.rule = self.totalled.get(&point).map(|point| PointRule::new(point).fingerprint());
+                tracked.rule = self.totalled.get(&point).map(|point| self.texts.of(PointRule::new(point).fingerprint()));
             }
         }
         Ok(())

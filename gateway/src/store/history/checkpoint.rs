@@ -171,8 +171,11 @@ fn snapshot(head: &mut Head, head_bytes: usize, whole: bool) -> Snapshot {
             slot.windows_mut().for_each(|window| (window.written, window.pieces) = (0, 0));
         }
     }
-    let mut gains = Vec::new();
-    let mut points = Vec::new();
+    // Of many points this is much: no more than there is.
+    let dirty = head.slots_mut().filter(|slot| slot.dirty).count();
+    let grown = head.slots_mut().filter(|slot| slot.dirty).flat_map(|slot| slot.windows_mut());
+    let (mut gains, mut points) =
+        (Vec::with_capacity(grown.filter(|window| window.written < window.bytes.len()).count()), Vec::with_capacity(dirty));
     for slot in head.slots_mut().filter(|slot| slot.dirty) {
         slot.dirty = false;
         points.push((slot.floor, slot.latest));

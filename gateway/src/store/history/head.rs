@@ -191,6 +191,11 @@ impl Head {
     pub(super) fn restore(&mut self, point: PointId, slot: Slot) {
         let index = point.index();
         if self.slots.len() <= index {
+            let (length, more) = (self.slots.len(), index + 1 - self.slots.len());
+            if self.slots.capacity() <= index {
+                // Not by half of them, which is much for many points.
+                self.slots.reserve_exact(more.max(length / 8));
+            }
             self.slots.resize_with(index + 1, || None);
         }
         self.slots[index] = Some(slot);
