@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parkgate_collector::journal::Sequence;
 use parkgate_collector::model::{Kind, Origin, PointId, Quality, Reason, Sample, Status, Step, UtcMillis};
+use parkgate_rules::Number;
 use parkgate_rules::emission::time::UtcMillis as Time;
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
@@ -224,32 +225,19 @@ fn pairs(readings: &[(i64, i64, Quality)], declared: &Declared, decisions: &[Dec
     found
 }
 
-fn common_divisor(one: i128, other: i128) -> i128 {
-    if other == 0 { one.abs() } else { common_divisor(other, one % other) }
-}
-
-/// What a counter's period gets, in fractions: the naive way, over all pairs.
-fn naive(pairs: &[(i64, i64, i64)], from: i64, to: i64) -> Option<(i128, i128)> {
-    let (mut top, mut bottom, mut any) = (0i128, 1i128, false);
+/// What a counter's period gets, exactly: the naive way, over all pairs.
+fn naive(pairs: &[(i64, i64, i64)], from: i64, to: i64) -> Option<Number> {
+    let mut shares = Vec::new();
     for &(earlier, later, difference) in pairs {
         if earlier == later && (from..to).contains(&earlier) {
-            (any, top) = (true, top + i128::from(difference) * bottom);
+            shares.push(Number::from(difference));
         }
         let (start, end) = (from.max(earlier), to.min(later));
-        if start >= end {
-            continue;
-        }
-        any = true;
-        let (share, width) = (i128::from(difference) * i128::from(end - start), i128::from(later - earlier));
-        if share % width == 0 {
-            top += share / width * bottom;
-        } else {
-            (top, bottom) = (top * width + share * bottom, bottom * width);
-            let common = common_divisor(top, bottom);
-            (top, bottom) = (top / common, bottom / common);
+        if start < end {
+            shares.push(Number::fraction(i128::from(difference) * i128::from(end - start), i128::from(later - earlier)).unwrap());
         }
     }
-    any.then_some((top, bottom))
+    (!shares.is_empty()).then(|| shares.iter().sum())
 }
 
 /// Totals are what the naive calculation gives.
@@ -257,9 +245,10 @@ fn agree(levels: &[Vec<Total>], pairs: &[(i64, i64, i64)]) -> Result<(), TestCas
     for total in levels.iter().flatten() {
         let expected = naive(pairs, total.period.start.0, total.period.end.0);
         prop_assert_eq!(amount_of(total).is_some(), expected.is_some(), "{:?}", total);
-        if let (Some(amount), Some((top, bottom))) = (amount_of(total), expected) {
+        if let (Some(amount), Some(expected)) = (amount_of(total), expected) {
             // Rounded at each end of the period.
-            prop_assert!((amount * bottom - top * EXTRA).abs() <= bottom, "{amount} for {top}/{bottom}");
+            let off = (Number::decimal(amount, 0) - &expected * &Number::decimal(EXTRA, 0)).abs();
+            prop_assert!(off <= Number::from(1), "{amount} for {expected}");
         }
     }
     Ok(())
