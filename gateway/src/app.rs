@@ -696,16 +696,20 @@ fn indicators(
     Arc::new(live.with_emissions(Arc::clone(emissions) as _))
 }
 
-/// Returns when someone asks the program to stop: SIGTERM or SIGINT.
-async fn stop_signal() -> std::io::Result<()> {
+/// Ends when someone asks the program to stop: SIGTERM or SIGINT. Listens from the call on, not from the first poll: who was
+/// told that the program is ready may stop it at once.
+fn stop_signal() -> impl Future<Output = std::io::Result<()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    async move {
+        let [terminate, interrupt] = signals;
+        let (mut terminate, mut interrupt) = (terminate?, interrupt?);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Does what commands ask for over the control socket, one at a time.
