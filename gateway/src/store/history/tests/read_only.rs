@@ -140,22 +140,3 @@ fn a_record_without_its_state_is_refused_and_told_what_to_do() {
     let error = record_read_only(&directory).unwrap_err().to_string();
     assert!(error.contains("state.db is missing") && error.contains("start the gateway"), "{error}");
 }
-
-/// A backup may take its picture of a month file while a checkpoint is making it.
-#[test]
-fn a_month_file_without_tables_is_left_out_and_the_rest_is_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let directory = DataDirectory::open_exclusive(folder.path()).unwrap();
-    let (journal, history) = (journal(&directory), History::open(&directory.history(), HistorySettings::default(), odd()).unwrap());
-    for i in 0..10 {
-        write(&journal, &history, vec![sample(2, NOVEMBER + i * 60_000, i)]);
-    }
-    history.checkpoint().unwrap();
-    write(&journal, &history, vec![sample(2, NOVEMBER + 40 * 86_400_000, 10)]);
-    drop(history);
-    journal.close();
-    let names = || std::fs::read_dir(directory.history()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let month = names().find(|name| name.contains("2026-11") && name.ends_with(".db")).expect("a file of November");
-    std::fs::write(directory.history().join(month.replace("2026-11", "2026-12")), []).unwrap();
-    assert_eq!(values(&record_read_only(&directory).unwrap()), Vec::from_iter(0..=10));
-}
