@@ -111,7 +111,7 @@ impl Line {
                 }
                 Reason::DeviceException
             }
-            ExchangeError::Answer(_) | ExchangeError::TwoAnswers => {
+            ExchangeError::Answer(_) | ExchangeError::Doubtful | ExchangeError::TwoAnswers => {
                 device.counters.bad_answer.inc();
                 group.poll.answered = true;
                 Reason::BadAnswer

@@ -5,7 +5,10 @@
 //! are not 1 or 15 modulo 16, see [`TransactionIds`]); answers to ids no longer waited for are dropped and counted; a stream that
 //! cannot be followed (wrong header, or a deadline that passes within a frame) is closed. While further answers are waited
 //! for, one counts only when the header of the next one stands behind it: a device that sends fewer bytes than it
-//! announces would otherwise have its answer completed from the first bytes of the next.
+//! announces would otherwise have its answer completed from the first bytes of the next. Where no header comes behind it,
+//! it does not count if it ends as the answer to another request begins that is waited for or late.
+
+use std::collections::VecDeque;
 
 use prometheus::IntCounter;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,6 +20,11 @@ use super::wire::{Ask, ExchangeError, Pauses, Received, Ticket};
 use crate::protocol::modbus::frame::FRAME_LENGTH_MAX;
 use crate::protocol::modbus::{FrameReader, TransactionIds};
 
+/// An answer that is late by more time-outs than this is not waited for by anything.
+const LATE_TIMEOUTS: u32 = 10;
+/// Late answers remembered, at most.
+const LATE_MAX: usize = 64;
+
 /// A connection and what is known of its stream.
 #[derive(Debug)]
 pub(super) struct TcpWire {
@@ -26,6 +34,8 @@ pub(super) struct TcpWire {
     /// Oldest first, so that the first has the first deadline.
     flights: Vec<Flight>,
     flights_max: usize,
+    /// Ids whose time has passed, and until when an answer to them is thought of.
+    late: VecDeque<(u16, Instant)>,
     /// An answer that waits for the header behind it; its data is in `data`.
     held: Option<(Ticket, Result<(), ExchangeError>)>,
     pauses: Pauses,
@@ -52,6 +62,7 @@ impl TcpWire {
             ids: TransactionIds::new(fastrand::u16(..)),
             flights: Vec::with_capacity(flights_max),
             flights_max,
+            late: VecDeque::new(),
             held: None,
             pauses,
             ready_at: Instant::now() + pauses.after_connect,
@@ -126,6 +137,7 @@ impl TcpWire {
                     Err(error) => return self.lost(error.into()),
                 };
                 let Some(index) = self.flights.iter().position(|flight| flight.id == frame.transaction_id) else {
+                    self.late.retain(|(id, _)| *id != frame.transaction_id);
                     self.dropped.inc();
                     continue;
                 };
@@ -147,7 +159,7 @@ impl TcpWire {
                 match self.reader.has_header() {
                     Err(error) => return self.lost(error.into()),
                     Ok(true) => return self.release(),
-                    Ok(false) if self.flights.is_empty() => return self.release(),
+                    Ok(false) if self.flights.is_empty() => return self.release_unless_doubtful(),
                     Ok(false) => {}
                 }
             }
@@ -160,10 +172,12 @@ impl TcpWire {
                 Ok(Ok(count)) => self.filled(count),
                 Ok(Err(error)) => return self.lost(error.into()),
                 Err(_) if wake < deadline => return Received::Nothing,
-                Err(_) if !mid_frame && self.held.is_some() => return self.release(),
+                Err(_) if !mid_frame && self.held.is_some() => return self.release_unless_doubtful(),
                 Err(_) if mid_frame => return self.lost(ExchangeError::Timeout),
                 Err(_) => {
-                    self.flights.remove(0);
+                    let late = self.flights.remove(0).id;
+                    self.late.truncate(LATE_MAX.saturating_sub(1));
+                    self.late.push_front((late, Instant::now() + self.pauses.timeout * LATE_TIMEOUTS));
                     return Received::Answer { ticket, result: Err(ExchangeError::Timeout), lost: false };
                 }
             }
@@ -176,6 +190,20 @@ impl TcpWire {
             Some((ticket, result)) => Received::Answer { ticket, result, lost: false },
             None => Received::Nothing,
         }
+    }
+
+    /// Gives out the answer that was held and has no header behind it. If its end may be the beginning of another answer,
+    /// it is none; if it is, the rest of that one cannot be followed.
+    fn release_unless_doubtful(&mut self) -> Received {
+        let now = Instant::now();
+        self.late.retain(|(_, until)| now < *until);
+        let mut others = self.late.iter().map(|(id, _)| *id).chain(self.flights.iter().map(|flight| flight.id));
+        if let Some((_, result @ Ok(()))) = &mut self.held
+            && others.any(|id| ends_with_begun(&self.data, id))
+        {
+            *result = Err(ExchangeError::Doubtful);
+        }
+        self.release()
     }
 
     fn lost(&mut self, error: ExchangeError) -> Received {
@@ -204,6 +232,14 @@ impl TcpWire {
         let passed = self.sieve.pass(self.reader.space().get(..count).unwrap_or_default());
         self.reader.push(&passed);
     }
+}
+
+/// Whether the last bytes of `data` may be the first of an answer to `id`: its id, the protocol's 0, and any others.
+fn ends_with_begun(data: &[u8], id: u16) -> bool {
+    let [high, low] = id.to_be_bytes();
+    let begun = [high, low, 0, 0];
+    (1..begun.len()).any(|count| data.ends_with(begun.get(..count).unwrap_or(&begun)))
+        || data.windows(begun.len()).any(|four| four == begun)
 }
 
 /// Room for the next read, and for what the sieve has kept back.
@@ -270,6 +306,50 @@ mod tests {
                 panic!("no answer is no answer");
             };
             assert_eq!(lost, is_lost, "{bytes:?}");
+        }
+    }
+
+    /// A short answer is completed by the beginning of a late one whose rest is still under way.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_ends_as_a_late_one_begins_does_not_count() {
+        async fn asked(wire: &mut TcpWire, theirs: &mut DuplexStream) -> [u8; 2] {
+            wire.send(Ask { request: Request { quantity: 4, ..ask().request }, ..ask() }).await.unwrap();
+            let mut request = [0; REQUEST_LENGTH];
+            theirs.read_exact(&mut request).await.unwrap();
+            [request[0], request[1]]
+        }
+        let answer = |id: [u8; 2]| [&id[..], &[0, 0, 0, 11, 1, 3, 8, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0xA6, 0xA7, 0xA8]].concat();
+        for (cut, first) in [(1, 1), (2, 2), (3, 3), (4, 4), (8, 8), (1, 2), (2, 5)] {
+            let (mut wire, mut theirs) = wire(Vec::new());
+            let late = answer(asked(&mut wire, &mut theirs).await);
+            let Received::Answer { result: Err(ExchangeError::Timeout), lost: false, .. } = wire.receive(None).await else {
+                panic!("the first is not answered yet");
+            };
+            let mut short = answer(asked(&mut wire, &mut theirs).await);
+            short.truncate(short.len() - cut);
+            let (begun, rest) = late.split_at(first);
+            theirs.write_all(&[&short, begun].concat()).await.unwrap();
+            let Received::Answer { result: Err(_), .. } = wire.receive(None).await else { panic!("{cut} bytes of another answer") };
+            theirs.write_all(rest).await.unwrap();
+            assert!(!wire.is_usable().await, "{cut}");
+        }
+        // One as it should be counts at once, late ones or not; so does one once the late one has come, or will not.
+        for (is_sent, wait_s) in [(true, 0), (false, 0), (false, 11)] {
+            let (mut wire, mut theirs) = wire(Vec::new());
+            let id = asked(&mut wire, &mut theirs).await;
+            wire.receive(None).await;
+            if is_sent {
+                theirs.write_all(&answer(id)).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_secs(wait_s)).await;
+            let mut whole = answer(asked(&mut wire, &mut theirs).await);
+            if is_sent || wait_s > 0 {
+                let end = whole.len() - 2;
+                whole[end..].copy_from_slice(&id);
+            }
+            theirs.write_all(&whole).await.unwrap();
+            let Received::Answer { result, .. } = wire.receive(None).await else { panic!("answered") };
+            assert!(result.is_ok(), "{is_sent} {wait_s} {result:?}");
         }
     }
 

@@ -27,6 +27,9 @@ pub(super) enum ExchangeError {
     /// Bytes on an RTU line that are no answer.
     #[error(transparent)]
     Rtu(RtuError),
+    /// An answer that ends as a late one to another request begins.
+    #[error("the answer may have been completed by the beginning of a late one; is the time-out too short?")]
+    Doubtful,
     /// More than one answer to one request.
     #[error("two answers to one request; do two units share this id, or is there another master?")]
     TwoAnswers,
