@@ -24,26 +24,32 @@ impl Seen {
     }
 }
 
-/// The last few of something, oldest first; costs nothing while empty.
+/// The last few of something, oldest first; costs a pointer while empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Recent<T, const LIMIT: usize>(VecDeque<T>);
+#[expect(clippy::box_collection, reason = "most points of a park never have one: a word instead of four")]
+pub(super) struct Recent<T, const LIMIT: usize>(Option<Box<VecDeque<T>>>);
 
 impl<T, const LIMIT: usize> Default for Recent<T, LIMIT> {
     fn default() -> Self {
-        Self(VecDeque::new())
+        Self(None)
     }
 }
 
 impl<T, const LIMIT: usize> Recent<T, LIMIT> {
     pub(super) fn push(&mut self, item: T) {
-        if self.0.len() >= LIMIT {
-            self.0.pop_front();
+        let items = self.0.get_or_insert_default();
+        if items.len() >= LIMIT {
+            items.pop_front();
         }
-        self.0.push_back(item);
+        items.push_back(item);
     }
 
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &T> + DoubleEndedIterator {
-        self.0.iter()
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |items| items.len())
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.0.iter().flat_map(|items| items.iter())
     }
 }
 

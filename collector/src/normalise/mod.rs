@@ -142,8 +142,9 @@ struct Slot {
     is_read_otherwise: bool,
     /// `None` for a point that is read.
     derived: Option<Box<Derived>>,
-    /// Points made of this one: their places in `slots`, and which of their inputs it is.
-    feeds: Vec<(usize, usize)>,
+    /// Points made of this one: their places in `slots`, and which of their inputs it is. `None` for none.
+    #[expect(clippy::box_collection, reason = "few points have some: a word instead of three")]
+    feeds: Option<Box<Vec<(usize, usize)>>>,
 }
 
 /// What is remembered of one point.
@@ -151,10 +152,21 @@ struct Slot {
 struct PointState {
     /// The last reading without a source time.
     last_unstamped: Option<Unstamped>,
-    counter: CounterState,
+    /// Of a counter of which something is known.
+    counter: Option<Box<CounterState>>,
     recent: RecentReadings,
     /// Of a point with rules.
     watch: Option<Box<Watch>>,
+}
+
+impl PointState {
+    fn counter(&self) -> CounterState {
+        self.counter.as_deref().copied().unwrap_or_default()
+    }
+
+    fn counter_mut(&mut self) -> &mut CounterState {
+        self.counter.get_or_insert_default()
+    }
 }
 
 impl Normaliser {
@@ -186,7 +198,7 @@ impl Normaliser {
                 let mut state = std::mem::take(&mut slot.state);
                 let is_changed = slot.source.as_ref().is_some_and(|source| **source != *register_source(catalogue, point));
                 if is_changed {
-                    state.counter.announce_next();
+                    state.counter_mut().announce_next();
                 }
                 (state, is_changed || slot.is_read_otherwise)
             });
@@ -215,7 +227,7 @@ impl Normaliser {
             }
             for (place, input) in derived.inputs().enumerate() {
                 if let Some(slot) = self.slots.get_mut(input.index()).and_then(Option::as_mut) {
-                    slot.feeds.push((index, place));
+                    slot.feeds.get_or_insert_default().push((index, place));
                 }
             }
             if let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) {
@@ -254,7 +266,7 @@ impl Normaliser {
                 if clock_doubt {
                     count(&mut report.clock_doubts);
                 }
-                if !slot.feeds.is_empty() {
+                if slot.feeds.is_some() {
                     self.derive(out, &mut report);
                 }
             }
@@ -277,8 +289,8 @@ impl Normaliser {
     fn feed(&mut self, sample: &Sample, mut sink: Option<(&mut Vec<Sample>, &mut StepReport)>) {
         let source = sample.point.index();
         let Some(slot) = self.slots.get_mut(source).and_then(Option::as_mut) else { return };
-        let feeds = std::mem::take(&mut slot.feeds);
-        for &(target, place) in &feeds {
+        let Some(feeds) = slot.feeds.take() else { return };
+        for &(target, place) in feeds.iter() {
             let Some(slot) = self.slots.get_mut(target).and_then(Option::as_mut) else { continue };
             let Some(round) = slot.derived.as_mut().and_then(|derived| derived.take_in(place, Mark::of(sample))) else { continue };
             let (Some((out, report)), Some(clock)) = (&mut sink, self.devices.get_mut(slot.device)) else { continue };
@@ -288,7 +300,7 @@ impl Normaliser {
             slot.put_out(&self.settings, clock, made, out, report);
         }
         if let Some(slot) = self.slots.get_mut(source).and_then(Option::as_mut) {
-            slot.feeds = feeds;
+            slot.feeds = Some(feeds);
         }
     }
 
@@ -303,7 +315,7 @@ impl Normaliser {
             let slot = self.slots.get_mut(sample.point.index()).and_then(Option::as_mut);
             if let Some((slot, clock)) = slot.and_then(|slot| self.devices.get_mut(slot.device).map(|clock| (slot, clock))) {
                 slot.absorb(&self.settings, clock, sample);
-                if !slot.feeds.is_empty() {
+                if slot.feeds.is_some() {
                     self.feed(sample, None);
                 }
             }
@@ -322,7 +334,7 @@ impl Normaliser {
     /// on is already recorded.
     pub fn announce_exchange(&mut self, point: PointId, at: UtcMillis) -> bool {
         match self.slots.get_mut(point.index()) {
-            Some(Some(slot)) if slot.rule.is_some() => slot.state.counter.announce_exchange(at),
+            Some(Some(slot)) if slot.rule.is_some() => slot.state.counter_mut().announce_exchange(at),
             _ => false,
         }
     }
@@ -333,7 +345,7 @@ impl Normaliser {
         if let Some(Some(slot)) = self.slots.get_mut(point.index())
             && slot.source.is_some()
         {
-            slot.state.counter.announce_next();
+            slot.state.counter_mut().announce_next();
         }
     }
 
@@ -385,7 +397,7 @@ impl Slot {
             state,
             is_read_otherwise: false,
             derived: None,
-            feeds: Vec::new(),
+            feeds: None,
         }
     }
 
@@ -452,7 +464,7 @@ impl Slot {
                 let stamped = Stamped { origin: input.origin, received, source, is_live: input.is_live };
                 let chosen = time::choose(settings, clock, last, stamped);
                 let register = mantissa.ok().filter(|&value| self.rule.is_some() && self.range.contains(value));
-                match register.and_then(|value| Some((value, self.state.counter.floor(value)?))) {
+                match register.and_then(|value| Some((value, self.state.counter().floor(value)?))) {
                     Some((value, base)) => time::in_order(settings, stamped, base, value, chosen),
                     None => chosen,
                 }
@@ -466,7 +478,7 @@ impl Slot {
             Ok(value) if trust == Trust::Void => (value, Status::new(Quality::Bad, Reason::Clock, input.origin, Step::None)),
             Ok(value) => {
                 let register = Register { time: record_time, value };
-                let step = self.rule.as_ref().map_or(Step::None, |rule| self.state.counter.classify(rule, register));
+                let step = self.rule.as_ref().map_or(Step::None, |rule| self.state.counter().classify(rule, register));
                 let (quality, reason) = match (step, trust) {
                     (Step::Suspect, _) => (Quality::Uncertain, Reason::SuspectStep),
                     (_, Trust::Doubtful | Trust::Void) => (Quality::Uncertain, Reason::Clock),
@@ -512,7 +524,7 @@ impl Slot {
             _ => self.state.last_unstamped = Some(Unstamped::after(last, record, received)),
         }
         if sample.status.step() != Step::None {
-            self.state.counter.absorb(Register { time: sample.record_time, value: sample.value }, sample.status.step());
+            self.state.counter_mut().absorb(Register { time: sample.record_time, value: sample.value }, sample.status.step());
         }
         if self.rules.is_some() {
             let watch = Watch::after(self.state.watch.as_deref(), sample);

@@ -55,7 +55,7 @@ impl Normaliser {
                 Quality::Bad => &mut report.bad,
             });
             slot.absorb(&self.settings, clock, &moved);
-            let is_input = !slot.feeds.is_empty();
+            let is_input = slot.feeds.is_some();
             out.push(moved);
             if is_input {
                 self.feed(&moved, None);
@@ -93,7 +93,7 @@ impl Slot {
             Some(value) if is_for_the_clock => {
                 let rule = self.rule.as_ref().filter(|_| self.derived.is_none());
                 let register = Register { time: record_time, value };
-                let step = rule.map_or(Step::None, |rule| self.state.counter.classify(rule, register));
+                let step = rule.map_or(Step::None, |rule| self.state.counter().classify(rule, register));
                 let reason = if step == Step::Suspect { Reason::SuspectStep } else { Reason::Clock };
                 Status::new(Quality::Uncertain, reason, origin, step)
             }

@@ -90,7 +90,7 @@ impl Normaliser {
             if let Some(line) = clock.line {
                 put_all(&mut body, &[line.received, line.lead, line.newest]);
             }
-            put(&mut body, [u8::try_from(clock.offsets.iter().len()).unwrap_or(u8::MAX)]);
+            put(&mut body, [u8::try_from(clock.offsets.len()).unwrap_or(u8::MAX)]);
             for &offset in clock.offsets.iter() {
                 put(&mut body, offset.to_le_bytes());
             }
@@ -271,7 +271,7 @@ fn put_count(bytes: &mut Vec<u8>, count: usize) {
 }
 
 fn put_point(body: &mut Vec<u8>, state: &PointState) {
-    let counter = &state.counter;
+    let counter = state.counter();
     let has = u8::from(state.last_unstamped.is_some())
         | u8::from(counter.base.is_some()) << 1
         | u8::from(counter.previous.is_some()) << 2
@@ -290,7 +290,7 @@ fn put_point(body: &mut Vec<u8>, state: &PointState) {
     if let Some(time) = counter.exchange_at {
         put(body, time.0.to_le_bytes());
     }
-    put(body, [u8::try_from(state.recent.iter().len()).unwrap_or(u8::MAX)]);
+    put(body, [u8::try_from(state.recent.len()).unwrap_or(u8::MAX)]);
     for seen in state.recent.iter() {
         put_all(body, &[seen.source_time, seen.value]);
         put(body, seen.tag.to_le_bytes());
@@ -344,13 +344,13 @@ impl<'a> Input<'a> {
         if has & 2 != 0 {
             let register = self.register()?;
             let [code] = self.array()?;
-            state.counter.base = Some((register, Step::from_code(code).ok_or(RestoreError::Damaged("step"))?));
+            state.counter_mut().base = Some((register, Step::from_code(code).ok_or(RestoreError::Damaged("step"))?));
         }
         if has & 4 != 0 {
-            state.counter.previous = Some(self.register()?);
+            state.counter_mut().previous = Some(self.register()?);
         }
         if has & 8 != 0 {
-            state.counter.exchange_at = Some(UtcMillis(self.i64()?));
+            state.counter_mut().exchange_at = Some(UtcMillis(self.i64()?));
         }
         let [count] = self.array()?;
         for _ in 0..count {

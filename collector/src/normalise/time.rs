@@ -333,7 +333,7 @@ impl DeviceClock {
     /// Adds an offset: also the way back from a snapshot.
     pub(super) fn push_offset(&mut self, offset: i64) {
         self.offsets.push(offset);
-        if self.offsets.iter().len() >= OFFSETS_MIN {
+        if self.offsets.len() >= OFFSETS_MIN {
             let mut sorted: Vec<i64> = self.offsets.iter().copied().collect();
             sorted.sort_unstable();
             self.median = sorted.get(sorted.len() >> 1).copied();

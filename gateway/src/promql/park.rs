@@ -12,7 +12,7 @@
 //! | `_current_` | one per good sample of the point: the register less the one at the period's start. A period in which the meter
 //!   was exchanged or started over has one only, while it is open, stamped as the point's last sample | to the end of its period, however long the meter is silent |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parkgate_collector::catalogue::{Catalogue, Device, Point};
@@ -43,9 +43,11 @@ pub struct Index {
     catalogue: Arc<Catalogue>,
     /// The device of each point, in the catalogue's order of points.
     devices: Vec<Option<Arc<Device>>>,
-    /// Labels of each point's series but the name, in the same order. Those of states lack `state`, which is known only when
-    /// totals are read.
-    labels: Vec<Arc<[Label]>>,
+    /// Names and values of labels, each once.
+    texts: Vec<Arc<str>>,
+    /// Labels of each point's series but the name, in the same order, as places in `texts`. Those of states lack `state`,
+    /// which is known only when totals are read.
+    labels: Vec<Box<[(u32, u32)]>>,
     /// All series: a gauge alone has 13, so they are small.
     entries: Vec<Entry>,
     /// Places in `entries`.
@@ -80,31 +82,36 @@ impl Index {
     /// Lists the series of a catalogue.
     pub fn new(catalogue: Arc<Catalogue>) -> Self {
         let (mut all_labels, mut entries) = (Vec::with_capacity(catalogue.points.len()), Vec::new());
-        let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut by_name: BTreeMap<Arc<str>, Vec<u32>> = BTreeMap::new();
-        let mut shared = |text: String| -> Arc<str> {
-            if let Some(have) = names.get(text.as_str()) {
-                return Arc::clone(have);
+        let (mut texts, mut places): (Vec<Arc<str>>, HashMap<Arc<str>, u32>) = Default::default();
+        let mut place_of = |text: String| {
+            if let Some(&place) = places.get(text.as_str()) {
+                return place;
             }
-            let text: Arc<str> = text.into();
-            names.insert(Arc::clone(&text));
-            text
+            let (text, place): (Arc<str>, _) = (text.into(), u32::try_from(texts.len()).unwrap_or(u32::MAX));
+            texts.push(Arc::clone(&text));
+            places.insert(text, place);
+            place
         };
         for (place, point) in catalogue.points.iter().enumerate() {
             let labels = series::labels(&catalogue, point).into_iter().filter(|(name, value)| name != NAME && !value.is_empty());
-            all_labels.push(labels.map(|(name, value)| (shared(name), shared(value))).collect());
+            all_labels.push(labels.map(|(name, value)| (place_of(name), place_of(value))).collect());
             let place = u32::try_from(place).unwrap_or(u32::MAX);
             let all = if point.medium == Medium::Gateway { vec![What::Samples] } else { What::of(point.identity.kind) };
             for what in all {
-                let name = shared(series::name(point, what));
-                by_name.entry(name).or_default().push(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+                let (name, row) = (series::name(point, what), u32::try_from(entries.len()).unwrap_or(u32::MAX));
+                match by_name.get_mut(name.as_str()) {
+                    Some(rows) => rows.push(row),
+                    None => drop(by_name.insert(name.into(), vec![row])),
+                }
                 entries.push(Entry { place, what });
             }
         }
         let devices = catalogue.points.iter().map(|point| catalogue.device(&point.device).cloned()).collect();
         entries.shrink_to_fit();
+        texts.shrink_to_fit();
         by_name.values_mut().for_each(Vec::shrink_to_fit);
-        Self { catalogue, devices, labels: all_labels, entries, by_name }
+        Self { catalogue, devices, texts, labels: all_labels, entries, by_name }
     }
 
     /// Which points an asker sees, in the catalogue's order.
@@ -121,9 +128,28 @@ impl Index {
         self.entries.get(usize::try_from(row).ok()?).copied()
     }
 
+    fn text(&self, place: u32) -> Option<&Arc<str>> {
+        self.texts.get(usize::try_from(place).ok()?)
+    }
+
+    /// Labels of an entry but the name.
+    fn rest(&self, entry: Entry) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        let places = self.labels.get(entry.place()).into_iter().flatten();
+        places.filter_map(|&(name, value)| Some((self.text(name)?, self.text(value)?)))
+    }
+
+    /// The value of a label of a series of this name; empty when it is not there.
+    fn label<'a>(&'a self, name: &'a str, entry: Entry, label: &str) -> &'a str {
+        if label == NAME {
+            return name;
+        }
+        self.rest(entry).find(|(have, _)| ***have == *label).map_or("", |(_, value)| value)
+    }
+
     /// Labels of a series of this name.
-    fn labels(&self, name: &Arc<str>, entry: Entry) -> Option<Labels> {
-        Some(Labels::new(Arc::clone(name), Arc::clone(self.labels.get(entry.place())?)))
+    fn labels(&self, name: &Arc<str>, entry: Entry) -> Labels {
+        let rest: Vec<Label> = self.rest(entry).map(|(name, value)| (Arc::clone(name), Arc::clone(value))).collect();
+        Labels::new(Arc::clone(name), rest.into())
     }
 }
 
@@ -257,20 +283,21 @@ impl Source for ParkSource<'_> {
             for &row in rows {
                 patience.look()?;
                 let Some(entry) = self.index.entry(row).filter(|entry| self.sees(*entry)) else { continue };
-                let Some(labels) = self.index.labels(name, entry) else { continue };
+                let label = |label: &str| self.index.label(name, entry, label);
                 if let What::State(level) = entry.what {
                     let mut others = selection.matchers.iter().filter(|matcher| !is_state(&matcher.name));
-                    if others.all(|matcher| matcher.is_match(labels.get(&matcher.name))) {
+                    if others.all(|matcher| matcher.is_match(label(&matcher.name))) {
+                        let labels = self.index.labels(name, entry);
                         self.push_state(&mut found, selection, (row, entry, &labels), level, (after, upto))?;
                     }
-                } else if selection.matches(&labels) {
+                } else if selection.matches_all(label) {
                     let Some(point) = self.index.point(entry) else { continue };
                     let lookback_ms = match entry.what {
                         What::Samples => lookback_ms(point),
                         // Their samples end with the period.
                         What::Total(level) | What::Current(level) | What::Gauge(level, _) | What::State(level) => longest_ms(level),
                     };
-                    found.push(Series { labels, lookback_ms, key: (row, 0) });
+                    found.push(Series { labels: self.index.labels(name, entry), lookback_ms, key: (row, 0) });
                 }
             }
         }

@@ -3,7 +3,7 @@
 use promql_parser::label::Matcher;
 
 use super::error::Error;
-use super::labels::Labels;
+use super::labels::{Labels, NAME};
 use super::patience::Patience;
 
 /// Stands for "no value here": a step at which a series has none, or the end of what its samples say. A NaN that no
@@ -27,8 +27,13 @@ pub struct Selection {
 impl Selection {
     /// Whether a series is wanted.
     pub fn matches(&self, labels: &Labels) -> bool {
-        self.name.as_ref().is_none_or(|name| **name == **labels.name())
-            && self.matchers.iter().all(|matcher| matcher.is_match(labels.get(&matcher.name)))
+        self.matches_all(|name| labels.get(name))
+    }
+
+    /// The same of one whose labels `value` tells, its name as `__name__`.
+    pub fn matches_all<'l>(&self, value: impl Fn(&str) -> &'l str) -> bool {
+        self.name.as_ref().is_none_or(|name| **name == *value(NAME))
+            && self.matchers.iter().all(|matcher| matcher.is_match(value(&matcher.name)))
     }
 }
 

@@ -20,9 +20,6 @@ use super::head::{Head, Slot, Window};
 use super::{Inner, Writer, query, state};
 use crate::store::StoreError;
 
-/// So many pieces of one window are written as one.
-pub(super) const PIECES_MAX: u32 = 16;
-
 /// What one checkpoint writes.
 pub(super) struct Snapshot {
     checkpoint: u64,
@@ -31,6 +28,8 @@ pub(super) struct Snapshot {
     journal_samples: u64,
     closed: Vec<Arc<Window>>,
     gains: Vec<Gain>,
+    /// Bytes of the gains, one after the other.
+    gained: Vec<u8>,
     points: Vec<(UtcMillis, Sample)>,
     /// All points and windows are in it, for a new `state.db`.
     whole: bool,
@@ -45,7 +44,8 @@ struct Gain {
     late: bool,
     /// Number of the piece; 0 replaces all that there are.
     piece: u32,
-    bytes: Vec<u8>,
+    /// Length of its bytes.
+    length: usize,
     /// Length of the window's bytes that is on disk afterwards.
     written: usize,
 }
@@ -173,17 +173,19 @@ fn snapshot(head: &mut Head, head_bytes: usize, whole: bool) -> Snapshot {
     }
     // Of many points this is much: no more than there is.
     let dirty = head.slots_mut().filter(|slot| slot.dirty).count();
-    let grown = head.slots_mut().filter(|slot| slot.dirty).flat_map(|slot| slot.windows_mut());
-    let (mut gains, mut points) =
-        (Vec::with_capacity(grown.filter(|window| window.written < window.bytes.len()).count()), Vec::with_capacity(dirty));
+    let windows = head.slots_mut().filter(|slot| slot.dirty).flat_map(|slot| slot.windows_mut());
+    let grown = windows.filter(|window| window.written < window.bytes.len());
+    let (count, length) = grown.fold((0, 0), |(count, length), window| (count + 1, length + window.gain().1.len()));
+    let (mut gains, mut gained, mut points) = (Vec::with_capacity(count), Vec::with_capacity(length), Vec::with_capacity(dirty));
     for slot in head.slots_mut().filter(|slot| slot.dirty) {
         slot.dirty = false;
         points.push((slot.floor, slot.latest));
         for window in slot.windows_mut().filter(|window| window.written < window.bytes.len()) {
             window.cut();
-            let (piece, from) = if window.pieces < PIECES_MAX { (window.pieces, window.written) } else { (0, 0) };
-            let bytes = window.bytes.get(from..).unwrap_or_default().to_vec();
-            gains.push(Gain { window: window.id, point: window.point, late: window.late, piece, bytes, written: window.bytes.len() });
+            let (piece, bytes) = window.gain();
+            gained.extend_from_slice(bytes);
+            let (length, written) = (bytes.len(), window.bytes.len());
+            gains.push(Gain { window: window.id, point: window.point, late: window.late, piece, length, written });
         }
     }
     Snapshot {
@@ -193,6 +195,7 @@ fn snapshot(head: &mut Head, head_bytes: usize, whole: bool) -> Snapshot {
         journal_samples: head.journal_samples,
         closed: head.closed.clone(),
         gains,
+        gained,
         points,
         whole,
         files: Vec::new(),
@@ -397,11 +400,14 @@ fn put(connection: &rusqlite::Connection, snapshot: &Snapshot) -> Result<(), Sto
     for (floor, sample) in &snapshot.points {
         state::put_point(connection, *floor, sample)?;
     }
+    let mut gained = snapshot.gained.as_slice();
     for gain in &snapshot.gains {
+        let (bytes, rest) = gained.split_at(gain.length);
+        gained = rest;
         if gain.piece == 0 {
             state::delete_pieces(connection, gain.point, gain.late)?;
         }
-        state::put_piece(connection, gain.point, gain.late, gain.piece, &gain.bytes)?;
+        state::put_piece(connection, gain.point, gain.late, gain.piece, bytes)?;
     }
     state::put_position(connection, snapshot.checkpoint, snapshot.position)
 }

@@ -19,6 +19,8 @@ use super::{HOUR_SAMPLES_MIN, WINDOW_SAMPLES};
 /// A latest sample that lies further than this after the time a new one was received came from a clock that ran ahead,
 /// and the new one takes its place. What devices' clocks are commonly off is less.
 const AHEAD_MAX_MS: i64 = 5 * 60_000;
+/// So many pieces of one window are written as one.
+pub(super) const PIECES_MAX: u32 = 16;
 
 /// Samples of one point that become one block.
 #[derive(Clone, Debug)]
@@ -103,6 +105,12 @@ impl Window {
     /// See [`super::block::Stats::rank`]; windows come after all rows, in the order they were opened.
     pub(super) fn rank(&self) -> Rank {
         (self.late, self.sequence_last, self.sequence_first, i64::MAX / 2 + self.id as i64)
+    }
+
+    /// What is not on disk yet: number of the piece and its bytes. Piece 0 replaces all that there are.
+    pub(super) fn gain(&self) -> (u32, &[u8]) {
+        let (piece, from) = if self.pieces < PIECES_MAX { (self.pieces, self.written) } else { (0, 0) };
+        (piece, self.bytes.get(from..).unwrap_or_default())
     }
 
     /// What comes next starts afresh, so that the bytes so far can be written as a piece.

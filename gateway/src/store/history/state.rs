@@ -210,7 +210,7 @@ pub(super) fn salvage(path: &Path, head: &mut Head, compliance: &dyn Fn(PointId)
         let found = read(&mut state, params![point.0]);
         let mut windows = [Vec::new(), Vec::new()];
         for (late, bytes) in windows.iter_mut().enumerate() {
-            for piece in 0..super::checkpoint::PIECES_MAX {
+            for piece in 0..super::head::PIECES_MAX {
                 bytes.extend(read(&mut pieces, params![point.0, late as i64, piece]).into_iter().flatten());
             }
         }
