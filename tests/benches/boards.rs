@@ -23,7 +23,7 @@ use serde_json::Value;
 use ureq::Agent;
 
 use crate::fixture;
-use crate::modbus::{UNITS_PER_LINK, Units};
+use crate::modbus::{Alarms, UNITS_PER_LINK, Units};
 use crate::process::{Helper, cpu_seconds, median, memory_mb, metric, quick};
 use crate::table::Table;
 
@@ -241,7 +241,7 @@ fn same(question: &Question, ours: &str, theirs: &str) -> Result<()> {
 /// People refresh boards while 1,000 units bring 100 registers each second.
 fn viewers(table: &mut Table) -> Result<()> {
     let seconds = if quick() { 15 } else { 60 };
-    let units = Units::start(1_000, UNITS_PER_LINK)?;
+    let units = Units::start(1_000, UNITS_PER_LINK, Alarms::OfHalf)?;
     let mut gateway = Gateway::start(&units.config)?;
     sleep(REFRESH);
     let before = (metric(&gateway.text("/metrics")?, "parkgate_pipeline_samples_durable_total"), Instant::now());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::line::{LineSettings, ModbusDialInSettings, ModbusRtuSettings, Priority};
-use super::rules::{Formula, Nameplate, PointRules};
+use super::rules::{Formula, Nameplate, OnChange, PointRules};
 use crate::model::{Decimal, LinkKey, Medium, Origin, PointId, PointIdentity, ReferenceState, Unit, UtcMillis};
 use crate::protocol::json::{PathStep, RecordMap, ValuePath};
 use crate::protocol::modbus::RegisterSource;
@@ -475,8 +475,8 @@ pub struct Point {
     pub modulus: Option<Decimal>,
     /// Counter: highest plausible rise per hour, in the canonical unit.
     pub rate_max_per_hour: Option<Decimal>,
-    /// What is demanded of its values one after the other.
-    pub rules: PointRules,
+    /// What is demanded of its values one after the other; `None` for nothing, as with most.
+    pub rules: Option<Box<PointRules>>,
     /// Interval at which values are expected; `None` where unknown.
     pub interval_ms: Option<u32>,
     /// Kept by the rules for compliance records; emission points unless configured otherwise.
@@ -487,6 +487,13 @@ pub struct Point {
     pub labels: BTreeMap<String, String>,
     /// Where its number is read from.
     pub source: PointSource,
+}
+
+impl Point {
+    /// Its report on change, if it has one.
+    pub fn on_change(&self) -> Option<OnChange> {
+        self.rules.as_ref()?.on_change
+    }
 }
 
 /// Where a point's number is read from.

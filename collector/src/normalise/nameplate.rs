@@ -240,7 +240,7 @@ impl Nameplates {
 
 impl Settings {
     fn new(nameplate: &Nameplate, power: &Point) -> Self {
-        let holds = power.rules.on_change.map(|rule| i64::from(rule.max_silence_ms).saturating_mul(2));
+        let holds = power.on_change().map(|rule| i64::from(rule.max_silence_ms).saturating_mul(2));
         let interval_ms = power.interval_ms.map_or(0, i64::from);
         Self {
             window_ms: nameplate.window_ms,

@@ -656,11 +656,14 @@ fn stream_points() -> Vec<Point> {
     points[1].device = "d2".into();
     // One with each rule, and a formula over points of two links' worth of times.
     points.push(Point {
-        rules: PointRules { on_change: Some(OnChange { deadband: Decimal::new(500, 0), max_silence_ms: 20_000 }), ..PointRules::default() },
+        rules: Some(Box::new(PointRules {
+            on_change: Some(OnChange { deadband: Decimal::new(500, 0), max_silence_ms: 20_000 }),
+            ..PointRules::default()
+        })),
         ..gauge(5)
     });
-    points[0].rules =
-        PointRules { flat_after_ms: Some(20_000), change_max_per_minute: Some(Decimal::new(5_000, 0)), ..PointRules::default() };
+    let rules = PointRules { flat_after_ms: Some(20_000), change_max_per_minute: Some(Decimal::new(5_000, 0)), ..PointRules::default() };
+    points[0].rules = Some(rules.into());
     let formula = Formula { operation: Operation::Difference, inputs: vec!["d1/5".into(), "d1/1".into()], max_age_ms: 15_000 };
     let made = Point { source: PointSource::Formula(formula), ..gauge(6) };
     let twice = Formula { operation: Operation::Sum, inputs: vec!["d1/6".into(), "d1/1".into()], max_age_ms: 15_000 };

@@ -74,14 +74,14 @@ impl Mark {
 impl Rules {
     /// The rules of a point; `None` when it has none.
     pub(super) fn new(point: &Point) -> Option<Self> {
-        let decimals = point.identity.decimals;
+        let (decimals, rules) = (point.identity.decimals, point.rules.as_ref()?);
         let rules = Self {
-            on_change: point.rules.on_change.map(|on_change| Silence {
+            on_change: rules.on_change.map(|on_change| Silence {
                 deadband: Ratio::of_decimal(on_change.deadband, decimals).map_or(0, Ratio::floor),
                 longest_ms: i64::from(on_change.max_silence_ms),
             }),
-            flat_after_ms: point.rules.flat_after_ms.map(i64::from),
-            change_per_minute: point.rules.change_max_per_minute.and_then(|limit| Ratio::of_decimal(limit, decimals)),
+            flat_after_ms: rules.flat_after_ms.map(i64::from),
+            change_per_minute: rules.change_max_per_minute.and_then(|limit| Ratio::of_decimal(limit, decimals)),
         };
         (rules.on_change.is_some() || rules.flat_after_ms.is_some() || rules.change_per_minute.is_some()).then_some(rules)
     }

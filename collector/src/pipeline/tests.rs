@@ -222,7 +222,11 @@ fn values_of_formulas_go_with_their_inputs_and_unchanged_ones_nowhere() {
     let (fixture, mut pipeline) = Fixture::new(32 << 20, 128 << 20);
     let formula = Formula { operation: Operation::Sum, inputs: vec!["d/1".into(), "d/1".into()], max_age_ms: 1_000 };
     let on_change = Some(OnChange { deadband: Decimal::new(100, 0), max_silence_ms: 900_000 });
-    let made = Point { source: PointSource::Formula(formula), rules: PointRules { on_change, ..PointRules::default() }, ..gauge(2) };
+    let made = Point {
+        source: PointSource::Formula(formula),
+        rules: Some(Box::new(PointRules { on_change, ..PointRules::default() })),
+        ..gauge(2)
+    };
     pipeline.normaliser.set_catalogue(&catalogue_of(vec![gauge(1), made]));
     let metrics = pipeline.metrics.clone();
     let (outlet, inbox) = mpsc::channel(INBOX_MESSAGES);

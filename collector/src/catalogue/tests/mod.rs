@@ -176,9 +176,9 @@ fn rules_and_formulas_are_understood() {
     let catalogue = built(&files(&text));
     let point = |id: &str| catalogue.point_by_stable_id(id).unwrap();
     let power = point("p/m/active_power");
-    assert_eq!(power.rules.on_change, Some(OnChange { deadband: "0.5".parse().unwrap(), max_silence_ms: 60_000 }));
+    assert_eq!(power.on_change(), Some(OnChange { deadband: "0.5".parse().unwrap(), max_silence_ms: 60_000 }));
     assert_eq!((power.interval_ms, point("p/m2/active_power").interval_ms), (Some(60_000), Some(1_000)));
-    let frequency = &point("p/m/frequency").rules;
+    let frequency = point("p/m/frequency").rules.as_ref().unwrap();
     assert_eq!((frequency.flat_after_ms, frequency.change_max_per_minute), (Some(60_000), Some("1".parse().unwrap())));
     let load = point("p/m/load");
     let PointSource::Formula(formula) = &load.source else { panic!("no formula") };

@@ -305,7 +305,7 @@ fn by_formula(raw: &At<RawPoint>, owner: &str, device: &str, problems: &mut Prob
 
 /// Values of a point that reports on change are expected within its longest silence.
 fn with_silence(mut point: Point) -> Point {
-    if let Some(on_change) = point.rules.on_change {
+    if let Some(on_change) = point.on_change() {
         point.interval_ms = point.interval_ms.max(Some(on_change.max_silence_ms));
     }
     point

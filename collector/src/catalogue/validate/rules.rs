@@ -35,8 +35,8 @@ pub(super) fn nameplate(raw: Option<&At<RawNameplate>>, problems: &mut Problems)
     }
 }
 
-/// The rules of a point.
-pub(super) fn rules(raw: &At<RawPoint>, kind: Kind, decimals: u8, compliance: bool, problems: &mut Problems) -> PointRules {
+/// The rules of a point; `None` when it has none.
+pub(super) fn rules(raw: &At<RawPoint>, kind: Kind, decimals: u8, compliance: bool, problems: &mut Problems) -> Option<Box<PointRules>> {
     if let Some(limit) = &raw.change_max_per_minute {
         if kind != Kind::Gauge {
             let help = if kind == Kind::Counter { "a counter has `rate_max_per_hour`" } else { "remove it" };
@@ -54,11 +54,12 @@ pub(super) fn rules(raw: &At<RawPoint>, kind: Kind, decimals: u8, compliance: bo
             problems.add(flat.place, "`flat_after_ms` must be at least 1000", "it is in milliseconds: 3600000 is an hour");
         }
     }
-    PointRules {
+    let rules = PointRules {
         on_change: on_change(raw, kind, decimals, compliance, problems),
         flat_after_ms: raw.flat_after_ms.as_ref().map(|flat| flat.value),
         change_max_per_minute: raw.change_max_per_minute.as_ref().map(|limit| limit.0),
-    }
+    };
+    (rules != PointRules::default()).then(|| rules.into())
 }
 
 fn on_change(raw: &At<RawPoint>, kind: Kind, decimals: u8, compliance: bool, problems: &mut Problems) -> Option<OnChange> {
@@ -191,7 +192,7 @@ fn input(point: &Point) -> Input {
         kind: point.identity.kind,
         unit: point.identity.unit,
         interval_ms: point.interval_ms,
-        max_silence_ms: point.rules.on_change.map(|on_change| on_change.max_silence_ms),
+        max_silence_ms: point.on_change().map(|on_change| on_change.max_silence_ms),
     }
 }
 

@@ -193,7 +193,7 @@ fn power_that_reports_on_change_holds() {
         let mut made = point(id, *kind, unit, 3);
         made.quantity = (*quantity).to_owned();
         if *kind == Kind::Gauge {
-            made.rules.on_change = Some(OnChange { deadband: Decimal::ZERO, max_silence_ms: 900_000 });
+            made.rules.get_or_insert_default().on_change = Some(OnChange { deadband: Decimal::ZERO, max_silence_ms: 900_000 });
         }
         made
     });

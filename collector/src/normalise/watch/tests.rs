@@ -12,7 +12,7 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 3_600_000;
 
 fn ruled(rules: PointRules) -> Normaliser {
-    normaliser(vec![Point { rules, ..gauge(1) }])
+    normaliser(vec![Point { rules: Some(rules.into()), ..gauge(1) }])
 }
 
 fn on_change(deadband: &str, max_silence_ms: u32) -> PointRules {
@@ -46,7 +46,7 @@ fn a_flat_line_and_a_jump_are_uncertain_each_with_its_reason() {
         ("late ones are not judged", &jump, vec![(0, "5", None), (10, "6", None), (5, "90", None), (20, "7", None)]),
         ("both", &both, vec![(0, "5", None), (3600, "5", FlatLine), (3601, "9", Jump), (3602, "9", None)]),
     ] {
-        let mut n = normaliser(vec![Point { rules: rules.clone(), valid_max: Some(Decimal::new(1000, 0)), ..gauge(1) }]);
+        let mut n = normaliser(vec![Point { rules: Some(rules.clone().into()), valid_max: Some(Decimal::new(1000, 0)), ..gauge(1) }]);
         for (seconds, value, reason) in stream {
             let (out, _) = step(&mut n, T0 + 3 * HOUR, &[reading(1, value, Some(T0 + seconds * 1000))]);
             assert_eq!(out[0].status.reason(), reason, "{name}: {value} at {seconds}");
@@ -59,7 +59,7 @@ fn a_flat_line_and_a_jump_are_uncertain_each_with_its_reason() {
         }
     }
     // A counter that stands still.
-    let mut n = normaliser(vec![Point { rules: flat, ..counter(1) }]);
+    let mut n = normaliser(vec![Point { rules: Some(flat.into()), ..counter(1) }]);
     for (minutes, reason) in [(0, None), (59, None), (60, FlatLine)] {
         assert_eq!(step(&mut n, T0 + minutes * MINUTE, &[reading(1, "5", Option::None)]).0[0].status.reason(), reason);
     }
