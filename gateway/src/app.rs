@@ -452,6 +452,7 @@ impl Gateway {
 
         let indicators = indicators(&catalogue, &settings, factors.clone(), (&totals, &emissions), engine.history(), &facts);
         let http_cancel = CancellationToken::new();
+        let (asked, requests) = mpsc::channel(CONTROL_REQUESTS);
         let state = api::State {
             indicators,
             catalogue: Arc::clone(&catalogue),
@@ -471,6 +472,7 @@ impl Gateway {
             facts: Arc::clone(&facts),
             data: directory.path().to_owned(),
             reloads,
+            control: asked.clone(),
             tokens: Arc::clone(&tokens),
             require_token: settings.http.require_token,
             tls,
@@ -481,7 +483,6 @@ impl Gateway {
 
         let rest_cancel = CancellationToken::new();
         let mut rest = JoinSet::new();
-        let (asked, requests) = mpsc::channel(CONTROL_REQUESTS);
         rest.spawn(control::serve(socket, asked, rest_cancel.clone()));
         rest.spawn(answer_control(
             requests,

@@ -15,8 +15,9 @@ const ALARMS_EVERY_MS = 5000;
 const EMISSIONS_EVERY_MS = 60000;
 const EMISSION_FORMS = ["html", "xlsx", "csv", "json", "package"];
 const ALARMS_COMPLIANCE_SHOWN = 20;
-const METERS_EVERY_MS = 60000;
+const METERS_EVERY_MS = 300000;
 const METER_ENTRIES_SHOWN = 20;
+const TO_DECIDE_SHOWN = 100;
 const VERDICTS = ["rollover", "reset", "old_wrong", "new_wrong"];
 const SHELVE_SECONDS = 8 * 3600;
 const SPARK_EVERY_MS = 60000;
@@ -610,8 +611,8 @@ function buildToDecide(pair, acts) {
   for (const verdict of VERDICTS) {
     // Without a modulus nothing wraps.
     if (verdict === "rollover" && pair.wrapped === null) continue;
-    const counted = { rollover: pair.wrapped, reset: "0" }[verdict];
-    const effect = counted === undefined ? "" : ` +${grouped(counted)} ${shownUnit(pair)}`.trimEnd();
+    const gains = { rollover: () => ` +${grouped(pair.wrapped)} ${shownUnit(pair)}`.trimEnd(), reset: () => text("meter_gain_unknown") };
+    const effect = gains[verdict]?.() ?? "";
     const label = text(`meter_kind_${verdict}`);
     const means = text(`meter_means_${verdict}`);
     const question = [`${label}${effect}`, `${meterName(pair.point)}: ${figures}`, means, text("meter_stays")].join("\n");
@@ -658,7 +659,9 @@ function showMeters() {
     list.shown = shown;
   };
   byId("to-decide").hidden = toDecide.length === 0;
-  fill(byId("to-decide-list"), toDecide, buildToDecide);
+  fill(byId("to-decide-list"), toDecide.slice(0, TO_DECIDE_SHOWN), buildToDecide);
+  byId("to-decide-more").hidden = toDecide.length <= TO_DECIDE_SHOWN;
+  put(byId("to-decide-more"), text("meter_entries_more", { n: toDecide.length - TO_DECIDE_SHOWN }));
   byId("meter-entries").hidden = entries.length === 0;
   fill(byId("meter-entry-list"), entries.slice(0, METER_ENTRIES_SHOWN), buildMeterEntry);
   byId("meter-entries-more").hidden = entries.length <= METER_ENTRIES_SHOWN;

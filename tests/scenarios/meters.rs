@@ -229,7 +229,7 @@ fn operators_decide_over_the_api_and_totals_follow() -> Result<()> {
     ensure!(undone["undone_by"]["author"] == "shift" && undone["undone_by"]["note"] == "was right", "{undone}");
     shift.total(GLITCH, DAY, "130", "suspect")?;
     shift.refused("/api/v1/decisions", &undo, 422, &["undone already, by shift"])?;
-    // Set back, then, and both right: nothing is missing, the rise from 5 counts.
+    // Set back, then, and both right: nothing is left to decide, the rise from 5 counts.
     shift.enter("/api/v1/decisions", &json!({ "add": { "point": GLITCH, "at": due[0]["at"], "verdict": "reset" } }))?;
     shift.total(GLITCH, DAY, "130", "decided")?;
 
@@ -245,6 +245,7 @@ fn operators_decide_over_the_api_and_totals_follow() -> Result<()> {
     shift.refused("/api/v1/exchanges", &json!({ "add": add }), 422, &["is an exchange at that instant already"])?;
     shift.enter("/api/v1/exchanges", &json!({ "undo": exchange["id"] }))?;
     shift.total(SWAP, DAY, "23", "suspect")?;
+    read_by_hand(&shift, &bloom)?;
 
     // All of it is told, what was undone too, and still after a restart.
     let kinds = |events: &[Value]| json!(events.iter().map(|event| [&event["kind"], &event["undone_by"]["author"]]).collect::<Vec<_>>());
@@ -255,9 +256,32 @@ fn operators_decide_over_the_api_and_totals_follow() -> Result<()> {
         ensure!(kinds(&exchanges) == json!([["exchange", "shift"]]), "{exchanges:?}");
         again.total(WRAP, DAY, "62", "")?;
         ensure!(again.to_decide()?.len() == 1, "{:?}", again.to_decide()?);
+        again.total(SILENT, "2026-01-02", "47.04", "")?;
+        ensure!(items(again.get("/api/v1/readings")?, "items")?.len() == 2, "a reading by hand is not told");
         Ok(())
     })?;
     ensure!(gateway.stop()?.success(), "the gateway did not stop cleanly");
+    Ok(())
+}
+
+/// As [`by_hand`], over the API.
+fn read_by_hand(shift: &Asker<'_>, bloom: &Asker<'_>) -> Result<()> {
+    let (path, at) = ("/api/v1/readings", "2026-01-03T00:00:00+08:00");
+    let add = |value: &str| json!({ "add": { "point": SILENT, "at": at, "value": value }, "by": "Li Wei", "note": "on foot" });
+    shift.total(SILENT, DAY, "23", "")?;
+    let read = shift.enter(path, &add("148"))?;
+    ensure!(read["author"] == "Li Wei (token shift)" && read["note"] == "on foot" && read["replaced"] == false, "{read}");
+    shift.total(SILENT, DAY, "24", "")?;
+    shift.total(SILENT, "2026-01-02", "24", "")?;
+    // Once more, as after an answer that was not heard.
+    let again = shift.post(path, &add("148"))?;
+    ensure!(again == (200, read), "{again:?}");
+    // A digit was misread.
+    ensure!(shift.enter(path, &add("172"))?["replaced"] == true, "nothing was replaced");
+    shift.total(SILENT, "2026-01-02", "47.04", "")?;
+    shift.refused(path, &add("1.234"), 422, &["more decimals", "/api/v1/points"])?;
+    shift.refused(path, &json!({ "add": { "point": "acme/silend/energy_import", "at": at, "value": "1" } }), 404, &[SILENT])?;
+    ensure!(items(bloom.get(path)?, "items")?.is_empty(), "readings of acme are shown to bloom");
     Ok(())
 }
 
@@ -273,7 +297,8 @@ fn may_not(gateway: &Gateway, (shift, viewer, bloom): (&Asker<'_>, &Asker<'_>, &
     let decision = json!({ "add": { "point": GLITCH, "at": AT_GLITCH, "verdict": "reset" } });
     let exchange = json!({ "add": { "point": SWAP, "at": AT_SWAP } });
     let nobody = Asker::new(gateway, None);
-    for (path, body) in [("/api/v1/decisions", &decision), ("/api/v1/exchanges", &exchange)] {
+    let reading = json!({ "add": { "point": SILENT, "at": AT_SWAP, "value": "112.5" } });
+    for (path, body) in [("/api/v1/decisions", &decision), ("/api/v1/exchanges", &exchange), ("/api/v1/readings", &reading)] {
         nobody.refused(path, body, 401, &["token"])?;
         viewer.refused(path, body, 403, &["viewer", "operator or admin"])?;
         // As if it were not there, and no neighbour of it is named.
@@ -298,6 +323,7 @@ fn not_understood(shift: &Asker<'_>) -> Result<()> {
         ("/api/v1/decisions", format!("{{\"add\":\n{{\"poimt\": \"{GLITCH}\"}}}}"), ["unknown field `poimt`", "line 2 column"]),
         ("/api/v1/decisions", format!("{{\"add\": {{\"point\": \"{GLITCH}\"}}}}"), ["missing field `at`", "line 1 column"]),
         ("/api/v1/exchanges", "{}".to_owned(), ["`add`", "`undo`"]),
+        ("/api/v1/readings", "{}".to_owned(), ["missing field", "`add`"]),
         (
             "/api/v1/exchanges",
             format!("{{\"add\": {{\"point\": \"{SWAP}\", \"at\": \"{AT_SWAP}\", \"old\": 1}}}}"),

@@ -21,6 +21,7 @@ use parkgate_rules::emission::Outlet;
 use parkgate_rules::emission::abatement::AbatementPair;
 use prometheus::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,7 @@ use super::{Build, Server, State, serve};
 use crate::access::Tokens;
 use crate::alarm::outbox::{Batch, Outbox};
 use crate::alarm::{Alarms, Event};
+use crate::control::{Answer, Asked, Request};
 use crate::emission;
 use crate::indicator::live::Live;
 use crate::indicator::topology::TopologySettings;
@@ -35,6 +37,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::rollup::{Level, Period, Total, Totals, TotalsView};
 use crate::store::{Bucket, Facts, RecordView, StoreError};
+use crate::transfer::import::{Imported, Values};
 
 /// The time in tests: 2026-01-02T03:04:05.678Z.
 pub const NOW: UtcMillis = UtcMillis(1_767_323_045_678);
@@ -335,6 +338,8 @@ pub struct Served {
     pub data: tempfile::TempDir,
     pub alarms: Alarms,
     pub readiness: Readiness,
+    /// What was to be put into the record; nothing is.
+    pub imports: Arc<Mutex<Vec<Values>>>,
     pub cancel: CancellationToken,
     pub task: JoinHandle<std::io::Result<()>>,
 }
@@ -376,6 +381,9 @@ pub async fn start_of(
     let emissions = Arc::new(emission::Emissions::new(plan, Arc::clone(&record_view), Arc::clone(&facts), None));
     let park_state = data.path().join("park-state.json");
     std::fs::write(&park_state, "{}").unwrap();
+    let (control, asked) = mpsc::channel(4);
+    let imports = Arc::default();
+    tokio::spawn(import(asked, Arc::clone(&imports)));
     let state = State {
         totals,
         emissions,
@@ -395,6 +403,7 @@ pub async fn start_of(
         facts: Arc::clone(&facts),
         data: data.path().to_owned(),
         reloads: crate::reload::channel().0,
+        control,
         tokens: Arc::clone(&tokens),
         require_token,
         tls: None,
@@ -402,7 +411,19 @@ pub async fn start_of(
     };
     let cancel = CancellationToken::new();
     let task = tokio::spawn(serve(listener, Server::new(state, address), cancel.clone()));
-    Served { address, record, health, tokens, facts, data, alarms, readiness, cancel, task }
+    Served { address, record, health, tokens, facts, data, alarms, readiness, imports, cancel, task }
+}
+
+/// Takes what is to be put into the record, once.
+async fn import(mut asked: mpsc::Receiver<Asked>, imports: Arc<Mutex<Vec<Values>>>) {
+    while let Some((request, reply)) = asked.recv().await {
+        let Request::Import(values) = request else { panic!("{request:?}") };
+        let mut imports = imports.lock().unwrap();
+        let is_new = !imports.contains(&values);
+        let imported = Imported { imported: u64::from(is_new), present: u64::from(!is_new), replaced: 0 };
+        imports.push(values);
+        let _ = reply.send(Answer::Imported(imported));
+    }
 }
 
 impl Served {

@@ -391,7 +391,9 @@ fn questions(route: &str, catalogue: &Catalogue) -> Vec<Question> {
         "/api/v1/alarms/stream" => one(route),
         "/api/v1/alarms/{fingerprint}/{act}" => vec![Question::post("/api/v1/alarms/0123456789abcdef/ack", "by=me".to_owned())],
         // A form is no JSON: refused for everybody, and tells nothing.
-        "/api/v1/decisions" | "/api/v1/exchanges" => vec![Question::get(route), Question::post(route, "add=1".to_owned())],
+        "/api/v1/decisions" | "/api/v1/exchanges" | "/api/v1/readings" => {
+            vec![Question::get(route), Question::post(route, "add=1".to_owned())]
+        }
         "/api/v1/limits" | "/api/v1/marks" => {
             let outlets = ["acme-stack", "bloom-stack", "nobody"];
             let asked = [one(route), get(&mut outlets.iter().map(|id| format!("{route}?outlet={id}")))].concat();
@@ -412,7 +414,7 @@ fn questions(route: &str, catalogue: &Catalogue) -> Vec<Question> {
             let tables = ids().flat_map(|id| Question::get(asked(&id, ranges[1])).in_csv());
             get(&mut ids().flat_map(|id| ranges.map(|range| asked(&id, range)))).into_iter().chain(tables).collect()
         }
-        "/api/v1/regulator/accesses" | "/api/v1/outlets" | "/api/v1/readings" => one(route),
+        "/api/v1/regulator/accesses" | "/api/v1/outlets" => one(route),
         "/api/v1/config/reload" => vec![Question::new(format!("POST {route}"))],
         // A form is no JSON: refused for everybody, and tells nothing.
         "/api/v1/ledger" | "/api/v1/reviews" => vec![Question::get(route), Question::post(route, "entries=1".to_owned())],

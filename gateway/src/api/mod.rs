@@ -76,7 +76,7 @@ use parkgate_collector::catalogue::Catalogue;
 use parkgate_collector::clock::Clock;
 use parkgate_collector::health::HealthBoard;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub use error::Problem;
@@ -90,6 +90,7 @@ use visible::Visible;
 
 use crate::access::{Identity, Tokens};
 use crate::alarm::Alarms;
+use crate::control::Asked;
 use crate::current::Current;
 use crate::emission::EmissionView;
 use crate::indicator::live::Live;
@@ -142,6 +143,8 @@ pub struct State {
     pub data: PathBuf,
     /// Where a reload of the configuration is asked for.
     pub reloads: Reloads,
+    /// Where that is asked for which commands ask for over the control socket.
+    pub control: mpsc::Sender<Asked>,
     /// The tokens in force.
     pub tokens: Arc<Tokens>,
     /// Whether the loopback too is served to tokens only, even while none was created.
@@ -333,7 +336,7 @@ fn routes() -> Vec<(&'static str, Need, MethodRouter<Server>)> {
         ("/api/v1/marks", Anybody, get(marks::list).post(marks::post)),
         ("/api/v1/decisions", Anybody, get(meters::decisions).post(meters::decide)),
         ("/api/v1/exchanges", Anybody, get(meters::exchanges).post(meters::exchange)),
-        ("/api/v1/readings", Anybody, get(readings::list)),
+        ("/api/v1/readings", Anybody, get(readings::list).post(readings::post)),
         ("/api/v1/outlets", Anybody, get(outlets::list)),
         ("/api/v1/emissions", Anybody, get(emissions::list)),
         ("/api/v1/compliance/events", Anybody, get(compliance::list)),

@@ -44,6 +44,7 @@ const TOKEN: &str = "token";
         super::meters::exchanges,
         super::meters::exchange,
         super::readings::list,
+        super::readings::post,
         super::emissions::list,
         super::compliance::list,
         super::accesses::list,

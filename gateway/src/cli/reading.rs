@@ -1,7 +1,7 @@
 //! `parkgate reading add`: a value that somebody read from a meter, into the record by the path that readings take.
 //!
 //! It goes to the running gateway, or into the data directory while none runs. Its origin is `hand_read`; who read it is
-//! an entry in `facts.db`, made when the value is durable. Adding the same once more adds no second value.
+//! an entry in `facts.db`, made when the value is durable. Adding the same once more adds nothing.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,19 +10,14 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use parkgate_collector::catalogue::{Disk, MemoryRegistry};
 use parkgate_collector::clock::{Clock, SystemClock};
-use parkgate_collector::model::Origin;
-use parkgate_rules::emission::time::UtcMillis as Time;
 
 use super::transfer::Sink;
 use super::{DataArguments, say};
 use crate::access::who;
 use crate::app::{self, Exit, Failure};
 use crate::rollup::ParkZone;
-use crate::store::{EntryKind, NewEntry};
-use crate::transfer::csv;
-use crate::transfer::hand::HandReading;
-use crate::transfer::import::Values;
-use crate::transfer::rows::{self, Targets};
+use crate::transfer::hand::NewReading;
+use crate::transfer::rows::Targets;
 
 /// Arguments of `reading`.
 #[derive(Debug, Args)]
@@ -73,34 +68,25 @@ pub fn reading(arguments: &ReadingArguments) -> Result<ExitCode> {
     let catalogue = app::load(&new.data.config, &Disk)?.draft.build(&mut MemoryRegistry::default())?;
     let zone = ParkZone::new(&catalogue.park.time_zone);
     let at = zone.read(&new.at).with_context(|| format!("`{}` is no time: write 2026-11-01T08:00:00+08:00, or 2026-11-01", new.at))?;
-    let targets = Targets::new(&catalogue, clock.now().utc);
-    // The form of an import, so that it is checked like one.
-    let mut writer = csv::writer(Vec::new());
-    writer.write_record(["point", "time_ms", "value"])?;
-    writer.write_record([new.meter.as_str(), &at.0.to_string(), &new.value])?;
-    let (mut good, mut refused) = (Vec::new(), Vec::new());
-    rows::read_csv(writer.into_inner()?.as_slice(), &targets, |row| {
-        match row {
-            Ok(row) if row.rounded => refused.push(format!("{} has more decimals than the point keeps", new.value)),
-            Ok(row) if row.number.is_err() => refused.push(format!("`{}` is no value", new.value)),
-            Ok(row) => good.push(row),
-            Err(row) => refused.push(row.why),
-        }
-        true
-    })?;
-    if let Some(message) = refused.into_iter().next() {
-        return Err(Failure { exit: Exit::Problems, message }.into());
-    }
+    let reading = NewReading {
+        point: new.meter.clone(),
+        at,
+        value: new.value.clone(),
+        author: new.author.clone().unwrap_or_else(who::user),
+        note: new.note.clone(),
+        document: None,
+    };
+    let values = match reading.checked(&Targets::new(&catalogue, clock.now().utc)) {
+        Ok(values) => values,
+        Err(message) => return Err(Failure { exit: Exit::Problems, message }.into()),
+    };
     let mut sink = Sink::new(&new.data, Arc::clone(&clock));
-    let sent = sink.send(Values::of(Origin::HandRead, &good));
+    let sent = sink.send(values);
     let closed = sink.close();
     let imported = sent?;
     closed?;
-    let author = new.author.clone().unwrap_or_else(who::user);
-    let read = HandReading { at: Time(at.0), value: new.value.clone(), note: new.note.clone(), replaced: imported.replaced > 0 };
-    let body = serde_json::to_value(read)?;
-    let entry = NewEntry { kind: EntryKind::HandReading, subject: new.meter.clone(), body, author, document: None };
-    let entry = new.data.facts()?.append(entry, clock.now().utc).context("the value is in the record, who read it is not; add it again")?;
+    let entered = reading.enter(&new.data.facts()?, imported, clock.now().utc);
+    let (entry, _) = entered.context("the value is in the record, who read it is not; add it again")?;
     if new.json {
         say(&serde_json::to_string(&entry)?);
     } else {

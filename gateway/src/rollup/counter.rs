@@ -82,6 +82,12 @@ impl Declared {
         self.rules.iter().filter(move |before| time < before.until).map(|before| before.rule).chain([rule.counter])
     }
 
+    /// What registers are below by some rule in force since a time: the greatest modulus; `None` where one has none.
+    pub fn bound_since(&self, rule: &PointRule, time: UtcMillis) -> Option<i128> {
+        let moduli = self.since(rule, time).map(|by| by.modulus());
+        moduli.reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other))).flatten()
+    }
+
     /// R-DELTA: what was counted between two registers, and the rule that tells it: the one in force at the later register,
     /// or the first one after it that can. `None` when the pair is suspect by all of them.
     pub fn difference(&self, rule: &PointRule, old: Register, new: Register) -> Option<(i128, CounterRule)> {
@@ -94,10 +100,12 @@ impl Declared {
         self.since(rule, new.time).find_map(|by| Some((wrapped(by, old, new)?, by)))
     }
 
-    /// What was decided about a pair.
-    fn verdict(&self, pair: SuspectPair) -> Option<Verdict> {
-        let decided = self.verdicts.get(&pair.new.time)?;
-        decided.iter().rev().find(|decided| decided.pair.is_none_or(|about| about == pair)).map(|decided| decided.verdict)
+    /// What was decided about a falling pair. What names the pair holds whatever rule was configured since: it could tell a
+    /// wrap where somebody knew better. An old entry, which names none, is about a pair that is suspect by all rules.
+    fn verdict(&self, pair: SuspectPair, is_suspect: bool) -> Option<Verdict> {
+        let decided = self.verdicts.get(&pair.new.time).filter(|_| pair.new.value < pair.old.value)?;
+        let about = |decided: &&Decided| decided.pair.map_or(is_suspect, |about| about == pair);
+        decided.iter().rev().find(about).map(|decided| decided.verdict)
     }
 
     /// The last instant up to one that an exchange is entered for, or was.
@@ -227,23 +235,17 @@ impl<'a> CounterHours<'a> {
     /// Why there is no difference: the pair is suspect and nobody decided about it, or its figures leave 127 bits; or it
     /// was set back.
     fn growth(&self, rule: &PointRule, old: Register, new: Register) -> Result<Growth, Lost> {
-        let verdict = || self.declared.verdict(SuspectPair { old, new });
-        if self.declared.difference(rule, old, new).is_none() && verdict() == Some(Verdict::Reset) {
-            return Err(Lost::Reset);
-        }
-        self.grown(rule, old, new).ok_or(Lost::Suspect)
+        let told = self.declared.difference(rule, old, new);
+        let counted = match self.declared.verdict(SuspectPair { old, new }, told.is_none()) {
+            Some(Verdict::Reset) => return Err(Lost::Reset),
+            Some(Verdict::Rollover) => self.declared.wrapped(rule, old, new).map(|(wrapped, by)| (wrapped, by, true)),
+            None => told.map(|(difference, by)| (difference, by, by.pair(old, new) == Step::Rollover)),
+        };
+        counted.and_then(|(difference, by, rollover)| self.grown(old, difference, by, rollover)).ok_or(Lost::Suspect)
     }
 
-    fn grown(&self, rule: &PointRule, old: Register, new: Register) -> Option<Growth> {
+    fn grown(&self, old: Register, difference: i128, by: CounterRule, rollover: bool) -> Option<Growth> {
         let multiplier = self.declared.multiplier_behind(self.passed);
-        let (difference, by, rollover) = match self.declared.difference(rule, old, new) {
-            Some((difference, by)) => (difference, by, by.pair(old, new) == Step::Rollover),
-            None => {
-                self.declared.verdict(SuspectPair { old, new }).filter(|verdict| *verdict == Verdict::Rollover)?;
-                let (wrapped, by) = self.declared.wrapped(rule, old, new)?;
-                (wrapped, by, true)
-            }
-        };
         let mut growth = Growth { rollover, ..Growth::default() };
         let amount = match u32::try_from(multiplier.exponent) {
             Ok(exponent) => EXTRA.checked_mul(10i128.checked_pow(exponent)?)?,

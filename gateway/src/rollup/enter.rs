@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parkgate_collector::catalogue::{Catalogue, Point};
-use parkgate_collector::model::{Decimal, Kind, UtcMillis};
+use parkgate_collector::model::{Decimal, Kind, Sample, UtcMillis};
 use parkgate_collector::normalise::Register;
 use parkgate_rules::emission::time::UtcMillis as Time;
 
@@ -18,7 +18,7 @@ use super::zone::ParkZone;
 use crate::store::{Entry, EntryKind, Facts, NewEntry, RecordView, StoreError};
 
 /// Longest text of an entry, in characters.
-const TEXT_MAX: usize = 1000;
+pub const TEXT_MAX: usize = 1000;
 /// Most digits after the point of a multiplier; so its product with a register stays exact.
 const MULTIPLIER_DIGITS: i8 = 9;
 /// Greatest multiplier: beyond every ratio of transformers.
@@ -171,12 +171,21 @@ impl Desk<'_> {
             );
         }
         let rule = PointRule::new(point);
-        let old_final = register("old final register", new.old_final.as_deref(), &rule)?;
-        let new_initial = register("new initial register", new.new_initial.as_deref(), &rule)?;
+        let before = scan::register_before(self.record, declared, point.id, at)?;
+        let after = scan::register_after(self.record, declared, point.id, at)?;
+        // The modulus of now may be of another meter: configured before the exchange or after it. A reading beside it that is
+        // beyond all moduli known shows that the meter's own is not known.
+        let below = |since, beside: Option<Sample>| {
+            let bound = declared.bound_since(&rule, since);
+            bound.filter(|bound| beside.and_then(|beside| counts(&beside)).is_none_or(|shown| i128::from(shown) < *bound))
+        };
+        let any_time = UtcMillis(i64::MIN);
+        let old_final = register("old final register", new.old_final.as_deref(), rule.decimals, below(any_time, before))?;
+        let new_initial = register("new initial register", new.new_initial.as_deref(), rule.decimals, below(at, after))?;
         if let Some(text) = &new.multiplier {
             multiplier(text)?;
         }
-        let Some(before) = scan::register_before(self.record, declared, point.id, at)? else {
+        let Some(before) = before else {
             return refuse(format!("`{}` has no reading before {}", new.point, new.at), "an exchange lies between readings of two meters");
         };
         // Registers of other segments cannot be compared with these.
@@ -192,7 +201,7 @@ impl Desk<'_> {
             );
         }
         if let Some(start) = new_initial
-            && let Some(after) = scan::register_after(self.record, declared, point.id, at)?
+            && let Some(after) = after
             && let Some(first) = counts(&after)
             && within(at, after.record_time)
             && declared.difference(&rule, Register { time: at, value: start }, Register { time: after.record_time, value: first }).is_none()
@@ -262,21 +271,21 @@ impl Desk<'_> {
     }
 }
 
-/// A register as a mantissa at the point's decimals.
-fn register(name: &str, text: Option<&str>, rule: &PointRule) -> Result<Option<i64>, No> {
+/// A register as a mantissa at the point's decimals, `below` what is said.
+fn register(name: &str, text: Option<&str>, decimals: u8, below: Option<i128>) -> Result<Option<i64>, No> {
     let Some(text) = text else { return Ok(None) };
     let number = match Decimal::parse(text.as_bytes()) {
         Ok(number) => number,
         Err(error) => return refuse(format!("the {name} is no number: {error}"), "write it as the meter shows it: 12345.678"),
     };
-    let Some(mantissa) = number.to_mantissa(rule.decimals) else {
+    let Some(mantissa) = number.to_mantissa(decimals) else {
         return refuse(format!("the {name} {text} is too large"), "write it in the point's unit");
     };
-    let back = Decimal::new(mantissa, i8::try_from(rule.decimals).unwrap_or(0).saturating_neg());
+    let back = Decimal::new(mantissa, i8::try_from(decimals).unwrap_or(0).saturating_neg());
     if back.normalised() != number.normalised() {
-        return refuse(format!("the {name} {text} has more than {} decimals", rule.decimals), "round it as the meter's readings are");
+        return refuse(format!("the {name} {text} has more than {decimals} decimals"), "round it as the meter's readings are");
     }
-    if mantissa < 0 || rule.counter.modulus().is_some_and(|modulus| i128::from(mantissa) >= modulus) {
+    if mantissa < 0 || below.is_some_and(|below| i128::from(mantissa) >= below) {
         return refuse(
             format!("the {name} {text} is not between 0 and the modulus"),
             "registers are in the point's unit, before the multiplier",

@@ -137,9 +137,8 @@ impl Follower {
         let mut points: HashMap<PointId, Tracked> = store.followed()?.into_iter().map(tracked).collect();
         let latest = |of: fn(&Followed) -> UtcMillis| points.values().map(|point| of(&point.now)).max().unwrap_or(UtcMillis(i64::MIN));
         let (reaches, received) = (latest(|point| point.latest), latest(|point| point.received));
-        // What was counted is lost with `totals.db`, and what was received is not.
-        let recorded = record.latest_since(0).1.iter().map(|sample| sample.received_time).max();
-        ruled::keep(&facts, catalogue, recorded.map_or(received, |recorded| recorded.max(received)))?;
+        ruled::keep(&facts, catalogue, received.max(recorded(&*record)))?;
+        meters.refresh_rules(&facts)?;
         touch(&mut points, meters.refresh(&facts)?.into_iter().filter(|touched| touched.entry > entered));
         let mut follower = Self {
             totalled: rule::has_totals(catalogue).map(|point| (point.id, Arc::clone(point))).collect(),
@@ -243,7 +242,8 @@ impl Follow for Follower {
         }
         self.totalled.extend(rule::has_totals(&configured.catalogue).map(|point| (point.id, Arc::clone(point))));
         self.note_wrong();
-        if let Err(error) = ruled::keep(&self.facts, &configured.catalogue, self.received) {
+        let kept = ruled::keep(&self.facts, &configured.catalogue, self.received.max(recorded(&*self.record)));
+        if let Err(error) = kept.and_then(|()| self.meters.refresh_rules(&self.facts)) {
             tracing::warn!(error = %error, "moduli and rates of before could not be kept; wraps of the past are judged by those of now");
         }
         if let Err(error) = self.ruled_anew() {
@@ -384,11 +384,17 @@ impl Follower {
             };
             let until = tracked.now.until;
             for &(first, last) in &tracked.late {
-                let from = scan::register_before(&*self.record, &declared, *point, first)?.map_or(first, |sample| sample.record_time);
+                let before = scan::register_before(&*self.record, &declared, *point, first)?;
                 let after = scan::register_after(&*self.record, &declared, *point, last.plus(1))?;
-                // What is entered may explain the flag of the next register that did not come late.
-                let entered = rule.classified && tracked.cause == CAUSE_ENTERED && after.is_some_and(|after| !came_in_time(&after));
-                let flagged = if entered { scan::in_time_after(&*self.record, &declared, *point, last.plus(1))? } else { None };
+                // What is entered may explain the flag of the next register that did not come late, and then the pair that ends
+                // at the first of the late ones before it is no longer broken.
+                let is_late = |beside: &Option<Sample>| beside.is_some_and(|beside| !came_in_time(&beside));
+                let entered = rule.classified && tracked.cause == CAUSE_ENTERED;
+                let unflagged =
+                    if entered && is_late(&before) { scan::in_time_before(&*self.record, &declared, *point, first)? } else { None };
+                let flagged =
+                    if entered && is_late(&after) { scan::in_time_after(&*self.record, &declared, *point, last.plus(1))? } else { None };
+                let from = unflagged.or(before).map_or(first, |sample| sample.record_time);
                 let to = flagged.or(after).map_or(last, |sample| sample.record_time);
                 let from = self.zone.period_of(Level::Hour, from).start;
                 // A value that nothing follows holds for a while.
@@ -451,6 +457,12 @@ impl Follower {
     }
 }
 
+/// When the last sample was received that the record has: what was read of the journal may be less, and what was counted is
+/// lost with `totals.db`.
+fn recorded(record: &dyn RecordView) -> UtcMillis {
+    record.latest_since(0).1.iter().map(|sample| sample.received_time).max().unwrap_or(UtcMillis(i64::MIN))
+}
+
 /// Announces the first exchange of a point behind all of its record: whatever register comes next is another meter's.
 fn announce(exchanges: &Exchanges, record: &dyn RecordView, meters: &Meters, point: PointId) {
     let declared = meters.of(point);
@@ -487,7 +499,10 @@ impl Tracked {
         let last = to.min(self.now.until.max(self.now.horizon.plus(1)).plus(-1));
         if from <= last {
             self.late_range(from, last);
-            self.cause = cause;
+            // What is entered reaches further than another rule.
+            if self.cause != CAUSE_ENTERED {
+                self.cause = cause;
+            }
         }
     }
 

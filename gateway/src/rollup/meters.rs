@@ -309,6 +309,7 @@ impl Meters {
     /// When the entries cannot be read.
     pub fn read(catalogue: &Catalogue, facts: &Facts) -> Result<Self, StoreError> {
         let meters = Self::new(catalogue);
+        meters.refresh_rules(facts)?;
         meters.refresh(facts)?;
         Ok(meters)
     }
@@ -322,13 +323,22 @@ impl Meters {
         if path.exists() { Self::read(catalogue, &Facts::open_read_only(&path)?) } else { Ok(Self::new(catalogue)) }
     }
 
+    /// Takes the moduli and rates of before that are kept now, see [`super::ruled::keep`].
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn refresh_rules(&self, facts: &Facts) -> Result<(), StoreError> {
+        let rules = AllBefore::read(facts)?;
+        self.inner().set_rules(rules);
+        Ok(())
+    }
+
     /// Takes further entries; what they touch.
     ///
     /// # Errors
     /// When they cannot be read.
     pub fn refresh(&self, facts: &Facts) -> Result<Vec<Touched>, StoreError> {
         let mut inner = self.inner();
-        inner.set_rules(AllBefore::read(facts)?);
         if facts.last_entry(EntryKind::MeterEvent)? <= inner.seen {
             return Ok(Vec::new());
         }
@@ -373,10 +383,8 @@ impl Meters {
 impl Inner {
     fn set_rules(&mut self, rules: AllBefore) {
         let before = std::mem::replace(&mut self.rules, rules);
-        for id in before.differ(&self.rules) {
-            if let Some(point) = self.counters.values().find(|point| point.id == id) {
-                self.declared.insert(id, Arc::new(self.events.declared(point, &self.rules)));
-            }
+        for point in self.counters.values().filter(|point| before.differs(&self.rules, point.id)) {
+            self.declared.insert(point.id, Arc::new(self.events.declared(point, &self.rules)));
         }
     }
 }

@@ -80,9 +80,9 @@ impl AllBefore {
         kept.map(|before| Before { until: UtcMillis(before.until), rule: rule(before.rule) }).collect()
     }
 
-    /// Points of which other rules were in force by the one than by the other.
-    pub fn differ<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = PointId> + 'a {
-        self.0.keys().chain(other.0.keys()).filter(|point| self.0.get(point) != other.0.get(point)).map(|&point| PointId(point))
+    /// Whether other rules of a point were in force by the one than by the other.
+    pub fn differs(&self, other: &Self, point: PointId) -> bool {
+        self.0.get(&point.0) != other.0.get(&point.0)
     }
 }
 

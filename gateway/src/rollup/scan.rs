@@ -103,12 +103,22 @@ pub fn neighbour_before(view: &dyn RecordView, point: PointId, time: UtcMillis) 
 
 /// The last sample before `time` with a register that pairs are formed with.
 pub fn register_before(view: &dyn RecordView, declared: &Declared, point: PointId, time: UtcMillis) -> Result<Option<Sample>, StoreError> {
+    last(view, point, time, |sample| declared.register(sample).is_some())
+}
+
+/// The last sample before `time` with a register that pairs are formed with and that did not come late.
+pub fn in_time_before(view: &dyn RecordView, declared: &Declared, point: PointId, time: UtcMillis) -> Result<Option<Sample>, StoreError> {
+    last(view, point, time, |sample| came_in_time(sample) && declared.register(sample).is_some())
+}
+
+/// The last sample before `time` that is wanted.
+fn last(view: &dyn RecordView, point: PointId, time: UtcMillis, wanted: impl Fn(&Sample) -> bool) -> Result<Option<Sample>, StoreError> {
     let (mut end, mut width) = (time, BACK_MS);
     loop {
         let start = end.plus(width.saturating_neg());
         let mut found = None;
         each(view, point, start, end, |sample| {
-            if declared.register(sample).is_some() {
+            if wanted(sample) {
                 found = Some(*sample);
             }
         })?;

@@ -1,6 +1,7 @@
 //! Registers with the flag of another meter, and readings that come late before them: figures worked out in comments.
 
-use parkgate_collector::model::{Origin, PointId, Quality, Reason, Sample, Status, Step, UtcMillis};
+use parkgate_collector::catalogue::Point;
+use parkgate_collector::model::{Decimal, Origin, PointId, Quality, Reason, Sample, Status, Step, UtcMillis};
 
 use super::super::meters::{EventKind, MeterStep, NewEvent};
 use super::super::rule::PointRule;
@@ -132,4 +133,28 @@ fn an_exchange_entered_after_late_readings() {
         }
     });
     assert_eq!(told(&followed, "entered last").0, "35");
+}
+
+/// As before, with nothing read for six hours before the late readings: 10, 50 until 15:00, 10 until 16:00, 5 until 17:00, 20 on
+/// the new meter. Entered while it runs, or while it is down and another modulus is configured.
+#[test]
+fn an_exchange_between_late_readings_reaches_back_to_the_last_one_in_time() {
+    let rows = [
+        &OLD[..],
+        &[(20, 20, Step::Exchange), (36, 20, Step::Delta), (15, 1_060, Step::None), (16, 1_070, Step::None), (18, 10, Step::None)],
+    ]
+    .concat();
+    for is_running in [true, false] {
+        let mut followed = followed(&rows, |_, _| {});
+        assert_eq!(told(&followed, "not entered").0, "30");
+        let (old_final, new_initial) = (Some("1075".into()), Some("0".into()));
+        let exchange = NewEvent { old_final, new_initial, ..entered::event(EventKind::Exchange, start().plus(17 * HOUR)) };
+        enter(&followed, MeterStep::Add(exchange));
+        if !is_running {
+            followed.catalogue = catalogue(vec![Point { modulus: Some(Decimal::new(2_000_000, 0)), ..counter(3_600_000) }]);
+            followed.restart();
+        }
+        followed.count();
+        assert_eq!(told(&followed, "entered").0, "95", "running: {is_running}");
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use parkgate_collector::catalogue::Point;
 use parkgate_collector::model::{Decimal, Origin, Quality, Reason, Sample, Status, Step, UtcMillis};
 use parkgate_collector::normalise::Register;
 use parkgate_rules::emission::time::UtcMillis as Time;
@@ -357,6 +358,69 @@ fn what_is_entered_is_counted_and_can_be_undone() {
     followed.count();
     assert_eq!(day(&followed), "230 958333 suspect");
     followed.check("all undone");
+}
+
+/// Somebody knew that the register was set back: a modulus that is configured later, by which it could have wrapped, does not
+/// make it a wrap, whatever is counted again. Undone, it does.
+#[test]
+fn a_decision_holds_whatever_is_configured_later() {
+    let (mut followed, fall) = fallen();
+    let decided = enter(&followed, MeterStep::Add(event(EventKind::Reset, fall))).unwrap();
+    followed.count();
+    followed.catalogue = catalogue(vec![Point { modulus: Some(Decimal::new(250, 0)), ..counter(3_600_000) }]);
+    followed.restart();
+    followed.count();
+    assert_eq!(day(&followed), "230 958333 decided");
+    followed.check("another modulus");
+    followed.push(sample(fall.plus(30 * MINUTE), 55));
+    followed.count();
+    assert_eq!(day(&followed), "230 958333 decided");
+    assert_eq!(to_decide(&followed), Due::default());
+    // 230 + 250 - 200 + 50.
+    enter(&followed, MeterStep::Undo { event: decided.id, note: None }).unwrap();
+    followed.count();
+    assert_eq!(day(&followed), "330 1000000 rollover");
+    followed.check("undone");
+}
+
+/// A meter that shows up to 1,000,000 is exchanged at 11:00, at 500,011, for one that shows up to 100,000, which is what is
+/// configured; what was before is known, or not.
+#[test]
+fn registers_of_an_exchange_go_by_the_meters_of_then() {
+    for is_known in [true, false] {
+        let modulus = |modulus: i64| catalogue(vec![Point { modulus: Some(Decimal::new(modulus, 0)), ..counter(3_600_000) }]);
+        let mut followed = Followed::new(modulus(if is_known { 1_000_000 } else { 100_000 }));
+        let start = at("2026-11-02T00:00:00");
+        (0..=10).for_each(|hour| followed.push(sample(start.plus(hour * HOUR), 500_000 + hour)));
+        followed.count();
+        followed.catalogue = modulus(100_000);
+        followed.restart();
+        (12..40).for_each(|hour| followed.push(sample(start.plus(hour * HOUR), hour)));
+        followed.count();
+        let exchange = |hours: i64, old: &str, new: &str| {
+            let (old_final, new_initial) = (Some(old.to_owned()), Some(new.to_owned()));
+            MeterStep::Add(NewEvent { old_final, new_initial, ..event(EventKind::Exchange, start.plus(hours * HOUR)) })
+        };
+        for (hours, old, new) in [(11, "1000000", "0"), (39, "39", "100000"), (41, "39", "100000"), (41, "100000", "0")] {
+            let refusal = enter(&followed, exchange(hours, old, new));
+            // Beyond the modulus of now a meter of before may have been; the reading shows that one was.
+            let is_refused = if is_known { hours != 41 || new != "0" } else { hours != 11 };
+            let what = format!("{is_known} {hours} {old} {new}: {refusal:?}");
+            match refusal {
+                Err(words) => assert!(is_refused && words.contains("not between 0 and the modulus"), "{what}"),
+                Ok(entered) => {
+                    assert!(!is_refused, "{what}");
+                    enter(&followed, MeterStep::Undo { event: entered.id, note: None }).unwrap();
+                }
+            }
+        }
+        followed.count();
+        enter(&followed, exchange(11, "500011", "0")).unwrap();
+        followed.count();
+        // 10 and 1, and 24.
+        assert_eq!(day(&followed), "35 1000000 meter_exchanged");
+        followed.check("exchanged");
+    }
 }
 
 #[test]

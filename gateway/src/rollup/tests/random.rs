@@ -201,12 +201,14 @@ fn pairs(readings: &[(i64, i64, Quality)], declared: &Declared, decisions: &[Dec
         let plausible = i128::from(new - old + 1_000_000) * 3_600_000 <= 1_000 * i128::from(to - from);
         let about = |decision: &&Decision| {
             let verdict = !matches!(decision.kind, EventKind::OldWrong | EventKind::NewWrong);
-            verdict && decision.to == to && decision.pair.is_none_or(|pair| pair == ((from, old), new))
+            verdict && decision.to == to && decision.pair.map_or(!plausible, |pair| pair == ((from, old), new))
         };
         let difference = match decisions.iter().rfind(about) {
             _ if new >= old => new - old,
-            _ if plausible => new - old + 1_000_000,
             Some(Decision { kind: EventKind::Rollover, .. }) => new - old + 1_000_000,
+            // Set back, whatever could be told of it; an old entry names no pair, and is about none that can be told.
+            Some(Decision { pair: Some(_), .. }) => return,
+            _ if plausible => new - old + 1_000_000,
             // Set back, or not decided.
             _ => return,
         };

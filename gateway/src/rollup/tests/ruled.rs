@@ -1,12 +1,16 @@
 //! What another interval, modulus or rate makes of hours that are closed: nothing that was counted goes.
 
-use parkgate_collector::catalogue::Point;
+use std::sync::Arc;
+
+use parkgate_collector::catalogue::{Catalogue, Point};
 use parkgate_collector::model::{Decimal, Origin, PointId, Quality, Reason, Sample, Status, Step};
 
 use super::super::{Figures, Level, Total, TotalsView as _};
 use super::follow::{DAY, Followed, HOUR, MINUTE, amount, at, counter};
 use super::memory::catalogue;
 use super::sample;
+use crate::current::{Configured, Current};
+use crate::store::follow::Follow as _;
 
 fn totals(followed: &Followed) -> Vec<Total> {
     let start = at("2026-11-02T00:00:00");
@@ -101,4 +105,37 @@ fn another_modulus_or_rate_leaves_wraps_of_the_past() {
     assert_eq!(day(&followed, DAY), told);
     assert_eq!(day(&followed, 0), ("240".into(), true, false));
     followed.check("stays told");
+}
+
+/// The same while it runs, however much of the journal is yet to be read when it is reloaded: what was recorded until then is
+/// judged by the modulus of then.
+#[test]
+fn a_reload_leaves_wraps_of_the_past() {
+    let with = |modulus: i64| catalogue(vec![Point { modulus: Some(Decimal::new(modulus, 0)), ..counter(3_600_000) }]);
+    let configured =
+        |catalogue: Catalogue| Arc::new(Configured { catalogue: Arc::new(catalogue), identities: Vec::new(), rules: Vec::new() });
+    let start = at("2026-11-02T00:00:00");
+    let samples: Vec<Sample> = (0..30).map(|hour| sample(start.plus(hour * HOUR), (999_900 + 10 * hour) % 1_000_000)).collect();
+    for read in [30, 5] {
+        let mut followed = Followed::new(with(1_000_000));
+        let current = Current::new(configured(with(1_000_000)));
+        let (_, following) = current.follow();
+        let mut follower = followed.follower.take().unwrap().following(following);
+        samples.iter().for_each(|sample| followed.record.push(*sample));
+        let (before, after) = samples.split_at(read);
+        before.iter().for_each(|sample| follower.note(sample));
+        followed.follower = Some(follower);
+        followed.count();
+        followed.catalogue = with(100_000);
+        current.set(configured(with(100_000)));
+        let follower = followed.follower.as_mut().unwrap();
+        follower.renew();
+        after.iter().for_each(|sample| follower.note(sample));
+        let status = Status::new(Quality::Good, Reason::None, Origin::Metered, Step::None);
+        followed.push(Sample { status, ..sample(start.plus(9 * HOUR + 30 * MINUTE), 999_995) });
+        followed.count();
+        let day = followed.told().totals(PointId(1), Level::Day, start, start.plus(DAY)).unwrap();
+        assert_eq!(amount(&day[0]), "240", "{read}");
+        followed.check("reloaded");
+    }
 }
