@@ -140,3 +140,20 @@ fn a_record_without_its_state_is_refused_and_told_what_to_do() {
     let error = record_read_only(&directory).unwrap_err().to_string();
     assert!(error.contains("state.db is missing") && error.contains("start the gateway"), "{error}");
 }
+
+/// A backup may take its picture of a month file while a checkpoint is making it.
+#[test]
+fn a_month_file_without_tables_is_left_out_and_the_rest_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = DataDirectory::open_exclusive(folder.path()).unwrap();
+    let journal = journal(&directory);
+    let history = History::open(&directory.history(), HistorySettings::default(), odd()).unwrap();
+    for i in 0..10 {
+        write(&journal, &history, vec![sample(2, NOVEMBER + i * 60_000, i)]);
+    }
+    history.checkpoint().unwrap();
+    drop(history);
+    let key = files::FileKey { month: month::Month::of(UtcMillis(NOVEMBER + 40 * 86_400_000)), compliance: false, part: 0 };
+    std::fs::write(directory.history().join(key.name()), []).unwrap();
+    assert_eq!(values(&record_read_only(&directory).unwrap()), Vec::from_iter(0..10));
+}
