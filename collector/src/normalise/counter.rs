@@ -181,10 +181,11 @@ impl CounterState {
         }
     }
 
-    /// Notes an exchange behind the last register. Where none is remembered the record may have some, of a point that was
+    /// Notes an exchange behind the last register; one of the same time is the other meter's, too: a retained message that is
+    /// delivered again, and takes its place. Where none is remembered the record may have some, of a point that was
     /// configured before: then the next one is the other meter's, whenever it is.
     pub(super) fn announce_next(&mut self) {
-        self.exchange_at = Some(self.base.map_or(UtcMillis(i64::MIN), |(base, _)| base.time.plus(1)));
+        self.exchange_at = Some(self.base.map_or(UtcMillis(i64::MIN), |(base, _)| base.time));
     }
 
     /// Notes an exchange at `at`. `false` when a register at or after it is already recorded: then that one is the new

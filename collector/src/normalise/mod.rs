@@ -459,18 +459,12 @@ impl Slot {
             Some(scaling) => scaling.mantissa(reading.number),
             None => Err(Reason::Overflow),
         };
-        let Chosen { record_time, trust } = match reading.source_time {
-            Some(source) => {
-                let stamped = Stamped { origin: input.origin, received, source, is_live: input.is_live };
-                let chosen = time::choose(settings, clock, last, stamped);
-                let register = mantissa.ok().filter(|&value| self.rule.is_some() && self.range.contains(value));
-                match register.and_then(|value| Some((value, self.state.counter().floor(value)?))) {
-                    Some((value, base)) => time::in_order(settings, stamped, base, value, chosen),
-                    None => chosen,
-                }
-            }
+        let stamped = |source| Stamped { origin: input.origin, received, source, is_live: input.is_live };
+        let chosen = match reading.source_time {
+            Some(source) => time::choose(settings, clock, last, stamped(source)),
             None => time::next_free(settings, input.origin, last, received),
         };
+        let Chosen { record_time, trust } = self.in_order(settings, stamped(received), mantissa.ok(), chosen);
         let trust = if input.is_moved && reading.source_time.is_none() && trust == Trust::Sure { Trust::Doubtful } else { trust };
         let (value, status) = match mantissa {
             Err(reason) => (0, Status::new(Quality::Bad, reason, input.origin, Step::None).without_number()),
@@ -498,6 +492,15 @@ impl Slot {
             record_time,
         };
         (sample, trust != Trust::Sure)
+    }
+
+    /// See [`time::in_order`]: the time of a register, where it may be one.
+    fn in_order(&self, settings: &NormaliseSettings, stamped: Stamped, value: Option<i64>, chosen: Chosen) -> Chosen {
+        let register = value.filter(|&value| self.rule.is_some() && self.range.contains(value));
+        match register.and_then(|value| Some((value, self.state.counter().floor(value)?))) {
+            Some((value, base)) => time::in_order(settings, stamped, base, value, chosen),
+            None => chosen,
+        }
     }
 
     /// Remembers a sample: all that later samples depend on.

@@ -3,8 +3,8 @@
 //!
 //! How far our clock was off is known from the monotonic clock, which went on all the time; the caller tells it. A sample
 //! then gets the record time, the step and the quality that it would have got had our clock been right, and no better
-//! than uncertain (`clock`). Where even that time is void, since our clock gave it out before, the sample stays what it
-//! is. Values of formulas are moved as they are: they are not derived again. As everywhere in the normaliser the memory
+//! than uncertain (`clock`). Where even that time is void, since our clock or the device's gave it out before, the sample stays
+//! what it is. Values of formulas are moved as they are: they are not derived again. As everywhere in the normaliser the memory
 //! follows from what is put out.
 //!
 //! A sample that keeps a source time of before `not_before` has the same key time as the one it replaces, so that history
@@ -81,10 +81,12 @@ impl Slot {
         }
         let (origin, last) = (sample.status.origin(), self.state.last_unstamped);
         let received_time = sample.received_time.plus(undated.shift_ms);
-        let Chosen { record_time, trust } = match sample.source_time {
-            Some(source) => time::choose(settings, clock, last, Stamped { origin, received: received_time, source, is_live: true }),
+        let stamped = |source| Stamped { origin, received: received_time, source, is_live: true };
+        let chosen = match sample.source_time {
+            Some(source) => time::choose(settings, clock, last, stamped(source)),
             None => time::next_free(settings, origin, last, sample.record_time.plus(undated.shift_ms)),
         };
+        let Chosen { record_time, trust } = self.in_order(settings, stamped(received_time), sample.number(), chosen);
         let is_for_the_clock = sample.status.quality() != Quality::Bad || sample.status.reason() == Reason::Clock;
         let status = match sample.number() {
             _ if trust == Trust::Void => return None,

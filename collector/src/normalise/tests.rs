@@ -632,6 +632,34 @@ fn a_counter_that_comes_back_scaled_otherwise_begins_anew() {
     }
 }
 
+/// A broker sends its retained message again when a reload or a restart subscribes: a register that is known, read otherwise.
+#[test]
+fn the_last_register_that_comes_again_scaled_otherwise_begins_anew() {
+    use Step::{Delta, Exchange};
+    let other = || Point { scale: Decimal::new(1, 1), ..counter(1) };
+    for restart in [false, true] {
+        let mut n = normaliser(vec![counter(1)]);
+        for minute in 0..3 {
+            step(&mut n, T0 + minute * MINUTE, &[reading(1, &(100 + minute).to_string(), Some(T0 + minute * MINUTE))]);
+        }
+        if restart {
+            let saved = n.snapshot(1);
+            n = normaliser(vec![other()]);
+            n.restore(&saved).unwrap();
+            n.announce_next(PointId(1));
+        } else {
+            n.set_catalogue(&catalogue(vec![other()]));
+        }
+        let mut steps = |number: &str, minute: i64| {
+            let out = step(&mut n, T0 + 3 * MINUTE, &[reading(1, number, Some(T0 + minute * MINUTE))]).0;
+            out.iter().map(|sample| sample.status.step()).collect::<Vec<_>>()
+        };
+        assert_eq!(steps("102", 2), [Exchange], "{restart}");
+        assert_eq!(steps("102", 2), [], "{restart}");
+        assert_eq!(steps("103", 3), [Delta], "{restart}");
+    }
+}
+
 /// One event of a random stream: a batch, or an exchange announced.
 #[derive(Clone, Debug)]
 enum Event {

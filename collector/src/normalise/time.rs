@@ -19,7 +19,8 @@
 //! above the last one. See [`in_order`]. It does not tell where a clock goes back by more than `clock_tolerance_ms`: until
 //! its offset is known that may be back-fill from before an exchange of the meter.
 //!
-//! Without a source time a reading takes its point's next free millisecond, see [`next_free`].
+//! Without a source time a reading takes its point's next free millisecond, see [`next_free`]; where the device sent times
+//! before, of a clock that was ahead, [`in_order`] holds for it, too.
 //!
 //! Our own clock is wrong before `not_before`. And where it fell back, it was wrong before or is now, and nothing tells
 //! which: the time between has samples already. Neighbours in order of time must be neighbours in truth, or differences

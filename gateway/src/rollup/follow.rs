@@ -414,7 +414,10 @@ impl Follower {
             }
             // After the reading: what came into the record meanwhile is told by the journal later.
             let reached = self.record.latest(*point).map_or(tracked.now.latest, |latest| latest.record_time);
-            let now = Followed { until: closed, horizon: tracked.now.horizon.max(tracked.now.latest).max(reached), ..tracked.now };
+            // Where nothing was counted, nothing was made use of: of a new point what the record has beyond the journal read.
+            let is_counted = closed > until || !tracked.late.is_empty();
+            let horizon = if is_counted { tracked.now.horizon.max(tracked.now.latest).max(reached) } else { tracked.now.horizon };
+            let now = Followed { until: closed, horizon, ..tracked.now };
             // What came since the last closing begins pairs with what was there then: it is kept until the next one.
             let latest = tracked.stored.filter(|_| closed == until).map_or(now.latest, |stored| stored.latest);
             let stored = Followed { latest, ..now };

@@ -86,3 +86,53 @@ fn no_energy_is_made_up_by_a_device_whose_clock_is_set() {
         }
     }
 }
+
+/// A device whose clock is ahead sends no time any more, or its time is not read any more: what comes then by our clock lies
+/// where registers of before are.
+#[test]
+fn no_energy_is_made_up_where_a_device_ceases_to_send_its_time() {
+    for (ahead, step_s) in [(0, 1), (30_000, 1), (30_000, 20), (59_000, 1_000), (-200_000, 1)] {
+        let mut n = normaliser(unlimited());
+        let mut all = Vec::new();
+        for second in 0..400i64 {
+            let truth = T0 + second * SECOND;
+            let source = (second < 200).then_some(truth + ahead);
+            all.extend(step(&mut n, truth + 137, &[reading(1, &(second / step_s).to_string(), source)]).0);
+        }
+        let last = all.last().unwrap();
+        assert_eq!(total(&all), (last.value, 0), "{ahead} {step_s}");
+        assert_eq!(findings(last), (Quality::Good, Reason::None), "{ahead} {step_s}");
+    }
+}
+
+/// Both clocks stand in 1970 after a short power cut, and the device's was ahead before.
+#[test]
+fn no_energy_is_made_up_by_a_short_power_cut_that_costs_both_clocks() {
+    let wrong = |second: i64| second * SECOND;
+    for (is_stamped, ahead, step_s) in [(true, 50_000, 1), (false, 50_000, 1), (true, 50_000, 1_000), (false, 0, 1)] {
+        let mut n = normaliser(unlimited());
+        let (mut all, mut undated) = (Vec::new(), Vec::new());
+        for second in 0..300i64 {
+            let truth = T0 + second * SECOND;
+            let value = (second / step_s).to_string();
+            match second {
+                0..100 => all.extend(step(&mut n, truth, &[reading(1, &value, Some(truth + ahead))]).0),
+                100..110 => {}
+                110..130 => {
+                    let (out, _) = step(&mut n, wrong(second), &[reading(1, &value, is_stamped.then_some(wrong(second) + 5))]);
+                    undated.extend_from_slice(&out);
+                    all.extend(out);
+                }
+                _ => {
+                    if second == 130 {
+                        n.restamp(&Undated { samples: &undated, shift_ms: T0, is_of_catalogue: true }, &mut all);
+                    }
+                    all.extend(step(&mut n, truth, &[reading(1, &value, Some(truth))]).0);
+                }
+            }
+        }
+        let last = all.last().unwrap();
+        assert_eq!(total(&all), (last.value, 0), "{is_stamped} {ahead} {step_s}");
+        assert_eq!(findings(last), (Quality::Good, Reason::None));
+    }
+}
