@@ -4,6 +4,7 @@
 //! answers its peer only when `done` says durable. It knows neither normaliser nor journal.
 
 pub mod backoff;
+mod kept;
 pub mod modbus;
 pub mod mqtt;
 

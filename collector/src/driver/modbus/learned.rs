@@ -1,20 +1,19 @@
 //! What devices refused when it was read along with their points, remembered across restarts.
 //!
-//! The file is text. Line 1: `parkgate learned 2 CRC`, CRC-32 of all that follows in eight hexadecimal digits. Then one
-//! line each: device, unit id, function code, first address, number of addresses (0: nothing, but no read may cross from
-//! below the address to it), when it was learned (milliseconds since 1970, or `-`). Version 1 had no such time. What a
-//! device reads by itself after all is taken out again, and what was learned about one device can be forgotten by hand
-//! while its line is polled. The file is replaced by write beside, sync, rename, sync of the directory. It can be deleted:
+//! The file is text, see [`kept`]. Line 1: `parkgate learned 2 CRC`. Then one line each: device, unit id, function code,
+//! first address, number of addresses (0: nothing, but no read may cross from below the address to it), when it was learned
+//! (milliseconds since 1970, or `-`). Version 1 had no such time. What a device reads by itself after all is taken out
+//! again, and what was learned about one device can be forgotten by hand while its line is polled. The file can be deleted:
 //! then devices are asked once more. One that is damaged is not used, and is replaced when there is something new to write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::driver::kept;
 use crate::model::UtcMillis;
 use crate::protocol::modbus::{Function, RegisterName};
 
@@ -198,8 +197,8 @@ impl Store {
     fn write(&self) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = format(&self.lock());
-        replace(path, text.as_bytes())
+        let body = body(&self.lock());
+        kept::write(path, HEAD, &body)
     }
 }
 
@@ -218,7 +217,7 @@ fn told<'a>(entries: impl Iterator<Item = (&'a (String, u8), &'a BTreeMap<Gap, O
     each.collect()
 }
 
-fn format(entries: &Entries) -> String {
+fn body(entries: &Entries) -> String {
     let mut body = String::new();
     for ((device, unit_id), gaps) in entries {
         for (gap, since) in gaps {
@@ -227,31 +226,12 @@ fn format(entries: &Entries) -> String {
             let _ = writeln!(body, "{device} {unit_id} {} {} {} {since}", gap.function.code(), gap.first, gap.length);
         }
     }
-    format!("{HEAD}{:08x}\n{body}", crc32fast::hash(body.as_bytes()))
+    body
 }
 
 fn read(path: &Path) -> Result<Entries, String> {
-    let length = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::new()),
-        Err(error) => return Err(error.to_string()),
-    };
-    if length > BYTES_MAX {
-        return Err(format!("{length} bytes are too many"));
-    }
-    parse(&std::fs::read_to_string(path).map_err(|error| error.to_string())?)
-}
-
-fn parse(text: &str) -> Result<Entries, String> {
-    let (head, body) = text.split_once('\n').ok_or("it is cut off")?;
-    let (crc, has_times) = match (head.strip_prefix(HEAD), head.strip_prefix(HEAD_1)) {
-        (Some(crc), _) => (crc, true),
-        (None, Some(crc)) => (crc, false),
-        (None, None) => return Err("it is not of this format".into()),
-    };
-    if u32::from_str_radix(crc, 16) != Ok(crc32fast::hash(body.as_bytes())) {
-        return Err("its checksum is wrong".into());
-    }
+    let Some((head, body)) = kept::read(path, &[HEAD, HEAD_1], BYTES_MAX)? else { return Ok(Entries::new()) };
+    let has_times = head == HEAD;
     let mut entries = Entries::new();
     for line in body.lines() {
         let (device, unit_id, gap, since) = parse_line(line, has_times).ok_or_else(|| format!("`{line}` is no entry"))?;
@@ -270,16 +250,6 @@ fn parse_line(line: &str, has_time: bool) -> Option<(String, u8, Gap, Option<Utc
         time => Some(UtcMillis(time.parse().ok()?)),
     };
     words.next().is_none().then(|| (device.to_owned(), unit_id, Gap { function, first, length }, since))
-}
-
-pub(in crate::driver) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
 }
 
 #[cfg(test)]
@@ -338,7 +308,7 @@ mod tests {
         let path = folder.path().join("modbus.learned");
         assert_eq!(list(&path), Ok(Vec::new()), "no file is no fault");
         let body = "a 7 3 10 3\na 8 4 10 0\nb 1 3 10 3\n";
-        std::fs::write(&path, format!("{HEAD_1}{:08x}\n{body}", crc32fast::hash(body.as_bytes()))).unwrap();
+        std::fs::write(&path, kept::with_crc(HEAD_1, body)).unwrap();
         let learned = Learned::open(path.clone());
         learned.add("b", 1, &[BORDER], UtcMillis(5));
         let before = learned.forgotten_count();

@@ -1,19 +1,17 @@
 //! What the sessions at the brokers may have subscribed, remembered across restarts: no broker tells a client its own
 //! subscriptions, and a shared one does not show in the topics that come by it.
 //!
-//! The file is text. Line 1: `parkgate subscribed 1 CRC`, CRC-32 of all that follows in eight hexadecimal digits. Then one
-//! JSON array a session: host, port, client id, filters. A filter is written before it is subscribed, and taken out once the
-//! broker has answered that it is given up. The file is replaced by write beside, sync, rename, sync of the directory. It can
-//! be deleted: then subscriptions that the configuration has no more are found only by the messages that come by them. One
-//! that is damaged is not used, and is replaced when there is something new to write.
+//! The file is text, see [`kept`]. Line 1: `parkgate subscribed 1 CRC`. Then one JSON array a session: host, port, client
+//! id, filters. A filter is written before it is subscribed, and taken out once the broker has answered that it is given up.
+//! The file can be deleted: then subscriptions that the configuration has no more are found only by the messages that come
+//! by them. One that is damaged is not used, and is replaced when there is something new to write.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::catalogue::MqttSettings;
-use crate::driver::modbus::learned::replace;
+use crate::driver::kept;
 
 /// Beginning of the file.
 const HEAD: &str = "parkgate subscribed 1 ";
@@ -81,8 +79,8 @@ impl Sessions {
         let save = move || {
             let Some(path) = &store.path else { return };
             let _writing = store.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let text = format(&store.lock());
-            if let Err(error) = replace(path, text.as_bytes()) {
+            let body = body(&store.lock());
+            if let Err(error) = kept::write(path, HEAD, &body) {
                 tracing::warn!(path = %path.display(), error = %error, "what is subscribed is not on disk");
             }
         };
@@ -105,30 +103,13 @@ fn names(filters: &[(String, u8)]) -> BTreeSet<String> {
     filters.iter().map(|(filter, _)| filter.clone()).collect()
 }
 
-fn format(entries: &Entries) -> String {
+fn body(entries: &Entries) -> String {
     let lines = entries.iter().map(|((host, port, client_id), filters)| serde_json::json!([host, port, client_id, filters]));
-    let body: String = lines.map(|line| format!("{line}\n")).collect();
-    format!("{HEAD}{:08x}\n{body}", crc32fast::hash(body.as_bytes()))
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 fn read(path: &Path) -> Result<Entries, String> {
-    let length = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::new()),
-        Err(error) => return Err(error.to_string()),
-    };
-    if length > BYTES_MAX {
-        return Err(format!("{length} bytes are too many"));
-    }
-    parse(&std::fs::read_to_string(path).map_err(|error| error.to_string())?)
-}
-
-fn parse(text: &str) -> Result<Entries, String> {
-    let (head, body) = text.split_once('\n').ok_or("it is cut off")?;
-    let crc = head.strip_prefix(HEAD).ok_or("it is not of this format")?;
-    if u32::from_str_radix(crc, 16) != Ok(crc32fast::hash(body.as_bytes())) {
-        return Err("its checksum is wrong".into());
-    }
+    let Some((_, body)) = kept::read(path, &[HEAD], BYTES_MAX)? else { return Ok(Entries::new()) };
     let entry = |line| serde_json::from_str(line).map(|(host, port, id, filters): (_, _, _, _)| ((host, port, id), filters));
     body.lines().map(entry).collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
