@@ -195,8 +195,11 @@ pub struct DemoArguments {
 #[derive(Debug, Args)]
 pub struct CheckArguments {
     /// Main files or device profiles.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "config", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Main file, as other commands take it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Print one JSON object per problem instead of text.
     #[arg(long)]
     pub json: bool,
@@ -286,7 +289,8 @@ pub enum JournalCommand {
 
 /// `parkgate check`.
 pub fn check(arguments: &CheckArguments) -> Result<ExitCode> {
-    let mut report = catalogue::check_with::<GatewaySettings>(&arguments.files, &Disk, profile_test::judge);
+    let files: Vec<PathBuf> = arguments.config.iter().chain(&arguments.files).cloned().collect();
+    let mut report = catalogue::check_with::<GatewaySettings>(&files, &Disk, profile_test::judge);
     for file in report.files.iter_mut().filter(|file| file.unreadable.is_none() && file.problems.is_empty()) {
         add_alarm_rules(file);
     }

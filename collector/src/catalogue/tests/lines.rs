@@ -124,6 +124,28 @@ fn an_adapter_by_number_is_warned_about_and_nothing_is_refused_for_it() {
 }
 
 #[test]
+fn a_known_quantity_in_a_unit_of_something_else_is_warned_about() {
+    let text = |unit: &str| {
+        format!(
+            "{}\n[[device]]\nid = \"m\"\nlink = \"a\"\nmodbus = {{ unit_id = 1 }}\n[[device.point]]\nid = \"energy_import\"\nunit = \"{unit}\"\n\
+             register = {{ address = 0 }}\n",
+            link("driver = \"modbus_tcp\"\nhost = \"h\"")
+        )
+    };
+    let warnings = |unit: &str| {
+        let report = check::<Own>(&["main.toml".into()], &files(&text(unit)));
+        assert_eq!(report.exit_code(), 0, "{}", report.render(false));
+        report.render(false).lines().filter(|line| line.starts_with("warning")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(warnings("MWh").is_empty());
+    let found = warnings("V");
+    assert!(
+        found.len() == 1 && found[0].contains("main.toml:14:8: `energy_import` is known in kWh, and V is no unit for that"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_marker_for_no_value_is_as_wide_as_the_value() {
     let check = |register_type: &str, marker: &str| {
         let text = format!(

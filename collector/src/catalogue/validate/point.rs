@@ -31,6 +31,13 @@ pub(super) fn point(raw: &At<RawPoint>, owner: &str, device: &str, problems: &mu
         None => known.and_then(|known| known.unit(wants_normal)),
     };
     let (medium, kind, unit) = (medium?, kind?, unit?);
+    if let (Some(known), Some(text)) = (known, &raw.unit) {
+        let usual = [known.unit(false), known.unit(true)];
+        if let Some(first) = usual[0].filter(|_| usual.iter().flatten().all(|usual| usual.dimension() != unit.dimension())) {
+            let help = "correct the unit, or name another quantity: indicators that look for this one do not count it";
+            problems.warn(text.place, format!("`{}` is known in {first}, and {unit} is no unit for that", known.name), help);
+        }
+    }
     if medium == Medium::Gateway {
         problems.add(raw.id.place, "medium `gateway` is kept for the gateway's own metrics", "name what the meter measures");
     }
